@@ -1,0 +1,61 @@
+"""Reads the files behind the layers of configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from madrun.cli.request import Request
+from madrun.errors import CardError, ContextError
+from madrun.planning.layers import parse_text
+from madrun.spec.context import Layer
+
+SITE_FILE = "madrun-site.yaml"
+
+
+def site_layer(request: Request, repository: Path) -> list[Layer]:
+    """The site file: `--site`, else in the repository, else in the user's configuration folder."""
+    if request.site is not None:
+        return [Layer(f"--site {request.site}", _read_map(Path(request.site).expanduser(), "--site"))]
+    from platformdirs import user_config_path
+
+    for path in (repository / SITE_FILE, user_config_path("madrun") / SITE_FILE):
+        if path.is_file():
+            return [Layer(f"site file {path}", _read_map(path, "site file"))]
+    return []
+
+
+def user_layers(request: Request) -> list[Layer]:
+    """Context file, inline context and flags, lowest first."""
+    layers = []
+    if request.additional_context_file is not None:
+        file = Path(request.additional_context_file).expanduser()
+        name = f"--additional-context-file {file}"
+        layers.append(Layer(name, _read_map(file, "--additional-context-file")))
+    if request.additional_context is not None:
+        layers.append(Layer("--additional-context", parse_text(request.additional_context, "--additional-context")))
+    for name, value in request.flags.items():
+        layers.append(Layer(f"--{name.replace('_', '-')}", {name: value}))
+    return layers
+
+
+def _read_map(path: Path, flag: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise ContextError(f"{flag}: {path} does not exist or is not a file")
+    if path.suffix.lower() in (".yaml", ".yml"):
+        from madrun.registry.yamlsource import read_yaml
+
+        try:
+            value = read_yaml(path)
+        except CardError as error:
+            raise ContextError(f"{flag}: {error}") from None
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise ContextError(f"{flag}: {path}: found {type(value).__name__}, allowed: a map of names to values")
+        return value
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContextError(f"{flag}: {path} cannot be read: {error}") from None
+    return parse_text(text, f"{flag} {path}")

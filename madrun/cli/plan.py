@@ -1,0 +1,122 @@
+"""`madrun plan`: the very object that `run` executes, for people or as JSON."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from madrun.cli.prepare import Planned, prepare
+from madrun.cli.request import Request
+from madrun.runtimes.spelling import docker_argv
+from madrun.spec.codec import to_json, to_plain
+from madrun.spec.plan import Plan
+from madrun.units import format_duration
+
+
+def print_plans(request: Request, as_json: bool) -> None:
+    """Prints a plan for each selected card; nothing is started."""
+    prepared = prepare(request)
+    if as_json:
+        plans = [to_plain(planned.plan) for planned in prepared.planned]
+        sys.stdout.write(to_json(plans[0] if len(plans) == 1 else plans))
+        return
+    for planned in prepared.planned:
+        sys.stdout.write("\n".join(plan_lines(planned, request)) + "\n")
+
+
+def plan_lines(planned: Planned, request: Request) -> list[str]:
+    """The plan for people: job, node, environment, mounts, driver, and the line to type on each node."""
+    plan = planned.plan
+    job, node = plan.job, plan.node
+    limit = format_duration(job.timeout_s) if job.timeout_s else "none"
+    lines = [
+        f"card      {job.card}  ({planned.card.source})",
+        f"job hash  {plan.job_hash}",
+        f"script    {job.script} {job.args}".rstrip() + f"  (files {job.script_hash[:12]}, time limit {limit})",
+        f"nodes     {job.nnodes} x {job.nproc_per_node} ({job.vendor})",
+        f"this node {node.node_rank} on {node.hostname}",
+        f"master    {node.master_addr} port {node.master_port}, control port {node.control_port}",
+        f"runtime   {job.runtime}"
+        + (f"  image {job.image.name} ({job.image.kind})" if job.runtime == "docker" else ""),
+        *(f"note      {note}" for note in (*planned.notes, *node.notes)),
+        "environment:",
+        *(f"  {name}={value}" for name, value in _env(plan).items()),
+        "mounts:",
+        *(f"  {source} -> {target}" for source, target in _mounts(plan)),
+        "metrics:",
+        *_metric_lines(plan),
+        "command:",
+        *_wrapped(_argv(plan)),
+        "driver ({run_dir}/node-%d/box/driver.sh):" % node.node_rank,  # noqa: UP031 - braces stand for themselves
+        *(f"  {line}" for line in job.driver.splitlines()),
+    ]
+    if job.nnodes > 1:
+        lines += ["type on each node:", *(f"  {line}" for line in node_commands(plan, request))]
+    return lines
+
+
+def _env(plan: Plan) -> dict[str, str]:
+    node = plan.node
+    return node.container.env if node.container else node.process.env if node.process else {}
+
+
+def _mounts(plan: Plan) -> list[tuple[str, str]]:
+    container = plan.node.container
+    if container is None:
+        return [(path, f"{name} (as it is)") for name, path in plan.node.data_sources.items()]
+    return [(mount.source, mount.target + (" (read only)" if mount.read_only else "")) for mount in container.mounts]
+
+
+def _metric_lines(plan: Plan) -> list[str]:
+    if not plan.job.metrics:
+        return ["  none declared: at least one `performance:` line is needed"]
+    return [
+        f"  {name} {metric.unit}".rstrip()
+        + f", across nodes: {metric.across_nodes}"
+        + (" (primary)" if metric.primary else "")
+        for name, metric in plan.job.metrics.items()
+    ]
+
+
+def _argv(plan: Plan) -> list[str]:
+    node = plan.node
+    if node.container is not None:
+        return docker_argv(node.container)
+    return list(node.process.command) if node.process else []
+
+
+def _wrapped(words: list[str]) -> list[str]:
+    """One option a line, so that the command can be read and still be copied."""
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if word.startswith("--") and lines[-1]:
+            lines.append([])
+        lines[-1].append(shlex.quote(word))
+    texts = ["  " + " ".join(line) for line in lines]
+    return [f"{text} \\" for text in texts[:-1]] + texts[-1:]
+
+
+def node_commands(plan: Plan, request: Request) -> list[str]:
+    """The command of this node with each NODE_RANK in its place."""
+    words = list(request.command)
+    words[1] = "run"
+    words = [word for word in words if word not in ("--dry-run", "--json")]
+    return [shlex.join(_with_rank(words, rank)) for rank in range(plan.job.nnodes)]
+
+
+def _with_rank(words: list[str], rank: int) -> list[str]:
+    flags = ("--additional-context", "-c")
+    return [
+        _context_with_rank(word, rank) if previous in flags else word
+        for previous, word in zip(["", *words], words, strict=False)
+    ]
+
+
+def _context_with_rank(text: str, rank: int) -> str:
+    from madrun.planning.layers import parse_text
+
+    context = parse_text(text, "--additional-context")
+    nested = context.get("multi_node_args")
+    if not isinstance(nested, dict):
+        return text
+    return str({**context, "multi_node_args": {**nested, "NODE_RANK": str(rank)}})

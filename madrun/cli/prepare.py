@@ -1,0 +1,209 @@
+"""From a request to plans: the only place where registry, probe, data and planning meet."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from madrun import __version__
+from madrun.cli.layers import site_layer, user_layers
+from madrun.cli.request import Request
+from madrun.data.sources import check_mirror, find_sources
+from madrun.errors import ContextError, EngineError
+from madrun.planning import layers as merging
+from madrun.planning import topology as topo
+from madrun.planning.job import CardFacts, choose_runtime, image_source, plan_job
+from madrun.planning.node import plan_node
+from madrun.probe import engine as engine_probe
+from madrun.probe import environment, git, host, network
+from madrun.registry import cardtree
+from madrun.registry.catalogue import Catalogue, load, locate
+from madrun.registry.tags import select
+from madrun.runners import RUNNERS
+from madrun.spec.card import Card
+from madrun.spec.context import Context, Layer, Origin
+from madrun.spec.facts import GitState, HostFacts
+from madrun.spec.plan import Plan, make_plan
+from madrun.spec.topology import Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One card with its plan and what the plan was made from."""
+
+    card: Card
+    plan: Plan
+    context: Context
+    origins: tuple[Origin, ...]
+    files: dict[str, Path]
+    image_context: dict[str, Path]
+    secrets: dict[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Prepared:
+    """Everything that `run` needs; port claims last as long as this value."""
+
+    repository: Path
+    facts: HostFacts
+    engine: Any
+    planned: list[Planned]
+    git_state: Future[GitState]
+    claims: list[network.PortClaim] = field(default_factory=list)
+
+
+def prepare(request: Request) -> Prepared:
+    """Plans for every selected card, in order. Raises the error of the first thing that is wrong."""
+    repository = locate(request.repo, Path.cwd())
+    pool = ThreadPoolExecutor(max_workers=1)
+    git_state = pool.submit(git.state, repository)
+    pool.shutdown(wait=False)
+    cards = _select(load(repository), request.tags)
+    below = site_layer(request, repository)
+    above = user_layers(request)
+    facts, client = _look(_wanted_runtime([*below, *above]))
+    prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
+    for card in cards:
+        prepared.planned.append(_plan(card, below, above, prepared))
+    return prepared
+
+
+def _select(catalogue: Catalogue, tags: tuple[str, ...]) -> list[Card]:
+    """The selected cards; where a tag finds nothing and a card is broken, that is the likelier reason."""
+    try:
+        return select(catalogue.cards, tags)
+    except Exception:
+        if catalogue.broken:
+            raise catalogue.broken[0] from None
+        raise
+
+
+def _wanted_runtime(layers: list[Layer]) -> str:
+    """The runtime asked for, before the card is known: decides whether the engine is looked for at all."""
+    said = [layer.values["runtime"] for layer in layers if "runtime" in layer.values]
+    return str(said[-1]) if said else "auto"
+
+
+def _look(runtime: str) -> tuple[HostFacts, Any]:
+    """Facts of this host, and a client of its engine; with runtime docker a missing engine is an error."""
+    if runtime == "process":
+        return host.facts(None, "it was asked for"), None
+    try:
+        client = engine_probe.connect()
+    except EngineError as error:
+        if runtime == "docker":
+            raise
+        return host.facts(None, str(error)), None
+    return host.facts(engine_probe.describe(client)), client
+
+
+def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared) -> Planned:
+    facts = prepared.facts
+    context, origins, warnings = _context(card, below, above, facts)
+    runtime, why = choose_runtime(context, facts)
+    card_facts, files, image_context = _card_facts(card, context, facts, runtime)
+    topology = _topology(card, context, prepared)
+    secrets = _secrets(context)
+    job = plan_job(card, context, facts, topology, card_facts, frozenset(secrets))
+    node = plan_node(card, job, context, facts, topology, card_facts)
+    return Planned(
+        card=card,
+        plan=make_plan(__version__, job, node),
+        context=context,
+        origins=tuple(origins),
+        files=files,
+        image_context=image_context,
+        secrets=secrets,
+        notes=(*warnings, *([why] if why else [])),
+    )
+
+
+def _context(
+    card: Card, below: list[Layer], above: list[Layer], facts: HostFacts
+) -> tuple[Context, list[Origin], list[str]]:
+    stack = [*below, merging.card_layer(card), *above]
+    merged, _, _ = merging.merge(stack)
+    said = merged.get("multi_node_args", {})
+    if isinstance(said, dict) and facts.scheduler:
+        values = topo.with_scheduler(said, facts.scheduler)
+        scheduler = {name: values[name] for name in facts.scheduler}
+        stack = [Layer("scheduler's environment", {"multi_node_args": scheduler}), *stack]
+    context, origins, warnings = merging.resolve(stack)
+    mirror = check_mirror(context.force_mirror_local)
+    _check_mount_sources(context)
+    return replace(context, force_mirror_local=mirror), origins, warnings
+
+
+def _check_mount_sources(context: Context) -> None:
+    for target, source in context.docker_mounts.items():
+        if not Path(source).exists():
+            turned = " (the other way round? the key is the path in the container)" if Path(target).exists() else ""
+            raise ContextError(
+                f"docker_mounts: {source}, to be mounted at {target}, does not exist on this host{turned}; "
+                "it is not created silently"
+            )
+
+
+def _card_facts(
+    card: Card, context: Context, facts: HostFacts, runtime: str
+) -> tuple[CardFacts, dict[str, Path], dict[str, Path]]:
+    folder = Path(card.folder)
+    files = cardtree.work_files(folder, card.files)
+    sources = find_sources(card.data, Path(card.repository), context.force_mirror_local)
+    found = CardFacts(
+        script_hash=cardtree.tree_hash(files),
+        files=tuple(files),
+        data_paths={source.name: source.path for source in sources},
+        data_providers={source.name: source.provider for source in sources},
+    )
+    if runtime != "docker" or context.MAD_CONTAINER_IMAGE:
+        return found, files, {}
+    dockerfile = image_source(card, facts.accelerator.vendor).dockerfile
+    if dockerfile is None:
+        return found, files, {}
+    path = (folder / dockerfile).resolve()
+    image_context = cardtree.work_files(path.parent, ())
+    relative = path.relative_to(Path(card.repository).resolve())
+    found = replace(
+        found,
+        dockerfile=str(relative),
+        dockerfile_text=path.read_text(),
+        context=str(relative.parent),
+        context_hash=cardtree.tree_hash(image_context),
+    )
+    return found, files, image_context
+
+
+def _topology(card: Card, context: Context, prepared: Prepared) -> Topology:
+    args, facts = context.multi_node_args, prepared.facts
+    topo.check_ranks(args, tuple(RUNNERS))
+    master = network.resolve(args.MASTER_ADDR)
+    topo.check_master_is_here(args, master, facts)
+    if args.NODE_RANK == 0 and args.MASTER_PORT is not None and not network.port_is_free(args.MASTER_PORT, master):
+        raise ContextError(
+            f"multi_node_args.MASTER_PORT: {args.MASTER_PORT} is in use on this host; "
+            "end what listens there, or give another port on every node"
+        )
+    free_port = 0
+    if args.NNODES == 1 and args.MASTER_PORT is None:
+        claim = network.claim_free_port(_first_port(card))
+        prepared.claims.append(claim)
+        free_port = claim.port
+    local = network.local_address_towards(master)
+    return topo.resolve_topology(args, facts, card.gpus_per_node, master, local, free_port)
+
+
+def _first_port(card: Card) -> int:
+    """Where the search for a free port begins: the same for equal cards, so that a printed plan stays true."""
+    digest = hashlib.sha256(f"{card.name} {card.args}".encode()).digest()
+    return 20000 + int.from_bytes(digest[:4], "big") % 9400
+
+
+def _secrets(context: Context) -> dict[str, str]:
+    """Variables that reach the container but no file: secret names of the context, and MAD_SECRETS* of this host."""
+    given = {name: value for name, value in context.docker_env_vars.items() if environment.is_secret(name)}
+    return environment.forwarded_secrets() | given

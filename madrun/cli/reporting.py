@@ -1,0 +1,60 @@
+"""`madrun report`: the rows of all runs, from the run directories."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from madrun.errors import ExitCode, UsageError
+from madrun.report.frame import Filters, csv_text, frame_of, table_text
+from madrun.results import perfcsv
+from madrun.spec.codec import to_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WIDTH_OF_A_FILE = 200
+
+
+def print_table(results: str, filters: Filters, as_json: bool) -> int:
+    """Rebuilds perf.csv and prints the rows; unreadable records make the exit code 1."""
+    frame, code = _frame(results, filters)
+    if as_json:
+        sys.stdout.write(to_json(frame.to_dict("records")))
+        return code
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    sys.stdout.write(table_text(frame, width))
+    sys.stderr.write(f"{len(frame)} rows; all columns: {os.path.relpath(Path(results) / perfcsv.FILE_NAME)}\n")
+    return code
+
+
+def write_csv(results: str, filters: Filters, output: str) -> int:
+    """Writes the rows as CSV to a file or standard output."""
+    frame, code = _frame(results, filters)
+    text = csv_text(frame)
+    if output == "-":
+        sys.stdout.write(text)
+    else:
+        try:
+            Path(output).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--output: {output} cannot be written: {error.strerror}") from None
+        sys.stderr.write(f"{len(frame)} rows to {output}\n")
+    return code
+
+
+def _frame(results: str, filters: Filters) -> tuple[pd.DataFrame, int]:
+    folder = Path(results)
+    if not (folder / "runs").is_dir():
+        raise UsageError(f"--results: {folder} holds no runs; run something first, or name the directory")
+    rows, unreadable, unfinished = perfcsv.rebuild(folder)
+    for broken in unreadable:
+        sys.stderr.write(f"madrun: error: {broken.path}/record.json cannot be read: {broken.reason}\n")
+    for path in unfinished:
+        sys.stderr.write(f"madrun: unfinished (no record): {os.path.relpath(path)}\n")
+    frame = frame_of(rows, filters, datetime.now(timezone.utc))
+    return frame, int(ExitCode.INTERNAL if unreadable else ExitCode.OK)

@@ -1,0 +1,64 @@
+"""What a user reads at the end of a run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from madrun.node.conduct import Ended
+from madrun.spec.plan import Plan
+from madrun.spec.record import MetricResult, Record
+from madrun.units import format_duration
+
+_HINTS = {
+    "image": "see node-{node}/build.log in the run directory",
+    "timeout": "give more time with --timeout, or find out what it waited for",
+}
+
+
+def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...]) -> list[str]:
+    """The verdict block: metrics of a valid run, or one culprit, its last lines, the log, and how to run again."""
+    job = plan.job
+    size = f"{job.nnodes} node{'s' if job.nnodes > 1 else ''} x {job.nproc_per_node}"
+    where = f"{size}  {job.runtime}  {format_duration(ended.outcome.script_s)}"
+    run = os.path.relpath(ended.run.path)
+    if ended.exit_code == 0:
+        lines = [f"SUCCESS {job.card}  {where}"]
+        lines += _metric_lines(ended.record) if ended.record else ["  the record is on node 0"]
+        lines += [f"  note: {note}" for note in (ended.record.notes if ended.record else ())]
+        return [*lines, f"  {run}"]
+    head = f"FAILURE {job.card}  {where}"
+    return [head, *_failure_lines(ended), f"  log: {run}", f"  again: {shlex.join(command)}"]
+
+
+def _metric_lines(record: Record) -> list[str]:
+    metrics = sorted(record.metrics, key=lambda metric: not metric.primary)
+    names = [f"{metric.model} {metric.metric}".strip() for metric in metrics]
+    width = max(map(len, names), default=0)
+    return [f"  {name:<{width}}  {_value(metric)}" for name, metric in zip(names, metrics, strict=True)]
+
+
+def _value(metric: MetricResult) -> str:
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{metric.text}{unit}{'  (primary)' if metric.primary else ''}"
+
+
+def _failure_lines(ended: Ended) -> list[str]:
+    culprit = ended.culprit
+    if culprit is None:
+        return [f"  invalid: {reason}" for reason in ended.reasons]
+    first, *rest = culprit.text.splitlines() or [""]
+    lines = [f"  {culprit.kind}: {first}", *(f"  {line}" for line in rest)]
+    if culprit.kind in _HINTS:
+        lines.append(f"  {_HINTS[culprit.kind].format(node=culprit.node)}")
+    if culprit.last_lines:
+        lines.append(f"  last lines of node {culprit.node}:")
+        lines += [f"    {line}" for line in culprit.last_lines]
+    return lines
+
+
+def timing_lines(seconds: dict[str, float]) -> list[str]:
+    """Where the time went, phase by phase."""
+    total = sum(seconds.values())
+    lines = [f"  {name:<8} {value:8.3f} s" for name, value in seconds.items()]
+    return ["timings:", *lines, f"  {'total':<8} {total:8.3f} s"]

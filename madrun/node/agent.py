@@ -1,0 +1,216 @@
+"""One run on one node: image, box, barrier, script, end. Whatever happens, nothing of it is left running."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from madrun.data.mirror import fill
+from madrun.errors import BuildError, DataError, EngineError, MadrunError
+from madrun.node import workspace as ws
+from madrun.node.boxkeeper import BoxKeeper, Stopped
+from madrun.node.console import Console, last_lines
+from madrun.node.link import Aborted, Link
+from madrun.node.task import Interrupt, Reporter, Task
+from madrun.node.timings import Timings
+from madrun.results.samples import samples_of_csv, samples_of_log
+from madrun.runtimes import images
+from madrun.runtimes.docker import DockerBox
+from madrun.runtimes.process import ProcessBox
+from madrun.spec.codec import to_plain
+from madrun.spec.plan import NodePlan
+from madrun.spec.record import Failure, NodeOutcome, Sample
+
+_KINDS: dict[type[MadrunError], str] = {BuildError: "image", EngineError: "engine", DataError: "data"}
+
+
+class Agent:
+    """Executes the plan's part for this node; `run` returns what became of it and never raises for a failed run."""
+
+    def __init__(self, task: Task, node: NodePlan, folder: Path, link: Link, interrupt: Interrupt) -> None:
+        self._task, self._node, self._link, self._interrupt = task, node, link, interrupt
+        self._space = ws.Workspace(folder)
+        self._timings = Timings()
+        self._before: ws.Manifest = {}
+        self._console: Console | None = None
+        self._keeper: BoxKeeper | None = None
+        self._image: images.Prepared | None = None
+        self._outcome = NodeOutcome(node=node.node_rank, hostname=node.hostname, console=str(self._space.console))
+
+    def run(self, reporter: Reporter) -> NodeOutcome:
+        """The outcome; a failure that began here has been told to all nodes."""
+        failure: Failure | None = None
+        try:
+            self._prepare(reporter)
+            self._execute(reporter)
+        except Aborted:
+            reporter.phase("stopping")  # it began elsewhere; this node only ends its part
+        except Stopped as stopped:
+            failure = stopped.failure
+        except MadrunError as error:
+            failure = Failure(kind=_KINDS.get(type(error), "node"), text=str(error), node=self._node.node_rank)
+        if failure is not None:
+            self._link.fail(failure)
+        self._end(reporter)
+        self._collect()
+        if failure is not None:
+            failure = replace(failure, last_lines=last_lines(self._space.console))
+        return replace(self._outcome, failure=failure, timings=self._timings.seconds, facts=to_plain(self._task.facts))
+
+    def _prepare(self, reporter: Reporter) -> None:
+        """Image and work directory; the gate: all nodes have the same image."""
+        task = self._task
+        self._check_interrupt()
+        with self._timings.phase("image"):
+            if task.engine is not None:
+                reporter.phase("image")
+                self._image = images.ensure(
+                    task.engine,
+                    task.plan.job.image,
+                    task.image_context,
+                    task.lock_dir,
+                    self._image_line(reporter),
+                )
+                self._outcome = replace(self._outcome, build_s=self._image.seconds)
+        with self._timings.phase("data"):
+            for name, source in self._node.mirrors.items():
+                target = Path(self._node.data_sources[name])
+                if fill(Path(source), target):
+                    reporter.line(f"mirrored {name} to {target}")
+        with self._timings.phase("files"):
+            self._before = ws.prepare(self._space, task.files, task.plan.job.script_hash, task.plan.job.driver)
+            self._check_mounts()
+        identity = self._image.identity if self._image else "none"
+        with self._timings.phase("gate"):
+            self._link.meet(task.stage("prepared"), {"image": identity, "hostname": self._node.hostname})
+
+    def _image_line(self, reporter: Reporter) -> images.Line:
+        log = self._space.root / "build.log"
+
+        def say(line: str) -> None:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            reporter.line(line)
+
+        return say
+
+    def _check_mounts(self) -> None:
+        container = self._node.container
+        for mount in container.mounts if container else ():
+            if not Path(mount.source).exists():
+                raise DataError(f"{mount.source} (mounted at {mount.target}) does not exist on {self._node.hostname}")
+
+    def _execute(self, reporter: Reporter) -> None:
+        """Box, barrier, script; returns when the script has ended by itself."""
+        job, task = self._task.plan.job, self._task
+        self._check_interrupt()
+        self._console = Console(self._space.console, tuple(task.secrets.values()))
+        with self._timings.phase("start"):
+            self._keeper = BoxKeeper(self._open_box(self._console), self._space, job, self._watched())
+            reporter.follow(self._space.console)
+            self._keeper.await_ready()
+        with self._timings.phase("barrier"):
+            self._link.meet(task.stage("ready"))
+        self._outcome = replace(self._outcome, started_at=time.time())
+        reporter.phase("running")
+        started = time.monotonic()
+        try:
+            code = self._keeper.run_script()
+        finally:
+            self._timings.add("script", time.monotonic() - started)
+            self._outcome = replace(self._outcome, script_s=time.monotonic() - started)
+        self._outcome = replace(self._outcome, exit_code=code)
+        if code != 0:
+            raise Stopped(self._script_failure(code))
+
+    def _script_failure(self, code: int) -> Failure:
+        rank = self._node.node_rank
+        if code > 128:
+            text = f"the script was ended by signal {code - 128} on node {rank}"
+        else:
+            text = f"the script ended with exit code {code} on node {rank}"
+        return Failure(kind="script error", text=text, node=rank, exit_code=code)
+
+    def _watched(self) -> tuple[Link, Interrupt, int]:
+        return self._link, self._interrupt, self._node.node_rank
+
+    def _open_box(self, console: Console) -> DockerBox | ProcessBox:
+        if self._node.container is not None:
+            return DockerBox(self._task.engine, self._node.container, self._task.secrets, console.write)
+        assert self._node.process is not None
+        return ProcessBox(self._node.process, self._task.secrets, console.write)
+
+    def _check_interrupt(self) -> None:
+        if self._interrupt.event.is_set():
+            rank = self._node.node_rank
+            raise Stopped(Failure(kind="interrupted", text=f"{self._interrupt.reason} on node {rank}", node=rank))
+
+    def _end(self, reporter: Reporter) -> None:
+        """Ends the box in whatever state it is, and the log with it."""
+        with self._timings.phase("end"):
+            if self._keeper is not None:
+                findings = self._keeper.end(by_itself=self._outcome.exit_code is not None)
+                deviations = self._keeper.box.deviations
+                marker = "end" in self._keeper.steps.seen
+                self._outcome = replace(
+                    self._outcome,
+                    findings=tuple(findings),
+                    deviations=deviations,
+                    image_id=self._keeper.box.image_id,
+                    end_marker=marker,
+                    exit_code=self._keeper.exit_code(),
+                )
+            if self._console is not None:
+                self._console.close()
+                if self._console.error:
+                    self._outcome = replace(self._outcome, findings=(*self._outcome.findings, self._console.error))
+                reporter.unfollow()
+
+    def _collect(self) -> None:
+        """Files back to the user, samples out of log and CSV."""
+        with self._timings.phase("collect"):
+            findings, made = list(self._outcome.findings), list[str]()
+            if self._space.box.exists():
+                findings += self._hand_over()
+                with suppress(OSError):
+                    made = ws.keep_output(self._space, self._before)
+            samples: list[Sample] = []
+            if self._space.console.exists():
+                rank = self._node.node_rank
+                samples = samples_of_log(self._space.console, rank)
+                name = self._task.plan.job.multiple_results
+                if name and self._outcome.exit_code == 0:
+                    found, problems = self._read_csv(name, made)
+                    samples, findings = samples + found, findings + problems
+                digest = hashlib.sha256(self._space.console.read_bytes()).hexdigest() if _small(self._space) else ""
+                self._outcome = replace(self._outcome, console_sha256=digest)
+            self._outcome = replace(self._outcome, samples=tuple(samples), findings=tuple(findings))
+
+    def _read_csv(self, name: str, made: list[str]) -> tuple[list[Sample], list[str]]:
+        """The `multiple_results` file, only if this run made or changed it; one node's file is enough."""
+        if name in made:
+            return samples_of_csv(self._space.output / name, self._node.node_rank)
+        if self._node.node_rank == 0:
+            return [], [f"multiple_results: the script made no {name} in its working directory"]
+        return [], []
+
+    def _hand_over(self) -> list[str]:
+        """Makes the files the user's own where the driver could not; a finding where that fails."""
+        from madrun.runtimes.handover import hand_over
+
+        task, owner = self._task, self._node.owner
+        if not owner or self._image is None or not ws.foreign_files(self._space.box, task.facts.uid):
+            return []
+        try:
+            hand_over(task.engine, self._image.id, self._space.box, owner)
+        except EngineError as error:
+            return [str(error)]
+        return []
+
+
+def _small(space: ws.Workspace) -> bool:
+    """Logs of gigabytes are not read a second time for a checksum."""
+    return space.console.stat().st_size < 64 << 20

@@ -1,0 +1,111 @@
+"""Keeps one box: its lease, its steps, its time limit, and its end."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from madrun.node.link import Aborted, Link
+from madrun.node.steps import Steps, exit_code
+from madrun.node.task import Interrupt
+from madrun.node.workspace import Workspace
+from madrun.runtimes.box import Box
+from madrun.spec.plan import JobPlan
+from madrun.spec.record import Failure
+from madrun.units import format_duration
+
+HEARTBEAT_S = 1.0
+_READY_TIMEOUT_S = 60.0
+_HAND_OVER_S = 60.0
+_KILL_S = 15.0
+_QUICK_TICK_S, _SLOW_TICK_S, _QUICK_FOR_S = 0.004, 0.05, 2.0
+
+
+class Stopped(Exception):
+    """This node cannot go on; holds why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+class BoxKeeper:
+    """Renews the lease from a thread of its own until `end`; everything else happens in the caller's thread."""
+
+    def __init__(self, box: Box, space: Workspace, job: JobPlan, watched: tuple[Link, Interrupt, int]) -> None:
+        self.box = box
+        self.steps = Steps(space.box / "steps")
+        self._job = job
+        self._link, self._interrupt, self._rank = watched
+        self._over = threading.Event()
+        threading.Thread(target=self._renew, daemon=True).start()
+
+    def _renew(self) -> None:
+        while not self._over.wait(HEARTBEAT_S):
+            self.box.send(".")
+
+    def await_ready(self) -> None:
+        """Returns when the driver stands; `Stopped` where it ended, is not heard of, or the run is over."""
+        self._until("ready", _READY_TIMEOUT_S, self._fail("engine", "the driver did not report within 60 s"))
+
+    def run_script(self) -> int:
+        """Starts the script and returns its exit code; `Stopped` on time-out, interrupt or a driver that died."""
+        self.box.send("go")
+        limit = self._job.timeout_s
+        text = f"the script ran longer than --timeout {format_duration(limit)} on node {self._rank}"
+        self._until("exit", limit or float("inf"), self._fail("timeout", text))
+        code = exit_code(self.steps.seen)
+        assert code is not None
+        return code
+
+    def exit_code(self) -> int | None:
+        """The script's exit code, None where it did not end by itself."""
+        seen = self.steps.seen
+        return None if {"stop", "kill", "signal", "lease"} & set(seen) else exit_code(seen)
+
+    def _fail(self, kind: str, text: str) -> Failure:
+        return Failure(kind=kind, text=text, node=self._rank)
+
+    def _until(self, name: str, limit_s: float, late: Failure) -> None:
+        started = time.monotonic()
+        while True:
+            ended = self.box.wait(0)
+            seen = self.steps.read()
+            if name in seen or (name == "exit" and "gone" in seen):
+                return
+            if ended is not None:
+                raise Stopped(self._fail("node", f"the driver ended with code {ended} on node {self._rank}"))
+            if self._interrupt.event.is_set():
+                raise Stopped(self._fail("interrupted", f"{self._interrupt.reason} on node {self._rank}"))
+            if self._link.failure is not None:
+                raise Aborted(self._link.failure)
+            waited = time.monotonic() - started
+            if waited > limit_s:
+                raise Stopped(late)
+            time.sleep(_QUICK_TICK_S if waited < _QUICK_FOR_S else _SLOW_TICK_S)
+
+    def end(self, by_itself: bool) -> list[str]:
+        """Ends the box within the grace period and a little; findings say what could not be ended."""
+        before = self._interrupt.count
+        self.box.send("bye" if by_itself else "stop")
+        bound = _HAND_OVER_S if by_itself else self._job.grace_s + 3
+        ended = self._wait(bound, before)
+        if ended is None:
+            self.box.kill()
+            ended = self.box.wait(_KILL_S)
+        self._over.set()
+        self.steps.close()
+        if ended is None:
+            return ["the container or its processes could not be ended; madrun ps shows them"]
+        return []
+
+    def _wait(self, bound: float, signals: int) -> int | None:
+        """The box's exit code, or None after the bound, or at the next impatient signal."""
+        deadline = time.monotonic() + bound
+        while time.monotonic() < deadline:
+            ended = self.box.wait(_SLOW_TICK_S)
+            if ended is not None:
+                return ended
+            if self._interrupt.count > max(signals, 1):
+                return None
+        return None

@@ -1,0 +1,143 @@
+"""One run from its run id to its record, seen from one node. Node 0 alone writes the record and the rows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from madrun.errors import ExitCode
+from madrun.node.agent import Agent
+from madrun.node.link import Aborted, Link
+from madrun.node.task import Interrupt, Reporter, Task
+from madrun.results import perfcsv, rundir
+from madrun.results.rundir import RunDir
+from madrun.results.verdict import RunFacts, judge
+from madrun.spec.codec import from_plain, to_json
+from madrun.spec.plan import NodePlan, Plan, bind
+from madrun.spec.record import Failure, NodeOutcome, Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a run ended, as much of it as this node knows; `record` is there on node 0 alone."""
+
+    exit_code: int
+    run: RunDir
+    outcome: NodeOutcome
+    record: Record | None = None
+    culprit: Failure | None = None
+    reasons: tuple[str, ...] = ()
+
+
+class _Journaling:
+    """Passes news on to the reporter, and writes phases into the run's journal."""
+
+    def __init__(self, run: RunDir, reporter: Reporter) -> None:
+        self._run, self._reporter = run, reporter
+
+    def phase(self, name: str) -> None:
+        self._run.journal("phase", name=name)
+        self._reporter.phase(name)
+
+    def line(self, text: str) -> None:
+        self._reporter.line(text)
+
+    def follow(self, console: Path) -> None:
+        self._reporter.follow(console)
+
+    def unfollow(self) -> None:
+        self._reporter.unfollow()
+
+
+def conduct(task: Task, link: Link, interrupt: Interrupt, reporter: Reporter) -> Ended:
+    """Executes one run with all nodes. Raises `Aborted` only where the nodes part before it has an id."""
+    rank = task.plan.node.node_rank
+    started = _utc()
+    run = _begin(task, link, rank)
+    node = bind(task.plan.node, run.run_id, str(run.path))
+    plan = replace(task.plan, nodes=(node,))
+    folder = run.node(rank)
+    folder.mkdir(exist_ok=True)
+    (folder / "host.json").write_text(to_json(task.facts))
+    if rank == 0:
+        run.write_plan(plan)
+        run.journal("begin", run_id=run.run_id, command=list(task.command))
+        reporter = _Journaling(run, reporter)
+    outcome = Agent(task, node, folder, link, interrupt).run(reporter)
+    try:
+        _, everyone = link.meet(task.stage("finished"), {"outcome": outcome, "node": node}, final=True)
+        if rank == 0:
+            return _conclude(task, link, plan, run, (started, outcome, everyone))
+        verdict, _ = link.meet(task.stage("end"), None, final=True)
+    except Aborted as aborted:
+        return Ended(
+            exit_code=ExitCode.RUN_FAILED,
+            run=run,
+            outcome=outcome,
+            culprit=aborted.failure,
+            reasons=(aborted.failure.text,),
+        )
+    culprit = from_plain(Failure, verdict["culprit"]) if verdict["culprit"] else None
+    return Ended(
+        exit_code=verdict["exit_code"],
+        run=run,
+        outcome=outcome,
+        culprit=culprit,
+        reasons=tuple(verdict["reasons"]),
+    )
+
+
+def _begin(task: Task, link: Link, rank: int) -> RunDir:
+    """The run directory; node 0 makes it and gives out its name."""
+    run_id = rundir.create(task.results, task.plan.job.card, task.plan.job_hash).run_id if rank == 0 else None
+    named, _ = link.meet(task.stage("begin"), run_id)
+    return rundir.open_shared(task.results, str(named))
+
+
+def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, NodeOutcome, dict[str, Any]]) -> Ended:
+    """Node 0's last words: record, rows, and the exit code for everyone."""
+    started, own, everyone = seen
+    failure = everyone.pop("failure", None)
+    payloads = [payload for _, payload in sorted(everyone.items(), key=lambda item: int(item[0]))]
+    outcomes = [own, *(from_plain(NodeOutcome, payload["outcome"]) for payload in payloads[1:])]
+    nodes = (plan.node, *(from_plain(NodePlan, payload["node"]) for payload in payloads[1:]))
+    culprit = _with_lines(from_plain(Failure, failure), outcomes) if failure else None
+    run.write_plan(replace(plan, nodes=nodes))
+    facts = RunFacts(
+        run_id=run.run_id,
+        started_at=started,
+        ended_at=_utc(),
+        command=task.command,
+        backend="local",
+        notes=(*task.notes, *plan.node.notes),
+        provenance=task.provenance() | {"docker_sha": own.image_id},
+    )
+    record = judge(plan, facts, outcomes, culprit)
+    perfcsv.mark(task.results, run.run_id)
+    run.write_record(record)
+    run.journal("record", status=record.status, exit_code=record.exit_code)
+    perfcsv.append(task.results, run, record)
+    verdict = {"exit_code": record.exit_code, "culprit": culprit, "reasons": record.reasons}
+    link.meet(task.stage("end"), verdict, final=True)
+    return Ended(
+        exit_code=record.exit_code,
+        run=run,
+        outcome=own,
+        record=record,
+        culprit=culprit,
+        reasons=record.reasons,
+    )
+
+
+def _with_lines(failure: Failure, outcomes: list[NodeOutcome]) -> Failure:
+    """The first failure with the last lines of its node, which were not known when it was told."""
+    for outcome in outcomes:
+        if outcome.node == failure.node and outcome.failure is not None:
+            return replace(failure, last_lines=outcome.failure.last_lines)
+    return failure
+
+
+def _utc() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

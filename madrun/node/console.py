@@ -1,0 +1,63 @@
+"""The console log: everything a script prints, to a file first; whoever shows it reads that file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+MASK = b"***"
+MIN_SECRET = 4
+
+
+class Console:
+    """A sink for output that never raises: a full disk is kept in `error`, and the stream is still read."""
+
+    def __init__(self, path: Path, secrets: tuple[str, ...] = ()) -> None:
+        self.path = path
+        self.error = ""
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._secrets = tuple(secret.encode() for secret in secrets if len(secret) >= MIN_SECRET)
+        self._held = b""
+
+    def write(self, chunk: bytes) -> None:
+        """Appends a chunk; secrets are masked also where they are cut by the end of a chunk."""
+        if self._secrets:
+            chunk = self._mask(self._held + chunk)
+        self._append(chunk)
+
+    def close(self) -> None:
+        """Writes what was held back, and closes the file."""
+        self._append(self._held)
+        os.close(self._fd)
+
+    def _mask(self, text: bytes) -> bytes:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        cut = len(text) - max(self._tail(text, secret) for secret in self._secrets)
+        self._held = text[cut:]
+        return text[:cut]
+
+    @staticmethod
+    def _tail(text: bytes, secret: bytes) -> int:
+        """How many bytes at the end may be the beginning of the secret."""
+        longest = min(len(secret) - 1, len(text))
+        return next((size for size in range(longest, 0, -1) if text.endswith(secret[:size])), 0)
+
+    def _append(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        while view and not self.error:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except OSError as error:
+                self.error = f"{self.path} is not complete: {error.strerror}"
+
+
+def last_lines(path: Path, count: int = 30, window: int = 64 << 10) -> tuple[str, ...]:
+    """The last lines of a log, at most `count`; empty where there is no log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - window))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ()
+    return tuple(text.splitlines()[-count:])

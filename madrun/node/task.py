@@ -1,0 +1,65 @@
+"""What an agent is given: the plan, where its files go, and who listens."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from madrun.spec.facts import HostFacts
+from madrun.spec.plan import Plan
+
+
+class Reporter(Protocol):
+    """Whoever shows a run to a person; every call returns at once."""
+
+    def phase(self, name: str) -> None:
+        """The run has come to this phase."""
+
+    def line(self, text: str) -> None:
+        """One line of news."""
+
+    def follow(self, console: Path) -> None:
+        """Show this log as it grows."""
+
+    def unfollow(self) -> None:
+        """The log is complete: show the rest of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One run on one node. `engine` is a client of the container engine, None for the process runtime."""
+
+    plan: Plan
+    index: int
+    results: Path
+    secrets: dict[str, str]
+    facts: HostFacts
+    files: dict[str, Path]
+    image_context: dict[str, Path]
+    lock_dir: Path
+    engine: Any
+    command: tuple[str, ...]
+    provenance: Callable[[], dict[str, str]]
+    notes: tuple[str, ...] = ()
+
+    def stage(self, name: str) -> str:
+        """Name of a stage of this run on the control channel."""
+        return f"{self.index}/{name}"
+
+
+class Interrupt:
+    """Set by a signal; the number of signals says how patient the user still is."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.reason = ""
+        self.event = threading.Event()
+
+    def set(self, reason: str) -> None:
+        """One more signal has come."""
+        self.count += 1
+        self.reason = self.reason or reason
+        self.event.set()

@@ -1,0 +1,1 @@
+"""Card, context and facts in, a plan out. Pure: no file, process or socket is touched here."""

@@ -1,0 +1,98 @@
+"""The driver: the one bash script that runs inside the container, or on the host, from start to hand-over.
+
+It needs bash and nothing else. Its lease is its standard input: the agent writes a line at least every few
+seconds, and when the lines stop or the input ends, the driver ends everything. Steps are reported in a file
+beside it, so that standard output carries the script's words alone.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+LEASE_S = 10.0
+LEASE_GRACE_S = 2.0
+
+_TEMPLATE = r"""#!/usr/bin/env bash
+# madrun driver for card @CARD@: reads lines from its agent, runs the script, reports steps, ends with its lease.
+set -u
+box=${BASH_SOURCE[0]%/*}
+steps=$box/steps job= reported= rc=0
+say() { local IFS=' '; printf '%s %s\n' "${EPOCHREALTIME:-0}" "$*" >>"$steps"; }
+say driver "$BASH_VERSION" || { echo "madrun driver: cannot write $steps" >&2; exit 97; }
+exec 9<> <(:)                                   # a pipe nobody writes to: the clock of nap
+nap() { local _; IFS= read -r -t "$1" -u 9 _; }
+
+run_script() {
+  cd "$box/work" || return 97
+  @RUN@
+}
+begin() {
+  say begin
+  set -m                                        # the script gets a process group of its own
+  { run_script; code=$?; say exit "$code"; exit "$code"; } </dev/null 2>&1 9>&- &
+  job=$!
+  set +m
+}
+alive() { [[ -n $job ]] && kill -0 -- "-$job" 2>/dev/null; }
+check() {                                       # the script's shell may have died without a word
+  [[ -n $job && -z $reported ]] || return 0
+  kill -0 "$job" 2>/dev/null && return 0
+  wait "$job" 2>/dev/null; rc=$?; reported=1
+  say gone "$rc"
+}
+end_job() {                                     # TERM, grace in tenths of a second, KILL
+  [[ -n $job ]] || return 0
+  local left=$1
+  kill -TERM -- "-$job" 2>/dev/null
+  while ((left-- > 0)) && alive; do nap 0.1; done
+  kill -KILL -- "-$job" 2>/dev/null
+  check
+}
+finish() {
+  [[ -n $job ]] && kill -KILL -- "-$job" 2>/dev/null
+  [[ $$ == 1 ]] && kill -KILL -1 2>/dev/null    # in a container of our own: what left the group ends too
+  if [[ -n ${MADRUN_OWNER:-} ]]; then
+    if chown -hR "$MADRUN_OWNER" "$box" 2>/dev/null; then say handed; else say not-handed; fi
+  fi
+  say end "$1"
+  exit "$1"
+}
+trap 'say signal; end_job @GRACE@; finish 143' TERM INT HUP
+trap '' PIPE
+
+say ready
+while IFS= read -r -t @LEASE@ line; do
+  case $line in
+    go) begin ;;
+    stop) say stop; end_job @GRACE@; finish 143 ;;
+    kill) say kill; end_job 0; finish 137 ;;
+    bye) check; finish "$rc" ;;
+    *) check ;;
+  esac
+done
+say lease
+end_job @LEASE_GRACE@
+finish 98
+"""
+
+
+def render(card: str, script: str, args: str, grace_s: float) -> str:
+    """The driver's text. `args` reaches the shell in the container to the letter; bash scripts need no runner."""
+    quoted = shlex.quote(script if script.startswith("/") else f"./{script}")
+    prefix = "bash" if script.endswith(".sh") else "$MULTI_NODE_RUNNER"
+    replacements = {
+        "@CARD@": card,
+        "@RUN@": f"{prefix} {quoted} {args}".rstrip(),
+        "@GRACE@": str(_tenths(grace_s)),
+        "@LEASE_GRACE@": str(_tenths(min(grace_s, LEASE_GRACE_S))),
+        "@LEASE@": f"{LEASE_S:g}",
+    }
+    text = _TEMPLATE
+    for mark, value in replacements.items():
+        if mark != "@RUN@":
+            text = text.replace(mark, value)
+    return text.replace("@RUN@", replacements["@RUN@"])  # last: args may hold any text
+
+
+def _tenths(seconds: float) -> int:
+    return round(seconds * 10)

@@ -1,0 +1,168 @@
+"""The job part of a plan: what is the same on every node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from madrun.errors import CardError, ContextError
+from madrun.planning import driver
+from madrun.spec.card import Card, ImageSource
+from madrun.spec.codec import sha256
+from madrun.spec.context import Context
+from madrun.spec.facts import HostFacts
+from madrun.spec.plan import DataPlan, ImagePlan, JobPlan
+from madrun.spec.topology import Topology
+from madrun.units import parse_duration
+
+DEFAULT_TIMEOUT_S = 7200.0
+DATA_HOME = "/data_dlm"
+BASE_ARG = "BASE_DOCKER"
+OWNED = ("NNODES", "NODE_RANK", "NPROC_PER_NODE", "MASTER_ADDR", "MASTER_PORT", "MULTI_NODE_RUNNER")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """What was read from the card's files: hash and names of the work files, text and context of the Dockerfile."""
+
+    script_hash: str
+    files: tuple[str, ...]
+    dockerfile: str = ""
+    dockerfile_text: str = ""
+    context: str = ""
+    context_hash: str = ""
+    data_paths: dict[str, str] = field(default_factory=dict)
+    data_providers: dict[str, str] = field(default_factory=dict)
+
+
+def choose_runtime(context: Context, facts: HostFacts) -> tuple[str, str]:
+    """`docker` or `process`, and the line that says why where it was not the user's choice."""
+    if context.runtime != "auto":
+        return context.runtime, ""
+    if facts.engine is not None:
+        return "docker", ""
+    return "process", f"runtime process, on the host itself: {facts.engine_absent}"
+
+
+def image_source(card: Card, vendor: str) -> ImageSource:
+    """The card's image for the accelerator; `CardError` says which accelerators it has images for."""
+    if vendor in card.images:
+        return card.images[vendor]
+    have = ", ".join(sorted(card.images)) or "none"
+    raise CardError(
+        f"{card.source}: images: none for {vendor}, the accelerator of this host; the card has: {have}. "
+        "Name a ready image with MAD_CONTAINER_IMAGE in the context, or add one to the card"
+    )
+
+
+def plan_image(card: Card, context: Context, vendor: str, files: CardFacts) -> ImagePlan:
+    """What the image is; a recipe hashes Dockerfile, build context, arguments and the name of the base."""
+    if context.MAD_CONTAINER_IMAGE:
+        return ImagePlan(kind="ready", name=context.MAD_CONTAINER_IMAGE)
+    source = image_source(card, vendor)
+    if source.image:
+        return ImagePlan(kind="ready", name=source.image)
+    args = {BASE_ARG: source.base} if source.base else {}
+    args |= {**source.args, **context.docker_build_arg}
+    recipe = sha256([files.dockerfile_text, files.context_hash, args])
+    stem = files.dockerfile.rpartition("/")[2].removesuffix(".Dockerfile").lower() or "image"
+    return ImagePlan(
+        kind="build",
+        name=f"madrun/{stem}:{recipe[:12]}",
+        recipe=recipe,
+        dockerfile=files.dockerfile.rpartition("/")[2],
+        context=files.context,
+        build_args=args,
+        base=args.get(BASE_ARG, ""),
+    )
+
+
+def _job_env(card: Card, context: Context, topology: Topology, vendor: str, secrets: frozenset[str]) -> dict[str, str]:
+    for name in OWNED:
+        if name in context.docker_env_vars:
+            raise ContextError(f"docker_env_vars.{name}: is set from multi_node_args; leave it out here")
+    env = {
+        "PYTHONUNBUFFERED": "1",
+        "MAD_MODEL_NAME": card.name,
+        "MAD_GPU_VENDOR": vendor.upper(),
+        "NNODES": str(topology.nnodes),
+        "NPROC_PER_NODE": str(topology.nproc_per_node),
+        "MAD_RUNTIME_NGPUS": str(topology.nproc_per_node),
+        "WORLD_SIZE": str(topology.world_size),
+    }
+    if card.multiple_results:
+        env["MAD_OUTPUT_CSV"] = card.multiple_results
+    env |= {name: value for name, value in context.docker_env_vars.items() if name not in secrets}
+    return dict(sorted(env.items()))
+
+
+def plan_job(
+    card: Card,
+    context: Context,
+    facts: HostFacts,
+    topology: Topology,
+    files: CardFacts,
+    secrets: frozenset[str],
+) -> JobPlan:
+    """The job that the card and the context mean on hosts such as this one."""
+    runtime, _ = choose_runtime(context, facts)
+    vendor = facts.accelerator.vendor
+    image = plan_image(card, context, vendor, files) if runtime == "docker" else ImagePlan(kind="none")
+    args = card.args if context.model_args is None else context.model_args
+    grace = parse_duration(context.grace)
+    return JobPlan(
+        card=card.name,
+        tags=card.tags,
+        script=card.script,
+        args=args,
+        script_hash=files.script_hash,
+        runtime="docker" if runtime == "docker" else "process",
+        vendor=vendor,
+        runner=context.multi_node_args.RUNNER,
+        nnodes=topology.nnodes,
+        nproc_per_node=topology.nproc_per_node,
+        env=_job_env(card, context, topology, vendor, secrets),
+        secrets=tuple(sorted(secrets)),
+        image=image,
+        data=tuple(
+            DataPlan(name=name, provider=files.data_providers[name], home=f"{DATA_HOME}_{index}")
+            for index, name in enumerate(card.data)
+        ),
+        metrics=card.metrics,
+        multiple_results=card.multiple_results,
+        timeout_s=DEFAULT_TIMEOUT_S if context.timeout is None else parse_duration(context.timeout),
+        grace_s=grace,
+        lease_s=driver.LEASE_S,
+        driver=driver.render(card.name, card.script, args, grace),
+        training_precision=card.training_precision,
+    )
+
+
+def summary(job: JobPlan) -> dict[str, str]:
+    """Each part of the job in a few characters: what nodes exchange to name the part in which they differ."""
+    parts = {}
+    for name in (
+        "card",
+        "script",
+        "args",
+        "script_hash",
+        "runtime",
+        "vendor",
+        "runner",
+        "nnodes",
+        "nproc_per_node",
+    ):
+        parts[name] = str(getattr(job, name))
+    parts["image"] = f"{job.image.name}" if job.image.kind != "none" else "none"
+    for name in (
+        "env",
+        "secrets",
+        "data",
+        "metrics",
+        "image",
+        "driver",
+        "timeout_s",
+        "grace_s",
+        "multiple_results",
+    ):
+        parts[f"{name} (hash)"] = sha256(getattr(job, name))[:12]
+    return {name: text if len(text) <= 60 else f"{text[:40]}... ({sha256(text)[:12]})" for name, text in parts.items()}

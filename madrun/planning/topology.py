@@ -1,0 +1,113 @@
+"""From the context's words and the host's facts to a topology that can be believed."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from madrun.errors import ContextError
+from madrun.spec.context import MultiNodeArgs
+from madrun.spec.facts import HostFacts, Interface
+from madrun.spec.topology import Topology
+from madrun.spec.validation import did_you_mean
+
+DEFAULT_PORT = 29501
+_IFNAME = re.compile(r"[=^]?[A-Za-z0-9._:@-]+(,[A-Za-z0-9._:@-]+)*")
+
+
+def with_scheduler(args: dict[str, object], scheduler: dict[str, str]) -> dict[str, object]:
+    """NNODES and NODE_RANK from the scheduler where not given; given and different is an error."""
+    merged = dict(args)
+    for name, value in scheduler.items():
+        given = args.get(name)
+        if given is not None and str(given) != value:
+            raise ContextError(
+                f"multi_node_args.{name}: found {given!r}, but the scheduler's environment says {value}; "
+                "leave it out, or start outside the scheduler's step"
+            )
+        merged[name] = value
+    return merged
+
+
+def check_ranks(args: MultiNodeArgs, runners: tuple[str, ...]) -> None:
+    """RUNNER is known, NODE_RANK lies below NNODES, the two ports differ; else `ContextError`."""
+    if args.RUNNER not in runners:
+        hint = did_you_mean(args.RUNNER, runners)
+        raise ContextError(
+            f"multi_node_args.RUNNER: found {args.RUNNER!r}{hint}, allowed: {', '.join(sorted(runners))}"
+        )
+    if args.NODE_RANK >= args.NNODES:
+        raise ContextError(
+            f"multi_node_args.NODE_RANK: found {args.NODE_RANK} with NNODES {args.NNODES}, "
+            f"allowed: 0 to {args.NNODES - 1}"
+        )
+    if args.MASTER_PORT is not None and args.MASTER_PORT == args.CONTROL_PORT:
+        raise ContextError(
+            f"multi_node_args.CONTROL_PORT: found {args.CONTROL_PORT}, which is MASTER_PORT; allowed: another port"
+        )
+    if args.MASTER_PORT == 65535 and args.CONTROL_PORT is None and args.NNODES > 1:
+        raise ContextError(
+            "multi_node_args.MASTER_PORT: found 65535, and CONTROL_PORT is MASTER_PORT + 1 unless given; give it"
+        )
+
+
+def check_master_is_here(args: MultiNodeArgs, address: str, facts: HostFacts) -> None:
+    """On node 0 the master's address is one of this host's; else `ContextError` lists them."""
+    if args.NODE_RANK != 0 or _is_loopback(address):
+        return
+    known = [literal for interface in facts.interfaces for literal in interface.addresses]
+    if address not in known:
+        raise ContextError(
+            f"multi_node_args.MASTER_ADDR: found {args.MASTER_ADDR!r} ({address}), which is not an address of this "
+            f"host {facts.hostname} (NODE_RANK 0); allowed: {', '.join(known)}"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
+
+
+def interface_of(address: str, interfaces: tuple[Interface, ...]) -> str:
+    """The name of the interface that has the address; loopback addresses all belong to the loopback interface."""
+    for interface in interfaces:
+        if address in interface.addresses:
+            return interface.name
+    if _is_loopback(address):
+        return next((i.name for i in interfaces if any(_is_loopback(a) for a in i.addresses)), "lo")
+    raise ContextError(f"no interface of this host has the address {address}; give NCCL_SOCKET_IFNAME")
+
+
+def resolve_topology(
+    args: MultiNodeArgs, facts: HostFacts, gpus_per_node: int | None, master: str, local: str, free_port: int
+) -> Topology:
+    """`master` and `local`: literals of node 0 and of this host on the way there; `free_port` serves one node."""
+    port = args.MASTER_PORT or (DEFAULT_PORT if args.NNODES > 1 else free_port)
+    chosen = interface_of(local, facts.interfaces)
+    return Topology(
+        nnodes=args.NNODES,
+        node_rank=args.NODE_RANK,
+        nproc_per_node=_processes(args, facts, gpus_per_node),
+        master_addr=master,
+        master_port=port,
+        control_port=args.CONTROL_PORT or port + 1,
+        # NCCL takes a prefix unless the name starts with "="; Gloo takes one concrete name.
+        nccl_ifname=_given_interface("NCCL_SOCKET_IFNAME", args.NCCL_SOCKET_IFNAME) or f"={chosen}",
+        gloo_ifname=_given_interface("GLOO_SOCKET_IFNAME", args.GLOO_SOCKET_IFNAME) or chosen,
+    )
+
+
+def _given_interface(key: str, value: str | None) -> str:
+    if value and not _IFNAME.fullmatch(value):
+        raise ContextError(f"multi_node_args.{key}: found {value!r}, allowed: the name of an interface")
+    return value or ""
+
+
+def _processes(args: MultiNodeArgs, facts: HostFacts, gpus_per_node: int | None) -> int:
+    found = facts.accelerator.count
+    wanted = args.NPROC_PER_NODE or gpus_per_node or found or 1
+    if found and wanted > found:
+        raise ContextError(
+            f"multi_node_args.NPROC_PER_NODE: found {wanted}, but this host has {found} accelerators; "
+            f"allowed: 1 to {found}"
+        )
+    return 1 if args.RUNNER == "plain" else wanted

@@ -1,0 +1,1 @@
+"""Facts of this host. The only place, besides the command line, that reads the environment."""

@@ -1,0 +1,74 @@
+"""What the environment of this process says about the run: scheduler, secrets, PATH."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name holds something that no file may show."""
+    return bool(SECRET_NAME.search(name))
+
+
+def scheduler_args(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """NNODES and NODE_RANK as the scheduler says them; empty outside a multi-node step.
+
+    SLURM: only inside an srun step (SLURM_STEP_NUM_NODES): in a batch script every node looks like node 0.
+    Kubernetes: JOB_COMPLETION_INDEX of an Indexed Job names the rank.
+    """
+    if "SLURM_STEP_NUM_NODES" in env and "SLURM_NODEID" in env:
+        return {"NNODES": env["SLURM_STEP_NUM_NODES"], "NODE_RANK": env["SLURM_NODEID"]}
+    if "JOB_COMPLETION_INDEX" in env:
+        return {"NODE_RANK": env["JOB_COMPLETION_INDEX"]}
+    return {}
+
+
+def forwarded_secrets(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables of this host whose name contains MAD_SECRETS: they are passed on, never written down."""
+    return {name: value for name, value in env.items() if "MAD_SECRETS" in name}
+
+
+_PASSED = (
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+)
+_PASSED_PREFIXES = (
+    "LC_",
+    "SSL_",
+    "CUDA_",
+    "NVIDIA_",
+    "ROCM_",
+    "ROCR_",
+    "HIP_",
+    "HSA_",
+    "NCCL_",
+    "RCCL_",
+    "XDG_CACHE",
+)
+
+
+def process_env(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the process runtime takes over from this host's environment: a short list, so that the plan can show it.
+
+    PATH starts with the interpreter that runs madrun, so that the torchrun beside it is found.
+    """
+    passed = {
+        name: value
+        for name, value in env.items()
+        if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and not is_secret(name)
+    }
+    passed["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", "/usr/bin:/bin")))
+    return passed

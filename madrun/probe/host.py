@@ -1,0 +1,54 @@
+"""This host as one frozen value."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+from pathlib import Path
+
+from madrun.probe import accelerator, environment, network
+from madrun.spec.facts import Engine, HostFacts
+
+
+def facts(engine: Engine | None, engine_absent: str = "") -> HostFacts:
+    """Everything but the engine is read here; the engine comes in because asking it is the slow part."""
+    return HostFacts(
+        hostname=socket.gethostname(),
+        host_id=_host_id(),
+        kernel=platform.release(),
+        cpu=_cpu_model(),
+        cpus=len(os.sched_getaffinity(0)),
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        uid=os.getuid(),
+        gid=os.getgid(),
+        python=platform.python_version(),
+        accelerator=accelerator.find_accelerator(),
+        interfaces=network.interfaces(),
+        process_env=environment.process_env(),
+        engine=engine,
+        engine_absent=engine_absent,
+        scheduler=environment.scheduler_args(),
+    )
+
+
+def _host_id() -> str:
+    """The same text in every process that shares this kernel boot and this network namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = Path("/proc/self/ns/net").readlink()
+    except OSError:
+        return f"{socket.gethostname()}-{sys.platform}"
+    return f"{boot}-{namespace}"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

@@ -1,0 +1,109 @@
+"""The value of each metric for the whole run: nodes are combined as the card declares, never by a metric's name."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+
+from madrun.spec.card import Metric
+from madrun.spec.record import Check, MetricResult, Sample
+
+Key = tuple[str, str, tuple[tuple[str, str], ...]]
+SAME_TOLERANCE = 1e-9
+_COMBINE: dict[str, Callable[[Sequence[float]], float]] = {
+    "sum": math.fsum,
+    "mean": statistics.fmean,
+    "min": min,
+    "max": max,
+    "last": lambda values: values[-1],
+    "same": lambda values: values[0],
+}
+
+
+def aggregate(
+    samples: Sequence[Sample], declared: dict[str, Metric], nnodes: int
+) -> tuple[list[MetricResult], list[Check], list[str]]:
+    """Results, checks and notes. Of several lines of one metric from one node the last counts."""
+    last: dict[Key, dict[int, Sample]] = {}
+    for sample in samples:
+        key = (sample.model, sample.metric, tuple(sample.extra.items()))
+        last.setdefault(key, {})[sample.node] = sample
+    results, checks, notes = [], [], []
+    for (_, name, _), by_node in last.items():
+        metric = declared.get(name)
+        result, check = _combine(name, metric, by_node, nnodes)
+        results.append(result)
+        checks += check
+        if metric is None and len(by_node) > 1:
+            notes.append(f"{name}: no across_nodes rule; the value of node {min(by_node)} counts")
+    checks += _presence(declared, results)
+    return results, checks, notes
+
+
+def _combine(
+    name: str, metric: Metric | None, by_node: dict[int, Sample], nnodes: int
+) -> tuple[MetricResult, list[Check]]:
+    checks = []
+    used = [by_node[node] for node in sorted(by_node)]
+    rule = metric.across_nodes if metric else "last"
+    if metric is None:
+        used = used[:1]  # node 0's value, else that of the node that has one
+    elif rule == "same":
+        checks.append(_agree(name, used))
+    elif rule != "last" and len(used) < nnodes:
+        have = ", ".join(str(sample.node) for sample in used)
+        checks.append(Check(name=f"{name} from every node", passed=False, text=f"{rule} over {nnodes} nodes; only {have}"))
+    value = _COMBINE[rule]([sample.value for sample in used])
+    finite = math.isfinite(value)
+    checks.append(Check(name=f"{name} is finite", passed=finite, text="" if finite else f"found {used[-1].text}"))
+    if metric:
+        checks += _bounds(name, metric, value)
+    one_source = rule == "same" or len(used) == 1
+    spelled = used[0].text if one_source else used[-1].text if rule == "last" else repr(value)
+    first = used[0]
+    return (
+        MetricResult(
+            metric=name,
+            value=value,
+            text=spelled,
+            unit=metric.unit if metric else "",
+            across_nodes=rule if metric else "",
+            primary=metric.primary if metric else False,
+            higher_is_better=metric.higher_is_better if metric else None,
+            model=first.model,
+            extra=first.extra,
+        ),
+        checks,
+    )
+
+
+def _agree(name: str, used: list[Sample]) -> Check:
+    values = [sample.value for sample in used]
+    equal = all(math.isclose(value, values[0], rel_tol=SAME_TOLERANCE) for value in values[1:])
+    shown = ", ".join(f"{sample.text} on node {sample.node}" for sample in used[:4])
+    return Check(name=f"{name} is the same on every node", passed=equal, text="" if equal else f"found {shown}")
+
+
+def _bounds(name: str, metric: Metric, value: float) -> list[Check]:
+    if metric.min is None and metric.max is None:
+        return []
+    low = -math.inf if metric.min is None else metric.min
+    high = math.inf if metric.max is None else metric.max
+    inside = low <= value <= high
+    text = "" if inside else f"found {value:g} {metric.unit}, allowed: {low:g} to {high:g}".replace(" ,", ",")
+    return [Check(name=f"{name} within its bounds", passed=inside, text=text)]
+
+
+def _presence(declared: dict[str, Metric], results: list[MetricResult]) -> list[Check]:
+    found = {result.metric for result in results}
+    required = [name for name, metric in declared.items() if metric.required]
+    missing = [name for name in required if name not in found]
+    if not found:
+        wanted = f"declared: {', '.join(required)}" if required else "no `performance: <number> <metric>` line"
+        return [Check(name="something was measured", passed=False, text=f"no metric was found; {wanted}")]
+    checks = [Check(name="something was measured", passed=True)]
+    if missing:
+        text = f"missing: {', '.join(missing)}; found: {', '.join(sorted(found))}"
+        checks.append(Check(name="every declared metric is there", passed=False, text=text))
+    return checks

@@ -1,0 +1,180 @@
+"""results/perf.csv: derived from the records, one row a metric. Appended under a lock, rebuilt at will.
+
+The first 29 columns are those of MAD in its order; madrun's own follow, then what `multiple_results` files add.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from madrun.results.rundir import RunDir, Unreadable, read_record, run_paths, write_atomically
+from madrun.spec.record import MetricResult, Record
+
+FILE_NAME = "perf.csv"
+MAD_COLUMNS = (
+    "model,n_gpus,nnodes,gpus_per_node,training_precision,pipeline,args,tags,docker_file,base_docker,docker_sha,"
+    "docker_image,git_commit,machine_name,deployment_type,launcher,gpu_architecture,performance,metric,"
+    "relative_change,status,build_duration,test_duration,dataname,data_provider_type,data_size,"
+    "data_download_duration,build_number,additional_docker_run_options"
+).split(",")
+OWN_COLUMNS = ["unit", "primary", "valid", "reasons", "exit_code", "runtime", "started_at", "run_id", "plan_hash", "madrun"]
+COLUMNS = [*MAD_COLUMNS, *OWN_COLUMNS]
+Row = dict[str, str]
+
+
+def rows_of(record: Record) -> list[Row]:
+    """One row for each metric; a run that may not be believed has one row for each metric without its number."""
+    metrics: Iterable[MetricResult | None] = record.metrics or (None,)
+    return [_row(record, metric) for metric in metrics]
+
+
+def _row(record: Record, metric: MetricResult | None) -> Row:
+    facts = record.provenance
+    script_s = max((node.script_s for node in record.nodes), default=0.0)
+    row = dict.fromkeys(COLUMNS, "")
+    row |= {name: facts[name] for name in MAD_COLUMNS if name in facts}
+    row |= {
+        "model": f"{record.card}_{metric.model}" if metric and metric.model else record.card,
+        "n_gpus": str(record.nnodes * record.nproc_per_node),
+        "nnodes": str(record.nnodes),
+        "gpus_per_node": str(record.nproc_per_node),
+        "args": record.args,
+        "tags": ",".join(record.tags),
+        "deployment_type": record.backend,
+        "launcher": record.runner,
+        "status": record.status,
+        "build_duration": f"{max((node.build_s for node in record.nodes), default=0.0):.3f}",
+        "test_duration": f"{script_s:.3f}",
+        "valid": str(record.valid).lower(),
+        "reasons": "; ".join(record.reasons),
+        "exit_code": str(record.exit_code),
+        "runtime": record.runtime,
+        "started_at": record.started_at,
+        "run_id": record.run_id,
+        "plan_hash": record.plan_hash,
+        "madrun": record.madrun,
+    }
+    if metric:
+        row |= {"metric": metric.metric, "unit": metric.unit, "primary": str(metric.primary).lower()}
+        row["performance"] = metric.text if record.valid else ""
+        row |= {name: value for name, value in metric.extra.items() if name not in row}
+    # One line a row: a row that was cut by a kill can then be told from a whole one.
+    return {name: " ".join(value.splitlines()) for name, value in row.items()}
+
+
+def append(results: Path, run: RunDir, record: Record) -> None:
+    """Adds the rows of a record that has just been written, and those of runs that were killed before their turn.
+
+    A marker in results/pending stands for rows that are still to come; it is made before the record.
+    """
+    with _locked(results):
+        if run.run_id not in _pending(results):
+            return  # another run has added these rows meanwhile
+        rows = rows_of(record)
+        for name in sorted(_pending(results) - {run.run_id}):
+            other = read_record(results / "runs" / name)
+            if isinstance(other, Record) and not _has_run(results / FILE_NAME, name):
+                rows = [*rows_of(other), *rows]
+            if other is not None:
+                unmark(results, name)
+        _append_rows(results, rows)
+        unmark(results, run.run_id)
+
+
+def mark(results: Path, run_id: str) -> None:
+    """Says that rows of this run are to come."""
+    folder = results / "pending"
+    folder.mkdir(exist_ok=True)
+    (folder / run_id).touch()
+
+
+def unmark(results: Path, run_id: str) -> None:
+    """Takes the marker away."""
+    (results / "pending" / run_id).unlink(missing_ok=True)
+
+
+def _pending(results: Path) -> set[str]:
+    folder = results / "pending"
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _has_run(file: Path, run_id: str) -> bool:
+    return file.exists() and any(row.get("run_id") == run_id for row in read(file))
+
+
+@contextmanager
+def _locked(results: Path) -> Iterator[None]:
+    import filelock
+
+    with filelock.FileLock(results / ".perf.csv.lock"):
+        yield
+
+
+def _append_rows(results: Path, rows: list[Row]) -> None:
+    file = results / FILE_NAME
+    header = _header(file)
+    torn = header is not None and not _ends_whole(file)
+    if header is None or torn or any(name not in header for row in rows for name in row):
+        rebuild(results, locked=True)
+        return
+    text = io.StringIO()
+    csv.DictWriter(text, header, restval="", lineterminator="\n").writerows(rows)
+    with file.open("a", encoding="utf-8", newline="") as target:
+        target.write(text.getvalue())
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def _header(file: Path) -> list[str] | None:
+    try:
+        with file.open(newline="", encoding="utf-8") as source:
+            return next(csv.reader(source), None)
+    except FileNotFoundError:
+        return None
+
+
+def _ends_whole(file: Path) -> bool:
+    with file.open("rb") as source:
+        source.seek(0, os.SEEK_END)
+        if not source.tell():
+            return False
+        source.seek(-1, os.SEEK_END)
+        return source.read(1) == b"\n"
+
+
+def read(file: Path) -> list[Row]:
+    """Every row of a perf.csv by column name; values are text and stay as written."""
+    with file.open(newline="", encoding="utf-8") as source:
+        return [{name: value or "" for name, value in row.items() if name} for row in csv.DictReader(source)]
+
+
+def rebuild(results: Path, locked: bool = False) -> tuple[list[Row], list[Unreadable], list[Path]]:
+    """Writes perf.csv anew from the records: its rows, the records that cannot be read, the unfinished runs."""
+    if not locked:
+        with _locked(results):
+            return rebuild(results, locked=True)
+    rows: list[Row] = []
+    unreadable: list[Unreadable] = []
+    unfinished: list[Path] = []
+    for path in run_paths(results):
+        found = read_record(path)
+        if isinstance(found, Record):
+            rows += rows_of(found)
+            unmark(results, path.name)
+        elif found is None:
+            unfinished.append(path)
+        else:
+            unreadable.append(found)
+    extra = list(dict.fromkeys(name for row in rows for name in row if name not in COLUMNS))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS, *extra], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    if results.is_dir():
+        write_atomically(results / FILE_NAME, text.getvalue())
+    return rows, unreadable, unfinished

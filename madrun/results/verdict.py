@@ -1,0 +1,104 @@
+"""The verdict: outcomes of all nodes in, a record out. SUCCESS means measured, complete and plausible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from madrun.errors import ExitCode
+from madrun.results.aggregate import aggregate
+from madrun.results.samples import repeated
+from madrun.spec.plan import Plan
+from madrun.spec.record import FORMAT, Check, Failure, NodeOutcome, Record
+
+USAGE_KINDS = frozenset({"image", "engine", "data"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What the record says of a run besides its outcome."""
+
+    run_id: str
+    started_at: str
+    ended_at: str
+    command: tuple[str, ...]
+    backend: str
+    notes: tuple[str, ...]
+    provenance: dict[str, str]
+
+
+def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit: Failure | None) -> Record:
+    """The record of a run that has ended; `culprit` is the first failure in time, None where nothing failed."""
+    job = plan.job
+    samples = [sample for outcome in outcomes for sample in outcome.samples]
+    results, metric_checks, notes = aggregate(samples, job.metrics, job.nnodes)
+    checks = [*_node_checks(outcomes, job.nnodes), *metric_checks]
+    reasons = [_sentence(check) for check in checks if not check.passed]
+    if culprit is not None:
+        reasons.insert(0, f"{culprit.kind}: {culprit.text.splitlines()[0]}")
+    valid = not reasons
+    return Record(
+        format=FORMAT,
+        run_id=facts.run_id,
+        card=job.card,
+        status="SUCCESS" if valid else "FAILURE",
+        valid=valid,
+        reasons=tuple(reasons),
+        exit_code=int(exit_code(valid, culprit)),
+        started_at=facts.started_at,
+        ended_at=facts.ended_at,
+        plan_hash=plan.job_hash,
+        madrun=plan.madrun,
+        command=facts.command,
+        tags=job.tags,
+        args=job.args,
+        runner=job.runner,
+        runtime=job.runtime,
+        backend=facts.backend,
+        nnodes=job.nnodes,
+        nproc_per_node=job.nproc_per_node,
+        vendor=job.vendor,
+        metrics=tuple(results),
+        checks=tuple(checks),
+        nodes=tuple(outcomes),
+        culprit=culprit,
+        notes=(*facts.notes, *notes, *repeated(samples)),
+        timings=dict(outcomes[0].timings) if outcomes else {},
+        provenance=facts.provenance,
+    )
+
+
+def _node_checks(outcomes: Sequence[NodeOutcome], nnodes: int) -> list[Check]:
+    checks = []
+    present = {outcome.node: outcome for outcome in outcomes}
+    for rank in range(nnodes):
+        outcome = present.get(rank)
+        if outcome is None:
+            checks.append(Check(name=f"node {rank} reported", passed=False, text="nothing came from it"))
+            continue
+        ended = outcome.exit_code == 0 and outcome.end_marker
+        text = "" if ended else _how_it_ended(outcome)
+        checks.append(Check(name=f"node {rank} ended with exit code 0 and its end marker", passed=ended, text=text))
+        checks += [Check(name=f"node {rank}", passed=False, text=finding) for finding in outcome.findings]
+    return checks
+
+
+def _how_it_ended(outcome: NodeOutcome) -> str:
+    if outcome.exit_code is None:
+        return "the script did not end by itself" if outcome.started_at else "the script was not started"
+    return f"exit code {outcome.exit_code}" + ("" if outcome.end_marker else ", no end marker")
+
+
+def _sentence(check: Check) -> str:
+    return f"{check.name}: {check.text}" if check.text else check.name
+
+
+def exit_code(valid: bool, culprit: Failure | None) -> ExitCode:
+    """What the command ends with for this run, on every node."""
+    if culprit is not None and culprit.kind == "interrupted":
+        return ExitCode.INTERRUPTED
+    if culprit is not None and culprit.kind == "internal":
+        return ExitCode.INTERNAL
+    if culprit is not None and culprit.kind in USAGE_KINDS:
+        return ExitCode.USAGE
+    return ExitCode.OK if valid else ExitCode.RUN_FAILED

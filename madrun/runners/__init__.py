@@ -1,0 +1,23 @@
+"""Programs that start the ranks of a node. A new runner is one file and one line in this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from madrun.runners import plain, torchrun
+from madrun.spec.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """`command`: the text in front of the script; `env`: what the runner itself leaves to be set."""
+
+    command: Callable[[Topology], str]
+    env: Callable[[Topology], dict[str, str]]
+
+
+RUNNERS: dict[str, Runner] = {
+    "torchrun": Runner(torchrun.command, torchrun.env),
+    "plain": Runner(plain.command, plain.env),
+}

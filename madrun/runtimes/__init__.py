@@ -1,0 +1,1 @@
+"""What encloses a script on a node. A runtime starts a box: driver inside, one stream out, lines in."""

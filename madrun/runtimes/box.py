@@ -1,0 +1,29 @@
+"""What every runtime offers once a driver has been started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+Sink = Callable[[bytes], None]
+
+
+class Box(Protocol):
+    """One started driver with all it starts. Output goes to the sink it was opened with, until it ends."""
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What the engine refused of the plan, in words; empty where the plan was carried out to the letter."""
+
+    @property
+    def image_id(self) -> str:
+        """Id of the image that was really used; empty without an image."""
+
+    def send(self, line: str) -> None:
+        """Gives the driver one line; a driver that has ended is no error."""
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Exit code once driver, output and everything inside have gone; None while they have not."""
+
+    def kill(self) -> None:
+        """Ends everything inside at once."""

@@ -1,0 +1,74 @@
+"""The process runtime: the driver on the host itself, under a supervisor that no descendant escapes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from madrun.errors import EngineError
+from madrun.runtimes.box import Sink
+from madrun.spec.plan import HostProcess
+
+SECRET = "{secret}"
+_READ = 1 << 20
+
+
+class ProcessBox:
+    """A running supervisor with the driver and all its descendants. Without this process they end too."""
+
+    image_id = ""
+    deviations: tuple[str, ...] = ()
+
+    def __init__(self, process: HostProcess, secrets: Mapping[str, str], sink: Sink) -> None:
+        env = {name: secrets[name] if value == SECRET else value for name, value in process.env.items()}
+        watch_read, self._watch = os.pipe()
+        supervisor = Path(__file__).with_name("supervisor.py")
+        words = [sys.executable, "-I", "-S", str(supervisor), str(watch_read), *process.command]
+        try:
+            self._child = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=process.workdir,
+                env=env,
+                pass_fds=(watch_read,),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineError(f"the process runtime could not start {words[0]}: {error}") from None
+        finally:
+            os.close(watch_read)
+        self._pump = threading.Thread(target=self._copy, args=(sink,), daemon=True)
+        self._pump.start()
+
+    def send(self, line: str) -> None:
+        assert self._child.stdin is not None
+        with suppress(OSError, ValueError):
+            self._child.stdin.write(f"{line}\n".encode())
+            self._child.stdin.flush()
+
+    def wait(self, timeout_s: float) -> int | None:
+        try:
+            code = self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+        self._pump.join(timeout_s)
+        with suppress(OSError):
+            os.close(self._watch)
+        return code if code >= 0 else 128 - code
+
+    def kill(self) -> None:
+        with suppress(OSError):
+            os.write(self._watch, b"k")
+
+    def _copy(self, sink: Sink) -> None:
+        assert self._child.stdout is not None
+        source = self._child.stdout.fileno()
+        while chunk := os.read(source, _READ):
+            sink(chunk)

@@ -1,0 +1,94 @@
+"""A container of the plan in the two languages: words for `docker run`, and JSON for the Engine API."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from madrun.spec.plan import Container, Mount
+
+SECRET = "{secret}"
+
+
+def docker_argv(container: Container) -> list[str]:
+    """`docker run ...` as a user would type it; a secret is taken from the environment of who types it."""
+    words = ["docker", "run", "--rm", "--interactive", "--name", container.name]
+    words += [
+        "--entrypoint",
+        container.entrypoint[0],
+        "--user",
+        container.user,
+        "--workdir",
+        container.workdir,
+    ]
+    words += ["--network", container.network, "--ipc", container.ipc, "--shm-size", str(container.shm_size)]
+    words += ["--log-driver", container.log_driver]
+    for name, limit in container.ulimits.items():
+        words += ["--ulimit", f"{name}={limit}:{limit}"]
+    words += ["--gpus", container.gpus] if container.gpus else []
+    for flag, values in (
+        ("--device", container.devices),
+        ("--group-add", container.groups),
+        ("--cap-add", container.cap_add),
+        ("--security-opt", container.security_opt),
+    ):
+        words += [word for value in values for word in (flag, value)]
+    for name, value in container.labels.items():
+        words += ["--label", f"{name}={value}"]
+    for mount in container.mounts:
+        words += ["--mount", _mount_words(mount)]
+    for name, value in container.env.items():
+        words += ["--env", name if value == SECRET else f"{name}={value}"]
+    return [*words, container.image, *container.entrypoint[1:], *container.command]
+
+
+def _mount_words(mount: Mount) -> str:
+    fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
+    fields += ["readonly"] if mount.read_only else []
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)  # --mount is a CSV line: a comma in a path is quoted
+    return line.getvalue()
+
+
+def engine_config(container: Container, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Body of POST /containers/create (Docker Engine API 1.41) that does what `docker_argv` says."""
+    env = [f"{name}={secrets[name] if value == SECRET else value}" for name, value in container.env.items()]
+    host: dict[str, Any] = {
+        "NetworkMode": container.network,
+        "IpcMode": container.ipc,
+        "ShmSize": container.shm_size,
+        "AutoRemove": True,
+        "LogConfig": {"Type": container.log_driver, "Config": {}},
+        "Ulimits": [{"Name": name, "Soft": n, "Hard": n} for name, n in container.ulimits.items()],
+        "Mounts": [
+            {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+            for mount in container.mounts
+        ],
+        "Devices": [
+            {"PathOnHost": device, "PathInContainer": device, "CgroupPermissions": "rwm"}
+            for device in container.devices
+        ],
+        "GroupAdd": list(container.groups),
+        "CapAdd": list(container.cap_add),
+        "SecurityOpt": list(container.security_opt),
+    }
+    if container.gpus:
+        host["DeviceRequests"] = [{"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}]
+    return {
+        "Image": container.image,
+        "Entrypoint": list(container.entrypoint),
+        "Cmd": list(container.command),
+        "WorkingDir": container.workdir,
+        "User": container.user,
+        "Env": env,
+        "Labels": dict(container.labels),
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": False,
+        "HostConfig": host,
+    }

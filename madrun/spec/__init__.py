@@ -1,0 +1,1 @@
+"""Frozen data of madrun: card, context, topology, plan, record. No side effects live here."""

@@ -1,0 +1,172 @@
+"""The plan: everything that will be executed, frozen. One job part, hashed, and one part for each node.
+
+Texts that depend on the run hold `{run_id}` and `{run_dir}`; `bind` fills them in when a run begins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from madrun.spec.card import Metric
+from madrun.spec.codec import sha256
+
+FORMAT = 1
+RUN_ID, RUN_DIR = "{run_id}", "{run_dir}"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """The image of the job. `build`: `name` carries the recipe's hash; `ready`: it is pulled where missing."""
+
+    kind: Literal["build", "ready", "none"]
+    name: str = ""
+    recipe: str = ""
+    dockerfile: str = ""
+    context: str = ""
+    build_args: dict[str, str] = field(default_factory=dict)
+    base: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataPlan:
+    """One data source by name: where its provider says it lies, and where the script finds it."""
+
+    name: str
+    provider: str
+    home: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlan:
+    """What is the same on every node; its hash is what nodes compare. Durations in seconds."""
+
+    card: str
+    tags: tuple[str, ...]
+    script: str
+    args: str
+    script_hash: str
+    runtime: Literal["docker", "process"]
+    vendor: str
+    runner: str
+    nnodes: int
+    nproc_per_node: int
+    env: dict[str, str]
+    secrets: tuple[str, ...]
+    image: ImagePlan
+    data: tuple[DataPlan, ...]
+    metrics: dict[str, Metric]
+    multiple_results: str | None
+    timeout_s: float
+    grace_s: float
+    lease_s: float
+    driver: str
+    training_precision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A bind mount of the container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """What `docker run` is given, as data; `docker_argv` and `engine_config` say it in the two languages."""
+
+    name: str
+    image: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    workdir: str
+    env: dict[str, str]
+    mounts: tuple[Mount, ...]
+    labels: dict[str, str]
+    network: str
+    ipc: str
+    shm_size: int
+    ulimits: dict[str, int]
+    user: str = "root"
+    gpus: str = ""
+    devices: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    log_driver: str = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostProcess:
+    """What the process runtime starts on the host itself."""
+
+    command: tuple[str, ...]
+    workdir: str
+    env: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """What one node does: rank, addresses, and the exact container or process."""
+
+    node_rank: int
+    hostname: str
+    role: Literal["script", "hold"]
+    master_addr: str
+    master_port: int
+    control_port: int
+    nccl_ifname: str
+    gloo_ifname: str
+    card_folder: str
+    files: tuple[str, ...]
+    repository: str
+    data_sources: dict[str, str]
+    mirrors: dict[str, str]
+    owner: str
+    container: Container | None = None
+    process: HostProcess | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A whole plan; `job_hash` leaves out addresses, ports and the run id."""
+
+    format: int
+    madrun: str
+    job: JobPlan
+    job_hash: str
+    nodes: tuple[NodePlan, ...]
+
+    @property
+    def node(self) -> NodePlan:
+        """The part of the node that made this plan."""
+        return self.nodes[0]
+
+
+def make_plan(madrun: str, job: JobPlan, node: NodePlan) -> Plan:
+    """A plan of one node's view; node 0 adds the others' parts when they have joined."""
+    return Plan(format=FORMAT, madrun=madrun, job=job, job_hash=sha256(job), nodes=(node,))
+
+
+def bind(node: NodePlan, run_id: str, run_dir: str) -> NodePlan:
+    """The node's part with the run's id and directory filled in."""
+    return _fill(node, run_id, run_dir)
+
+
+def _fill(value: T, run_id: str, run_dir: str) -> T:
+    filled: Any = value
+    if isinstance(value, str):
+        filled = value.replace(RUN_ID, run_id).replace(RUN_DIR, run_dir)
+    elif isinstance(value, tuple):
+        filled = tuple(_fill(item, run_id, run_dir) for item in value)
+    elif isinstance(value, dict):
+        filled = {key: _fill(item, run_id, run_dir) for key, item in value.items()}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changes = {f.name: _fill(getattr(value, f.name), run_id, run_dir) for f in dataclasses.fields(value)}
+        filled = dataclasses.replace(value, **changes)
+    return filled  # type: ignore[no-any-return]

@@ -1,0 +1,112 @@
+"""The record: the result of a run. Written last; a run directory without one is unfinished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["SUCCESS", "FAILURE", "SKIPPED"]
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One measured value of one metric from one node; `text` is what was printed, to the letter."""
+
+    node: int
+    metric: str
+    value: float
+    text: str
+    source: str
+    model: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a node could not go on: class of the failure, one sentence, and the last lines of its output."""
+
+    kind: str
+    text: str
+    node: int
+    last_lines: tuple[str, ...] = ()
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOutcome:
+    """How the run went on one node; times are seconds of that node's own clock."""
+
+    node: int
+    hostname: str
+    exit_code: int | None = None
+    end_marker: bool = False
+    failure: Failure | None = None
+    samples: tuple[Sample, ...] = ()
+    findings: tuple[str, ...] = ()
+    image_id: str = ""
+    started_at: float = 0.0
+    script_s: float = 0.0
+    build_s: float = 0.0
+    timings: dict[str, float] = field(default_factory=dict)
+    deviations: tuple[str, ...] = ()
+    console: str = ""
+    console_sha256: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that must hold for the run to be believed."""
+
+    name: str
+    passed: bool
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricResult:
+    """The value of one metric for the whole run; `text` is to the letter what a script printed, if one did."""
+
+    metric: str
+    value: float
+    text: str
+    unit: str = ""
+    across_nodes: str = ""
+    primary: bool = False
+    higher_is_better: bool | None = None
+    model: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is known of a run when it has ended; every CSV row is derived from one of these."""
+
+    format: int
+    run_id: str
+    card: str
+    status: Status
+    valid: bool
+    reasons: tuple[str, ...]
+    exit_code: int
+    started_at: str
+    ended_at: str
+    plan_hash: str
+    madrun: str
+    command: tuple[str, ...]
+    tags: tuple[str, ...]
+    args: str
+    runner: str
+    runtime: str
+    backend: str
+    nnodes: int
+    nproc_per_node: int
+    vendor: str
+    metrics: tuple[MetricResult, ...] = ()
+    checks: tuple[Check, ...] = ()
+    nodes: tuple[NodeOutcome, ...] = ()
+    culprit: Failure | None = None
+    notes: tuple[str, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
