@@ -7,6 +7,7 @@ import sys
 
 from madrun.cli.prepare import Planned, prepare
 from madrun.cli.request import Request
+from madrun.cli.verdict import quoted
 from madrun.runtimes.spelling import docker_argv
 from madrun.spec.codec import to_json, to_plain
 from madrun.spec.plan import Plan
@@ -101,7 +102,7 @@ def node_commands(plan: Plan, request: Request) -> list[str]:
     words = list(request.command)
     words[1] = "run"
     words = [word for word in words if word not in ("--dry-run", "--json")]
-    return [shlex.join(_with_rank(words, rank)) for rank in range(plan.job.nnodes)]
+    return [quoted(tuple(_with_rank(words, rank))) for rank in range(plan.job.nnodes)]
 
 
 def _with_rank(words: list[str], rank: int) -> list[str]:

@@ -28,7 +28,21 @@ def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...]) -> list[st
         lines += [f"  note: {note}" for note in (ended.record.notes if ended.record else ())]
         return [*lines, f"  {run}"]
     head = f"FAILURE {job.card}  {where}"
-    return [head, *_failure_lines(ended), f"  log: {run}", f"  again: {shlex.join(command)}"]
+    return [head, *_failure_lines(ended), f"  log: {_log(ended)}", f"  again: {quoted(command)}"]
+
+
+def _log(ended: Ended) -> str:
+    """The culprit's console where it lies in this run directory, else the run directory."""
+    node = ended.culprit.node if ended.culprit else ended.outcome.node
+    console = ended.run.node(node) / "console.log"
+    return os.path.relpath(console if console.exists() else ended.run.path)
+
+
+def quoted(command: tuple[str, ...]) -> str:
+    """The command as people write it: double quotes around a word that holds single ones."""
+    return " ".join(
+        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in command
+    )
 
 
 def _metric_lines(record: Record) -> list[str]:

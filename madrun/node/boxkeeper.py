@@ -9,6 +9,7 @@ from madrun.node.link import Aborted, Link
 from madrun.node.steps import Steps, exit_code
 from madrun.node.task import Interrupt
 from madrun.node.workspace import Workspace
+from madrun.planning.driver import LEASE_GRACE_S
 from madrun.runtimes.box import Box
 from madrun.spec.plan import JobPlan
 from madrun.spec.record import Failure
@@ -87,8 +88,9 @@ class BoxKeeper:
     def end(self, by_itself: bool) -> list[str]:
         """Ends the box within the grace period and a little; findings say what could not be ended."""
         before = self._interrupt.count
-        self.box.send("bye" if by_itself else "stop")
-        bound = _HAND_OVER_S if by_itself else self._job.grace_s + 3
+        grace = self._grace()
+        self.box.send("bye" if by_itself else f"stop {round(grace * 10)}")
+        bound = _HAND_OVER_S if by_itself else grace + 3
         ended = self._wait(bound, before)
         if ended is None:
             self.box.kill()
@@ -98,6 +100,12 @@ class BoxKeeper:
         if ended is None:
             return ["the container or its processes could not be ended; madrun ps shows them"]
         return []
+
+    def _grace(self) -> float:
+        """The grace period; short where a node was lost, for nothing that the script still says can count."""
+        failure = self._link.failure
+        lost = failure is not None and failure.kind == "node lost"
+        return min(self._job.grace_s, LEASE_GRACE_S) if lost else self._job.grace_s
 
     def _wait(self, bound: float, signals: int) -> int | None:
         """The box's exit code, or None after the bound, or at the next impatient signal."""

@@ -3,6 +3,9 @@
 It needs bash and nothing else. Its lease is its standard input: the agent writes a line at least every few
 seconds, and when the lines stop or the input ends, the driver ends everything. Steps are reported in a file
 beside it, so that standard output carries the script's words alone.
+
+Lines it knows: `go` starts the script, `stop N` ends it with N tenths of a second of grace, `bye` ends a driver
+whose script has ended; any other line only renews the lease.
 """
 
 from __future__ import annotations
@@ -64,8 +67,7 @@ say ready
 while IFS= read -r -t @LEASE@ line; do
   case $line in
     go) begin ;;
-    stop) say stop; end_job @GRACE@; finish 143 ;;
-    kill) say kill; end_job 0; finish 137 ;;
+    stop*) say stop; end_job "${line#stop }"; finish 143 ;;
     bye) check; finish "$rc" ;;
     *) check ;;
   esac

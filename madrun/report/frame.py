@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from madrun.errors import UsageError
 from madrun.results.perfcsv import COLUMNS, Row
@@ -34,7 +34,7 @@ def frame_of(rows: list[Row], filters: Filters, now: datetime) -> pd.DataFrame:
     import pandas as pd
 
     extra = list(dict.fromkeys(name for row in rows for name in row if name not in COLUMNS))
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *extra], dtype=str).fillna("")
+    frame: Any = pd.DataFrame(rows, columns=[*COLUMNS, *extra], dtype=str).fillna("")
     if model := filters.get("model"):
         known = sorted(set(frame["model"]))
         if model not in known:
@@ -50,7 +50,8 @@ def frame_of(rows: list[Row], filters: Filters, now: datetime) -> pd.DataFrame:
         frame = frame[frame["status"] == status.upper()]
     if since := filters.get("since"):
         frame = frame[frame["started_at"] >= since_text(since, now)]
-    return pd.DataFrame(frame)
+    kept: pd.DataFrame = frame
+    return kept
 
 
 def since_text(text: str, now: datetime) -> str:

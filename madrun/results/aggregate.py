@@ -53,10 +53,11 @@ def _combine(
         checks.append(_agree(name, used))
     elif rule != "last" and len(used) < nnodes:
         have = ", ".join(str(sample.node) for sample in used)
-        checks.append(Check(name=f"{name} from every node", passed=False, text=f"{rule} over {nnodes} nodes; only {have}"))
+        text = f"{name} is to be combined by {rule} over {nnodes} nodes, but only node {have} has it"
+        checks.append(Check(name=f"{name} from every node", passed=False, text=text))
     value = _COMBINE[rule]([sample.value for sample in used])
     finite = math.isfinite(value)
-    checks.append(Check(name=f"{name} is finite", passed=finite, text="" if finite else f"found {used[-1].text}"))
+    checks.append(Check(name=f"{name} is finite", passed=finite, text="" if finite else f"{name} is {used[-1].text}, which is not finite"))
     if metric:
         checks += _bounds(name, metric, value)
     one_source = rule == "same" or len(used) == 1
@@ -82,7 +83,8 @@ def _agree(name: str, used: list[Sample]) -> Check:
     values = [sample.value for sample in used]
     equal = all(math.isclose(value, values[0], rel_tol=SAME_TOLERANCE) for value in values[1:])
     shown = ", ".join(f"{sample.text} on node {sample.node}" for sample in used[:4])
-    return Check(name=f"{name} is the same on every node", passed=equal, text="" if equal else f"found {shown}")
+    text = "" if equal else f"{name} is declared the same on every node, but differs: {shown}"
+    return Check(name=f"{name} is the same on every node", passed=equal, text=text)
 
 
 def _bounds(name: str, metric: Metric, value: float) -> list[Check]:
@@ -91,7 +93,8 @@ def _bounds(name: str, metric: Metric, value: float) -> list[Check]:
     low = -math.inf if metric.min is None else metric.min
     high = math.inf if metric.max is None else metric.max
     inside = low <= value <= high
-    text = "" if inside else f"found {value:g} {metric.unit}, allowed: {low:g} to {high:g}".replace(" ,", ",")
+    unit = f" {metric.unit}" if metric.unit else ""
+    text = "" if inside else f"{name} is {value:g}{unit}, outside its declared bounds {low:g} to {high:g}"
     return [Check(name=f"{name} within its bounds", passed=inside, text=text)]
 
 
@@ -100,10 +103,11 @@ def _presence(declared: dict[str, Metric], results: list[MetricResult]) -> list[
     required = [name for name, metric in declared.items() if metric.required]
     missing = [name for name in required if name not in found]
     if not found:
-        wanted = f"declared: {', '.join(required)}" if required else "no `performance: <number> <metric>` line"
-        return [Check(name="something was measured", passed=False, text=f"no metric was found; {wanted}")]
+        line = "no `performance: <number> <metric>` line was printed"
+        wanted = f"{line}; declared: {', '.join(required)}" if required else line
+        return [Check(name="something was measured", passed=False, text=f"nothing was measured: {wanted}")]
     checks = [Check(name="something was measured", passed=True)]
     if missing:
-        text = f"missing: {', '.join(missing)}; found: {', '.join(sorted(found))}"
+        text = f"declared metrics are missing: {', '.join(missing)}; found: {', '.join(sorted(found))}"
         checks.append(Check(name="every declared metric is there", passed=False, text=text))
     return checks

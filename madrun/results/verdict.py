@@ -74,12 +74,12 @@ def _node_checks(outcomes: Sequence[NodeOutcome], nnodes: int) -> list[Check]:
     for rank in range(nnodes):
         outcome = present.get(rank)
         if outcome is None:
-            checks.append(Check(name=f"node {rank} reported", passed=False, text="nothing came from it"))
+            checks.append(Check(name=f"node {rank} reported", passed=False, text=f"nothing came from node {rank}"))
             continue
         ended = outcome.exit_code == 0 and outcome.end_marker
-        text = "" if ended else _how_it_ended(outcome)
+        text = "" if ended else f"node {rank}: {_how_it_ended(outcome)}"
         checks.append(Check(name=f"node {rank} ended with exit code 0 and its end marker", passed=ended, text=text))
-        checks += [Check(name=f"node {rank}", passed=False, text=finding) for finding in outcome.findings]
+        checks += [Check(name=f"node {rank}", passed=False, text=f"node {rank}: {finding}") for finding in outcome.findings]
     return checks
 
 
@@ -90,7 +90,7 @@ def _how_it_ended(outcome: NodeOutcome) -> str:
 
 
 def _sentence(check: Check) -> str:
-    return f"{check.name}: {check.text}" if check.text else check.name
+    return check.text or check.name
 
 
 def exit_code(valid: bool, culprit: Failure | None) -> ExitCode:
