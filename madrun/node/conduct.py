@@ -104,7 +104,8 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, 
     outcomes = [own, *(from_plain(NodeOutcome, payload["outcome"]) for payload in payloads[1:])]
     nodes = (plan.node, *(from_plain(NodePlan, payload["node"]) for payload in payloads[1:]))
     culprit = _with_lines(from_plain(Failure, failure), outcomes) if failure else None
-    run.write_plan(replace(plan, nodes=nodes))
+    if len(nodes) > 1:
+        run.write_plan(replace(plan, nodes=nodes))
     facts = RunFacts(
         run_id=run.run_id,
         started_at=started,

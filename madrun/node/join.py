@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from madrun import __version__
 from madrun.errors import NodesError
@@ -11,12 +12,14 @@ from madrun.node.boxkeeper import Stopped
 from madrun.node.judges import JUDGES
 from madrun.node.link import Link, PeerLink, SoloLink, connect
 from madrun.node.protocol import hello
-from madrun.node.server import Server
 from madrun.node.task import Interrupt, Reporter
 from madrun.planning.job import summary
 from madrun.spec.plan import Plan
 from madrun.spec.record import Failure
 from madrun.units import format_duration
+
+if TYPE_CHECKING:
+    from madrun.node.server import Server
 
 _NEWS_EVERY_S = 5.0
 
@@ -43,6 +46,8 @@ def join(plans: list[Plan], timeout_s: float, interrupt: Interrupt, reporter: Re
     reporter.phase("join")
     server = None
     if node.node_rank == 0:
+        from madrun.node.server import Server
+
         server = Server(node.master_addr, node.control_port, job.nnodes, JUDGES)
     room = _WaitingRoom(plans[0], timeout_s, interrupt, reporter)
     try:

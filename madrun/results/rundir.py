@@ -37,7 +37,7 @@ class RunDir:
 
     def write_plan(self, plan: Plan) -> None:
         """Saves the plan as it is executed."""
-        write_atomically(self.path / "plan.json", to_json(plan))
+        write_atomically(self.path / "plan.json", to_json(plan), durable=False)
 
     def write_record(self, record: Record) -> None:
         """Saves the record: from here on the run is finished."""
@@ -78,14 +78,15 @@ def open_shared(results: Path, run_id: str) -> RunDir:
     return RunDir(path)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """The file is there whole or not at all, whenever the process ends."""
+def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+    """The file is there whole or not at all, whenever the process ends; durable: also when the machine does."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary = Path(name)
         temporary.chmod(0o644)
         temporary.replace(path)

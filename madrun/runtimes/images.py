@@ -31,21 +31,19 @@ class Prepared:
 
 def ensure(client: Any, image: ImagePlan, context: dict[str, Path], lock_dir: Path, say: Line) -> Prepared:
     """The image, pulled or built where this host lacks it; `say` gets the engine's lines. Raises `BuildError`."""
-    import filelock
-
     started = time.monotonic()
-    lock_dir.mkdir(parents=True, exist_ok=True)
-    lock = lock_dir / (image.name.replace("/", "_").replace(":", "_") + ".lock")
-    with filelock.FileLock(lock):
-        found = _inspect(client, image.name)
-        if image.kind == "ready":
-            how = "found" if found else "pulled"
-            found = found or _pull(client, image.name, say)
-        else:
-            base = _inspect(client, image.base) if image.base else None
-            how = "found"
-            if found is None or _is_stale(found, base):
-                how, found = "built", _build(client, image, base, context, say)
+    found, how = _up_to_date(client, image), "found"
+    if found is None:
+        import filelock
+
+        lock_dir.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(lock_dir / (image.name.replace("/", "_").replace(":", "_") + ".lock")):
+            found = _up_to_date(client, image)  # another run may have made it meanwhile
+            if found is None and image.kind == "ready":
+                found, how = _pull(client, image.name, say), "pulled"
+            elif found is None:
+                base = _inspect(client, image.base) if image.base else None
+                found, how = _build(client, image, base, context, say), "built"
     return Prepared(str(found["Id"]), identity_of(found), time.monotonic() - started, how)
 
 
@@ -58,10 +56,14 @@ def identity_of(inspected: dict[str, Any]) -> str:
     return str(labels.get(IDENTITY) or inspected["Id"])
 
 
-def _is_stale(found: dict[str, Any], base: dict[str, Any] | None) -> bool:
-    """A base that is on this host and is not the one the image was built on."""
+def _up_to_date(client: Any, image: ImagePlan) -> dict[str, Any] | None:
+    """The image as it lies here; None where it is missing, or was built on another base than lies here now."""
+    found = _inspect(client, image.name)
+    if found is None or image.kind == "ready" or not image.base:
+        return found
+    base = _inspect(client, image.base)
     built_on = (found["Config"].get("Labels") or {}).get(BASE)
-    return base is not None and built_on != base["Id"]
+    return found if base is None or built_on == base["Id"] else None
 
 
 def _inspect(client: Any, name: str) -> dict[str, Any] | None:
