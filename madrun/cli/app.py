@@ -181,12 +181,14 @@ def _report(
     status: Status = None,
     since: Since = None,
     results: Results = "results",
+    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="A row for each metric, not each run.")] = False,
     as_json: AsJson = False,
 ) -> None:
     if context.invoked_subcommand is None:
         from madrun.cli.reporting import print_table
 
-        raise typer.Exit(print_table(results, {"model": model, "tag": tag, "status": status, "since": since}, as_json))
+        filters = {"model": model, "tag": tag, "status": status, "since": since}
+        raise typer.Exit(print_table(results, filters, as_json, all_metrics))
 
 
 @report_app.command("csv", help="Write the rows as CSV.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from madrun.errors import ExitCode, UsageError
-from madrun.report.frame import Filters, csv_text, frame_of, table_text
+from madrun.report.frame import Filters, csv_text, frame_of, primary_rows, table_text
 from madrun.results import perfcsv
 from madrun.spec.codec import to_json
 
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 _WIDTH_OF_A_FILE = 200
 
 
-def print_table(results: str, filters: Filters, as_json: bool) -> int:
-    """Rebuilds perf.csv and prints the rows; unreadable records make the exit code 1."""
+def print_table(results: str, filters: Filters, as_json: bool, every_metric: bool) -> int:
+    """Rebuilds perf.csv and prints a row for each run, or for each metric; unreadable records make the exit code 1."""
     frame, code = _frame(results, filters)
     if as_json:
         sys.stdout.write(to_json(frame.to_dict("records")))
         return code
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_OF_A_FILE
-    sys.stdout.write(table_text(frame, width))
-    sys.stderr.write(f"{len(frame)} rows; all columns: {os.path.relpath(Path(results) / perfcsv.FILE_NAME)}\n")
+    shown = frame if every_metric else primary_rows(frame)
+    sys.stdout.write(table_text(shown, width))
+    more = "" if every_metric else f", {len(frame) - len(shown)} further metrics with --all-metrics"
+    file = os.path.relpath(Path(results) / perfcsv.FILE_NAME)
+    sys.stderr.write(f"{len(shown)} rows{more}; every column: {file}\n")
     return code
 
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from types import FrameType
 
+from madrun.cli.argv import with_tag
 from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.request import Request
 from madrun.cli.screen import Screen
@@ -39,11 +40,9 @@ def run_cards(request: Request, timings: bool) -> int:
     prepared = prepare(request)
     before = {"plan": time.monotonic() - started}
     screen = Screen()
-    for note in dict.fromkeys(note for planned in prepared.planned for note in planned.notes):
+    notes = [note for planned in prepared.planned for note in (*planned.notes, *planned.plan.node.notes)]
+    for note in dict.fromkeys(notes):
         screen.line(note)
-    for planned in prepared.planned:
-        for note in planned.plan.node.notes:
-            screen.line(f"{planned.card.name}: {note}")
     try:
         party = _join(prepared, interrupt, screen)
         before["join"] = time.monotonic() - started - before["plan"]
@@ -85,14 +84,19 @@ def _run_all(
             party.link.fail(Failure(kind="node", text=str(error), node=planned.plan.node.node_rank))
             raise
         screen.close()
-        _print(verdict_lines(ended, planned.plan, task.command))
+        _print(verdict_lines(ended, planned.plan, _again(task.command, planned, prepared), planned.notes))
         if before is not None:
             _print(timing_lines(before | ended.outcome.timings))
         codes.append(ended.exit_code)
         if _must_stop(ended, interrupt):
             break
-        party.link.next_run()
     return _worst(codes)
+
+
+def _again(command: tuple[str, ...], planned: Planned, prepared: Prepared) -> tuple[str, ...]:
+    """The command that repeats this card alone; the whole command where a tag gave the card further arguments."""
+    alone = len(prepared.planned) == 1 or ":" in " ".join(word for word in command if not word.startswith("{"))
+    return command if alone else with_tag(command, planned.card.name)
 
 
 def _must_stop(ended: Ended, interrupt: Interrupt) -> bool:

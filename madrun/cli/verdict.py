@@ -16,8 +16,11 @@ _HINTS = {
 }
 
 
-def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...]) -> list[str]:
-    """The verdict block: metrics of a valid run, or one culprit, its last lines, the log, and how to run again."""
+def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...], said: tuple[str, ...]) -> list[str]:
+    """The verdict block: metrics of a valid run, or one culprit, its last lines, the log, and how to run again.
+
+    Notes in `said` were shown before the run and are not repeated.
+    """
     job = plan.job
     size = f"{job.nnodes} node{'s' if job.nnodes > 1 else ''} x {job.nproc_per_node}"
     where = f"{size}  {job.runtime}  {format_duration(ended.outcome.script_s)}"
@@ -25,7 +28,9 @@ def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...]) -> list[st
     if ended.exit_code == 0:
         lines = [f"SUCCESS {job.card}  {where}"]
         lines += _metric_lines(ended.record) if ended.record else ["  the record is on node 0"]
-        lines += [f"  note: {note}" for note in (ended.record.notes if ended.record else ())]
+        shown_before = (*plan.node.notes, *said)
+        notes = ended.record.notes if ended.record else ()
+        lines += [f"  note: {note}" for note in notes if note not in shown_before]
         return [*lines, f"  {run}"]
     head = f"FAILURE {job.card}  {where}"
     return [head, *_failure_lines(ended), f"  log: {_log(ended)}", f"  again: {quoted(command)}"]

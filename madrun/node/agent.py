@@ -14,6 +14,7 @@ from madrun.node import workspace as ws
 from madrun.node.boxkeeper import BoxKeeper, Stopped
 from madrun.node.console import Console, last_lines
 from madrun.node.link import Aborted, Link
+from madrun.node.orphans import sweep
 from madrun.node.task import Interrupt, Reporter, Task
 from madrun.node.timings import Timings
 from madrun.results.samples import samples_of_csv, samples_of_log
@@ -66,6 +67,8 @@ class Agent:
         self._check_interrupt()
         with self._timings.phase("image"):
             if task.engine is not None:
+                for name in sweep(task.engine, task.facts.uid):
+                    reporter.line(f"removed {name}, which its dead agent had left behind")
                 reporter.phase("image")
                 self._image = images.ensure(
                     task.engine,
@@ -93,7 +96,8 @@ class Agent:
         def say(line: str) -> None:
             with log.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-            reporter.line(line)
+            if line.strip():
+                reporter.line(line)
 
         return say
 

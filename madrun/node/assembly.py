@@ -35,6 +35,11 @@ def pass_all(_payloads: Payloads) -> Ruling:
     return Ruling()
 
 
+def ends_a_run(stage: str) -> bool:
+    """Whether a run is over for all nodes once this stage is released."""
+    return stage.endswith("/end")
+
+
 class Assembly:
     """Keeps who has joined, who has reached what, and the first failure in order of arrival."""
 
@@ -105,12 +110,9 @@ class Assembly:
         if stage in self._final:
             everyone["failure"] = to_plain(self.failure)
             self._final.discard(stage)
+        if ends_a_run(stage) and not self._gone:
+            self.failure = None  # what failed in this run does not stand against the next one
         return [(rank, release | ({"all": everyone} if rank == 0 else {})) for rank in sorted(expected)]
-
-    def next_run(self) -> None:
-        """A run has ended on all nodes: what failed in it does not stand against the next one."""
-        if not self._gone:
-            self.failure = None
 
     def fail(self, failure: Failure) -> Outbox:
         """The first failure wins; everyone hears of it."""

@@ -10,6 +10,7 @@ from typing import Any
 from madrun.errors import ExitCode
 from madrun.node.agent import Agent
 from madrun.node.link import Aborted, Link
+from madrun.node.orphans import alive
 from madrun.node.task import Interrupt, Reporter, Task
 from madrun.results import perfcsv, rundir
 from madrun.results.rundir import RunDir
@@ -65,7 +66,8 @@ def conduct(task: Task, link: Link, interrupt: Interrupt, reporter: Reporter) ->
         run.write_plan(plan)
         run.journal("begin", run_id=run.run_id, command=list(task.command))
         reporter = _Journaling(run, reporter)
-    outcome = Agent(task, node, folder, link, interrupt).run(reporter)
+    with alive(folder):
+        outcome = Agent(task, node, folder, link, interrupt).run(reporter)
     try:
         _, everyone = link.meet(task.stage("finished"), {"outcome": outcome, "node": node}, final=True)
         if rank == 0:

@@ -52,7 +52,7 @@ def join(plans: list[Plan], timeout_s: float, interrupt: Interrupt, reporter: Re
     room = _WaitingRoom(plans[0], timeout_s, interrupt, reporter)
     try:
         connection = connect(node.master_addr, node.control_port, timeout_s, room.not_yet)
-        link = PeerLink(connection, node.node_rank, room.waiting, room.pause)
+        link = PeerLink(connection, room.waiting, room.pause)
         link.greet(hello(node.node_rank, job.nnodes, node.hostname))
         jobs = [{"hash": plan.job_hash, "summary": summary(plan.job)} for plan in plans]
         link.meet("join/jobs", {"hostname": node.hostname, "madrun": __version__, "jobs": jobs})

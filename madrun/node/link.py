@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from madrun.errors import NodesError
-from madrun.node.assembly import Judge, pass_all
+from madrun.node.assembly import Judge, ends_a_run, pass_all
 from madrun.node.protocol import BEAT_S, SILENCE_S, Message, NotOurs, decode, encode
 from madrun.spec.codec import from_plain, to_plain
 from madrun.spec.record import Failure
@@ -40,9 +40,6 @@ class Link(Protocol):
     def fail(self, failure: Failure) -> None:
         """Tells all nodes that this one cannot go on."""
 
-    def next_run(self) -> None:
-        """This run has ended everywhere; called by every node before the next one."""
-
     def close(self) -> None:
         """Leaves."""
 
@@ -61,13 +58,13 @@ class SoloLink:
         if ruling.failure is not None:
             self.failure = ruling.failure
             raise Aborted(ruling.failure)
-        return ruling.data, {"0": payload, "failure": to_plain(self.failure)}
+        everyone = {"0": payload, "failure": to_plain(self.failure)}
+        if ends_a_run(stage):
+            self.failure = None
+        return ruling.data, everyone
 
     def fail(self, failure: Failure) -> None:
         self.failure = self.failure or failure
-
-    def next_run(self) -> None:
-        self.failure = None
 
     def close(self) -> None:
         return
@@ -76,10 +73,9 @@ class SoloLink:
 class PeerLink:
     """A connection to node 0, which node 0's own agent uses as well."""
 
-    def __init__(self, connection: socket.socket, rank: int, waiting: Waiting, pause: Pause) -> None:
+    def __init__(self, connection: socket.socket, waiting: Waiting, pause: Pause) -> None:
         self.failure: Failure | None = None
         self._connection = connection
-        self._rank = rank
         self._waiting = waiting
         self._pause = pause
         self._news = threading.Condition()
@@ -116,12 +112,6 @@ class PeerLink:
 
     def fail(self, failure: Failure) -> None:
         self._send({"type": "fail", "failure": to_plain(failure)})
-
-    def next_run(self) -> None:
-        if self._vanished is None:
-            self.failure = None
-        if self._rank == 0:
-            self._send({"type": "next"})
 
     def close(self) -> None:
         self._send({"type": "bye"})
@@ -164,6 +154,8 @@ class PeerLink:
         with self._news:
             if kind == "release":
                 self._released[message["stage"]] = message
+                if ends_a_run(message["stage"]):
+                    self.failure = None
             elif kind == "abort":
                 self.failure = self.failure or from_plain(Failure, message["failure"])
             elif kind == "refuse":

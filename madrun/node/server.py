@@ -127,8 +127,6 @@ class Server:
             self._send(self._assembly.reach(rank, str(message["stage"]), message.get("payload"), final))
         elif kind == "fail":
             self._send(self._assembly.fail(from_plain(Failure, message["failure"])))
-        elif kind == "next" and rank == 0:
-            self._assembly.next_run()
 
     def _send(self, outbox: Outbox) -> None:
         for rank, message in outbox:

@@ -69,6 +69,13 @@ def since_text(text: str, now: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def primary_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The row of the primary metric of each run; every row of a run that has none."""
+    primary = frame["primary"] == "true"
+    kept: pd.DataFrame = frame[primary | ~frame["run_id"].isin(set(frame["run_id"][primary]))]
+    return kept
+
+
 def csv_text(frame: pd.DataFrame) -> str:
     """The rows as CSV with every column."""
     return str(frame.to_csv(index=False, lineterminator="\n"))
