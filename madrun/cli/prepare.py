@@ -97,7 +97,7 @@ def _look(runtime: str) -> tuple[HostFacts, Any]:
     except EngineError as error:
         if runtime == "docker":
             raise
-        return host.facts(None, str(error)), None
+        return host.facts(None, str(error).partition(";")[0]), None
     return host.facts(engine_probe.describe(client)), client
 
 

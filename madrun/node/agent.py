@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -39,27 +41,38 @@ class Agent:
         self._console: Console | None = None
         self._keeper: BoxKeeper | None = None
         self._image: images.Prepared | None = None
+        self._failure: Failure | None = None
         self._outcome = NodeOutcome(node=node.node_rank, hostname=node.hostname, console=str(self._space.console))
 
     def run(self, reporter: Reporter) -> NodeOutcome:
         """The outcome; a failure that began here has been told to all nodes."""
-        failure: Failure | None = None
-        try:
-            self._prepare(reporter)
-            self._execute(reporter)
-        except Aborted:
-            reporter.phase("stopping")  # it began elsewhere; this node only ends its part
-        except Stopped as stopped:
-            failure = stopped.failure
-        except MadrunError as error:
-            failure = Failure(kind=_KINDS.get(type(error), "node"), text=str(error), node=self._node.node_rank)
-        if failure is not None:
-            self._link.fail(failure)
-        self._end(reporter)
-        self._collect()
+        _ = self._attempt(self._prepare, reporter) and self._attempt(self._execute, reporter)
+        for step in (self._end, self._collect):
+            self._attempt(step, reporter)
+        failure = self._failure
         if failure is not None:
             failure = replace(failure, last_lines=last_lines(self._space.console))
         return replace(self._outcome, failure=failure, timings=self._timings.seconds, facts=to_plain(self._task.facts))
+
+    def _attempt(self, step: Callable[[Reporter], None], reporter: Reporter) -> bool:
+        """The boundary of a run: whatever a step raises becomes its failure, a defect of madrun too."""
+        rank = self._node.node_rank
+        try:
+            step(reporter)
+            return True
+        except Aborted:
+            reporter.phase("stopping")  # it began elsewhere; this node only ends its part
+            return False
+        except Stopped as stopped:
+            failure = stopped.failure
+        except MadrunError as error:
+            failure = Failure(kind=_KINDS.get(type(error), "node"), text=str(error), node=rank)
+        except Exception:
+            failure = Failure(kind="internal", text=f"a defect of madrun:\n{traceback.format_exc()}", node=rank)
+        if self._failure is None:
+            self._failure = failure
+            self._link.fail(failure)
+        return False
 
     def _prepare(self, reporter: Reporter) -> None:
         """Image and work directory; the gate: all nodes have the same image."""
@@ -173,7 +186,7 @@ class Agent:
                     self._outcome = replace(self._outcome, findings=(*self._outcome.findings, self._console.error))
                 reporter.unfollow()
 
-    def _collect(self) -> None:
+    def _collect(self, _reporter: Reporter) -> None:
         """Files back to the user, samples out of log and CSV."""
         with self._timings.phase("collect"):
             findings, made = list(self._outcome.findings), list[str]()

@@ -49,8 +49,15 @@ class DockerBox:
         if self._waiter.is_alive():
             return None
         self._pump.join(timeout_s)
-        self._socket.close()
+        self._close()
         return self._exit
+
+    def _close(self) -> None:
+        """The connection of the stream, in the three layers that the library wraps it in."""
+        for layer in (self._stream, self._socket, getattr(self._stream, "_response", None)):
+            if layer is not None:
+                with suppress(OSError, ValueError):  # a layer may be closed by the one around it
+                    layer.close()
 
     def kill(self) -> None:
         from docker.errors import APIError
@@ -88,6 +95,7 @@ class DockerBox:
             self._id = created
             self.kill()
             raise
+        self._stream = stream
         return getattr(stream, "_sock", stream), created, waiter
 
     def _await_removal(self, container: str) -> None:

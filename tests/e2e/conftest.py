@@ -1,0 +1,132 @@
+"""What the end-to-end tests share: a repository of small cards, the command line, a real engine, real images."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MADRUN = [sys.executable, "-m", "madrun"]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Any]:
+    """A client of the real engine; without one the tests that need it are skipped, which CI counts as a failure."""
+    from madrun.errors import EngineError
+    from madrun.probe.engine import connect
+
+    try:
+        client = connect()
+    except EngineError as error:
+        pytest.skip(f"needs a docker engine: {error}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: Any) -> str:
+    """The CPU base image that the quick start uses."""
+    done = subprocess.run(["bash", str(ROOT / "scripts/base_image.sh")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@dataclass
+class Repository:
+    """A model repository in a temporary directory."""
+
+    folder: Path
+    image: str
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def add(self, name: str, text: str, /, **card: Any) -> None:
+        """A card with this run script; `image` of the fixture unless the card says otherwise."""
+        home = self.folder / "models" / name
+        home.mkdir(parents=True)
+        data = {"name": name, "script": "run.sh", "images": {"cpu": {"image": self.image}}} | card
+        (home / "model.yaml").write_text(yaml.safe_dump(data))
+        (home / "run.sh").write_text(text)
+
+    def run(self, *words: str, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+        """`madrun WORDS` to its end."""
+        return subprocess.run(
+            [*MADRUN, *words],
+            cwd=self.folder,
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """`madrun WORDS` in a session of its own; killed at the end of the test if it still runs."""
+        number = len(self.started)
+        with (self.folder / f"out-{number}.txt").open("w") as target:
+            child = subprocess.Popen(
+                [*MADRUN, *words],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=target,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        self.started.append(child)
+        return child
+
+    def output(self, child: subprocess.Popen[str]) -> str:
+        """What a started command has printed so far."""
+        return (self.folder / f"out-{self.started.index(child)}.txt").read_text()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every record, oldest first."""
+        return [json.loads(path.read_text()) for path in sorted(self.folder.glob("results/runs/*/record.json"))]
+
+    def end(self) -> None:
+        """Ends what a test left running."""
+        for child in self.started:
+            if child.poll() is None:
+                child.send_signal(signal.SIGKILL)
+            child.wait(10)
+
+
+@pytest.fixture
+def host_repository(tmp_path: Path) -> Iterator[Repository]:
+    """A repository for the process runtime: no image is ever used."""
+    made = Repository(tmp_path, "none")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def docker_repository(tmp_path: Path, base_image: str) -> Iterator[Repository]:
+    """A repository whose cards run in containers of the base image."""
+    made = Repository(tmp_path, base_image)
+    yield made
+    made.end()
+
+
+@pytest.fixture(params=["docker", "process"])
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Repository]:
+    """A repository, once for each runtime; `runtime` names it."""
+    image = request.getfixturevalue("base_image") if request.param == "docker" else "none"
+    made = Repository(tmp_path, image)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def runtime(request: pytest.FixtureRequest) -> str:
+    """The runtime that the `repository` fixture stands for in this test."""
+    return str(request.node.callspec.params["repository"])

@@ -1,0 +1,220 @@
+"""What the engine sees: the plan to the letter, foreign entry points, builds, refusals, ordinary users."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e_parts import containers, until
+
+from madrun.node.console import Console
+from madrun.runtimes.docker import DockerBox
+from madrun.runtimes.spelling import docker_argv, engine_config
+from madrun.spec.codec import from_plain
+from madrun.spec.plan import Container, Mount, Plan, bind
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+MEASURED = "echo performance: 1 speed\n"
+
+
+def planned(repository: Any, *words: str) -> Plan:
+    done = repository.run("plan", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    return from_plain(Plan, json.loads(done.stdout))
+
+
+def test_a_running_container_is_what_the_printed_plan_said(docker_repository: Any, engine: Any) -> None:
+    repository = docker_repository
+    mounted = repository.folder / "mounted"
+    mounted.mkdir()
+    repository.add("waits", "sleep 60\n", env={"FROM_CARD": "1"})
+    context = str({"docker_env_vars": {"NCCL_DEBUG": "INFO"}, "docker_mounts": {"/mounted": str(mounted)}})
+    plan = planned(repository, "--tags", "waits", "-c", context)
+    child = repository.start("run", "--tags", "waits", "-c", context)
+    until(lambda: bool(containers(engine, repository.folder)), 30, "the container")
+    until(lambda: "running" in repository.output(child), 30, "the script")
+    (found,) = containers(engine, repository.folder)
+    seen = engine.inspect_container(found["Id"])
+    (run_dir,) = repository.folder.glob("results/runs/*")
+    node = bind(plan.node, run_dir.name, str(run_dir))
+    wanted = engine_config(node.container, {})
+    config, host = seen["Config"], seen["HostConfig"]
+    for name in ("Image", "Entrypoint", "Cmd", "WorkingDir", "User", "OpenStdin", "Tty"):
+        assert config[name] == wanted[name], name
+    assert wanted["Labels"].items() <= config["Labels"].items()
+    assert set(wanted["Env"]) <= set(config["Env"])
+    for name in ("NetworkMode", "IpcMode", "ShmSize", "AutoRemove", "LogConfig"):
+        assert host[name] == wanted["HostConfig"][name], name
+    assert (host["Ulimits"] or []) == wanted["HostConfig"]["Ulimits"]
+    mounts = {(mount["Source"], mount["Destination"], not mount["RW"]) for mount in seen["Mounts"]}
+    assert mounts == {(m["Source"], m["Target"], m["ReadOnly"]) for m in wanted["HostConfig"]["Mounts"]}
+    assert json.loads((run_dir / "plan.json").read_text())["job_hash"] == plan.job_hash
+
+
+def test_docker_accepts_the_printed_command_as_typed(docker_repository: Any, engine: Any) -> None:
+    docker_repository.add("card", MEASURED)
+    plan = planned(docker_repository, "--tags", "card")
+    box = docker_repository.folder / "node-0/box/work"
+    box.mkdir(parents=True)
+    (box.parent / "driver.sh").write_text(plan.job.driver)
+    (box.parent / "steps").touch()
+    shutil.copy(docker_repository.folder / "models/card/run.sh", box)
+    container = bind(plan.node, f"typed-{os.getpid()}", str(docker_repository.folder)).container
+    words = docker_argv(container)
+    typed = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert typed.stdin is not None
+    assert typed.stdout is not None
+    typed.stdin.write("go\n")
+    typed.stdin.flush()
+    assert typed.stdout.readline() == "performance: 1 speed\n"
+    until(lambda: "exit 0" in (box.parent / "steps").read_text(), 10, "the end of the script")
+    assert typed.communicate("bye\n", timeout=20)[0] == ""
+    assert typed.returncode == 0
+
+
+def test_an_image_with_an_entrypoint_runs_the_script(docker_repository: Any, engine: Any) -> None:
+    docker_repository.add(
+        "card", MEASURED, images={"cpu": {"dockerfile": "Dockerfile", "base": docker_repository.image}}
+    )
+    home = docker_repository.folder / "models/card"
+    (home / "Dockerfile").write_text(
+        'ARG BASE_DOCKER\nFROM ${BASE_DOCKER}\nENTRYPOINT ["/bin/false"]\nCMD ["nothing"]\n'
+    )
+    done = docker_repository.run("run", "--tags", "card")
+    assert done.returncode == 0, done.stdout
+    first = docker_repository.records()[0]
+    assert first["nodes"][0]["build_s"] > 0
+    again = docker_repository.run("run", "--tags", "card")
+    assert "building" not in again.stderr  # the recipe is the same
+    (home / "Dockerfile").write_text((home / "Dockerfile").read_text() + "ENV CHANGED=1\n")
+    assert "building" in docker_repository.run("run", "--tags", "card").stderr
+    for record in docker_repository.records():
+        engine.remove_image(record["provenance"]["docker_image"], force=True) if record is first else None
+
+
+def test_a_build_that_fails_is_a_row_with_the_last_lines(docker_repository: Any) -> None:
+    source = {"cpu": {"dockerfile": "Dockerfile", "base": docker_repository.image}}
+    docker_repository.add("broken", MEASURED, images=source)
+    text = "ARG BASE_DOCKER\nFROM ${BASE_DOCKER}\nRUN echo reached the wall && exit 9\n"
+    (docker_repository.folder / "models/broken/Dockerfile").write_text(text)
+    done = docker_repository.run("run", "--tags", "broken")
+    assert done.returncode == 2
+    assert "reached the wall" in done.stdout
+    assert "BASE_DOCKER" in done.stdout
+    (record,) = docker_repository.records()
+    assert (record["status"], record["culprit"]["kind"]) == ("FAILURE", "image")
+    assert "FAILURE" in (docker_repository.folder / "results/perf.csv").read_text()
+
+
+def test_an_image_that_does_not_exist_is_named(docker_repository: Any) -> None:
+    docker_repository.add("card", MEASURED, images={"cpu": {"image": "madrun.invalid/no/such:image"}})
+    done = docker_repository.run("run", "--tags", "card")
+    assert done.returncode == 2
+    assert "madrun.invalid/no/such:image" in done.stdout
+    assert "MAD_CONTAINER_IMAGE" in done.stdout
+
+
+def test_an_engine_that_refuses_a_limit_is_named_and_the_script_runs(
+    engine: Any, base_image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box/driver.sh").write_text("ulimit -l\n")
+    container = Container(
+        name=f"madrun-refusal-{os.getpid()}",
+        image=base_image,
+        entrypoint=("bash",),
+        command=("/madrun/driver.sh",),
+        workdir="/madrun",
+        env={},
+        mounts=(Mount(source=str(tmp_path / "box"), target="/madrun"),),
+        labels={"madrun.run": "test"},
+        network="host",
+        ipc="private",
+        shm_size=1 << 26,
+        ulimits={"memlock": -1},
+    )
+    console = Console(tmp_path / "console.log")
+    box = DockerBox(engine, container, {}, console.write)
+    until(lambda: box.wait(0.1) is not None, 20, "the end of the container")
+    console.close()
+    limit = (tmp_path / "console.log").read_text().strip()
+    refused = [text for text in box.deviations if text.startswith("memlock left out")]
+    assert bool(refused) == (limit != "unlimited")
+
+
+def test_asking_for_docker_without_an_engine_is_an_error_and_auto_says_process(docker_repository: Any) -> None:
+    docker_repository.add("card", MEASURED)
+    nowhere = "unix:///nowhere/docker.sock"
+    refused = docker_repository.run("run", "--tags", "card", "--runtime", "docker", DOCKER_HOST=nowhere)
+    assert refused.returncode == 2
+    assert nowhere in refused.stderr
+    assert "--runtime process" in refused.stderr
+    auto = docker_repository.run("run", "--tags", "card", DOCKER_HOST=nowhere)
+    assert auto.returncode == 0
+    assert auto.stderr.count("runtime process") == 1
+    (record,) = docker_repository.records()
+    assert record["runtime"] == "process"
+    assert any("runtime process" in note for note in record["notes"])
+
+
+def ordinary_python(user: str) -> list[str]:
+    """An interpreter that the ordinary user may start, with this one's packages; madrun from this checkout."""
+    minor = f"python3.{sys.version_info.minor}"
+    for python in (sys.executable, f"/usr/bin/{minor}", f"/usr/local/bin/{minor}"):
+        tried = subprocess.run(["runuser", "-u", user, "--", python, "-c", ""], capture_output=True)
+        if tried.returncode == 0:
+            return [python]
+    pytest.skip(f"needs a {minor} that the user {user} may start")
+
+
+def test_an_ordinary_user_owns_every_result_also_after_kills(
+    engine: Any, base_image: str, docker_repository: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    user = os.environ.get("MADRUN_TEST_USER", "")
+    if os.getuid() != 0 or not user:
+        pytest.skip("needs root and MADRUN_TEST_USER, an ordinary user in the docker group (scripts/test.sh makes one)")
+    import madrun
+
+    docker_repository.add("quick", "mkdir -p d; touch d/made\n" + MEASURED)
+    docker_repository.add("waits", "mkdir -p d; touch d/made\nsleep 60\n")
+    home = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    packages = [entry for entry in sys.path if entry.endswith("site-packages")]
+    try:
+        for package in packages:
+            shutil.copytree(
+                package, home / "site", dirs_exist_ok=True, ignore=shutil.ignore_patterns("torch*", "nvidia*")
+            )
+        shutil.copytree(Path(madrun.__file__).parent, home / "site/madrun", dirs_exist_ok=True)
+        shutil.copytree(docker_repository.folder / "models", home / "repo/models")
+        subprocess.run(["chown", "-R", f"{user}:", str(home)], check=True)
+        words = ["runuser", "-u", user, "--", "env", f"PYTHONPATH={home}/site", f"HOME={home}", *ordinary_python(user)]
+        command = [*words, "-m", "madrun", "run", "--runtime", "docker", "--tags"]
+        done = subprocess.run([*command, "quick"], cwd=home / "repo", capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for kill in ("agent", "container"):
+            child = subprocess.Popen(
+                [*command, "waits"], cwd=home / "repo", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            made = f"results/runs/*waits*-{1}/node-0/box/work/d/made"
+            until(lambda made=made: bool(list((home / "repo").glob(made))), 30, "the script's file")
+            (found,) = containers(engine, home)
+            if kill == "agent":
+                agent = subprocess.run(["pgrep", "-u", user, "-f", "madrun run.*waits"], capture_output=True, text=True)
+                subprocess.run(["kill", "-9", *agent.stdout.split()], check=True)
+            else:
+                engine.kill(found["Id"])
+            child.wait(30)
+            until(lambda: not containers(engine, home), 10, "the end of the container")
+            for path in (home / "repo/results/runs").glob("*waits*"):
+                path.rename(path.with_name(f"{kill}-{path.name[-20:]}x"))
+        foreign = [p for p in (home / "repo/results").rglob("*") if p.lstat().st_uid != (home / "repo").stat().st_uid]
+        assert foreign == []
+        assert len(list((home / "repo/results").rglob("made"))) == 3
+    finally:
+        shutil.rmtree(home)

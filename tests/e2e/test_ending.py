@@ -1,0 +1,96 @@
+"""However a run is ended, nothing of it is left: also a child that left its session and ignores TERM."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e_parts import containers, two_nodes, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+
+STUBBORN = """
+trap '' TERM INT HUP
+setsid bash -c 'trap "" TERM INT HUP; echo $$ > child.pid; while :; do sleep 1; done' {mark} &
+echo started
+while :; do sleep 1; done
+"""
+
+
+def survivors(mark: str) -> list[str]:
+    found = subprocess.run(["pgrep", "-f", f"done {mark}$"], capture_output=True, text=True).stdout.split()
+    return [pid for pid in found if "Z" not in state(pid)]
+
+
+def state(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+@pytest.fixture
+def stubborn(repository: Any) -> str:
+    mark = f"stubborn-{repository.folder.name}-{id(repository)}"
+    repository.add("stubborn", STUBBORN.replace("{mark}", mark))
+    return mark
+
+
+@pytest.mark.parametrize(
+    ("number", "bound"),
+    [(signal.SIGKILL, 5), (signal.SIGINT, 7), (signal.SIGTERM, 7), (signal.SIGHUP, 7)],
+    ids=["kill -9", "ctrl-c", "term", "closed terminal"],
+)
+def test_a_signal_to_madrun_ends_everything_within_the_bound(
+    repository: Any, runtime: str, stubborn: str, engine: Any, number: signal.Signals, bound: float
+) -> None:
+    child = repository.start("run", "--tags", "stubborn", "--runtime", runtime)
+    until(lambda: bool(survivors(stubborn)), 30, "the stubborn child")
+    child.send_signal(number)
+    until(lambda: not survivors(stubborn) and not containers(engine, repository.folder), bound, "the end")
+    code = child.wait(10)
+    if number == signal.SIGKILL:
+        assert repository.records() == []
+        assert "unfinished" in repository.run("report").stderr
+        return
+    assert code == 130
+    (record,) = repository.records()
+    assert (record["status"], record["exit_code"], record["culprit"]["kind"]) == ("FAILURE", 130, "interrupted")
+    assert number.name in repository.output(child)
+
+
+def test_a_second_signal_does_not_wait_for_the_grace_period(
+    repository: Any, runtime: str, stubborn: str, engine: Any
+) -> None:
+    child = repository.start("run", "--tags", "stubborn", "--runtime", runtime, "-c", "{'grace': '60s'}")
+    until(lambda: bool(survivors(stubborn)), 30, "the stubborn child")
+    for _ in range(2):
+        child.send_signal(signal.SIGINT)
+        until(lambda: "SIGINT" in repository.output(child) or True, 1, "")
+        subprocess.run(["sleep", "0.5"], check=True)
+    until(lambda: not survivors(stubborn) and not containers(engine, repository.folder), 10, "the end")
+    assert child.wait(10) == 130
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "ctrl-c"])
+def test_one_node_of_two_that_ends_takes_the_other_along(
+    repository: Any, runtime: str, stubborn: str, engine: Any, number: signal.Signals, victim: int
+) -> None:
+    words = ("run", "--tags", "stubborn", "--runtime", runtime, "-c")
+    nodes = [repository.start(*words, two_nodes(rank, 29511)) for rank in (0, 1)]
+    until(lambda: len(survivors(stubborn)) == 2, 30, "both stubborn children")
+    nodes[victim].send_signal(number)
+    bound = 5 if number == signal.SIGKILL else 7
+    until(lambda: not survivors(stubborn) and not containers(engine, repository.folder), bound, "the end")
+    codes = [node.wait(10) for node in nodes]
+    if number == signal.SIGINT:
+        assert codes == [130, 130]
+        assert all(f"SIGINT on node {victim}" in repository.output(node) for node in nodes)
+    else:
+        assert codes[1 - victim] == 3
+        assert f"node {victim}" in repository.output(nodes[1 - victim])
+        assert "was lost" in repository.output(nodes[1 - victim])

@@ -1,0 +1,111 @@
+"""Two agents on this machine are one run: one id, one record, one verdict."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+from e2e_parts import containers, two_nodes
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+MEASURED = 'echo "performance: 2.5 speed"\n'
+
+
+def run_both(repository: Any, runtime: str, contexts: list[str], *words: str) -> list[subprocess.Popen[str]]:
+    nodes = [repository.start("run", "--runtime", runtime, *words, "-c", context) for context in contexts]
+    for node in nodes:
+        node.wait(60)
+    return nodes
+
+
+def test_two_nodes_share_one_run_and_node_0_alone_records(repository: Any, runtime: str, engine: Any) -> None:
+    repository.add("pair", 'echo "rank $NODE_RANK of $NNODES, $MULTI_NODE_RUNNER"\n' + MEASURED, tags=["two"])
+    repository.add("other", MEASURED, tags=["two"])
+    nodes = run_both(repository, runtime, [two_nodes(rank, 29521) for rank in (0, 1)], "--tags", "two")
+    outputs = [repository.output(node) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    runs = sorted((repository.folder / "results/runs").iterdir())
+    assert len(runs) == 2
+    records = {record["card"]: record for record in repository.records()}
+    pair = records["pair"]
+    assert [node["node"] for node in pair["nodes"]] == [0, 1]
+    run = repository.folder / "results/runs" / pair["run_id"]
+    for rank in (0, 1):
+        console = (run / f"node-{rank}/console.log").read_text()
+        assert f"rank {rank} of 2" in console
+        assert f"--node_rank {rank}" in console
+    assert "the record is on node 0" in outputs[1]
+    rows = (repository.folder / "results/perf.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert not containers(engine, repository.folder)
+
+
+@pytest.mark.parametrize("culprit", [0, 1])
+def test_a_script_that_fails_on_one_node_ends_the_other(repository: Any, runtime: str, culprit: int) -> None:
+    repository.add("uneven", f'if [ "$NODE_RANK" = {culprit} ]; then echo the cause; exit 9; fi\nsleep 60\n' + MEASURED)
+    nodes = run_both(repository, runtime, [two_nodes(rank, 29531) for rank in (0, 1)], "--tags", "uneven")
+    assert [node.returncode for node in nodes] == [3, 3]
+    for node in nodes:
+        output = repository.output(node)
+        assert f"exit code 9 on node {culprit}" in output
+        assert "the cause" in output
+    (record,) = repository.records()
+    assert (record["culprit"]["node"], record["culprit"]["exit_code"]) == (culprit, 9)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "extra", "words"),
+    [
+        ([two_nodes(0, 29541), two_nodes(1, 29541, NNODES="3")], ["", ""], "NNODES differs"),
+        ([two_nodes(0, 29543), two_nodes(0, 29543)], ["", ""], "in use"),
+        ([two_nodes(0, 29545), two_nodes(1, 29545)], ["", ":steps=3"], "args differs"),
+        ([two_nodes(0, 29547), two_nodes(1, 29547, NPROC_PER_NODE="2")], ["", ""], "nproc_per_node differs"),
+    ],
+    ids=["NNODES", "NODE_RANK", "arguments", "processes"],
+)
+def test_nodes_that_differ_are_refused_before_anything_starts(
+    repository: Any, runtime: str, engine: Any, contexts: list[str], extra: list[str], words: str
+) -> None:
+    repository.add("card", "touch started\n" + MEASURED)
+    limit = ("--join-timeout", "5s")
+    nodes = [
+        repository.start("run", "--runtime", runtime, *limit, "--tags", f"card{more}", "-c", context)
+        for context, more in zip(contexts, extra, strict=True)
+    ]
+    codes = [node.wait(60) for node in nodes]
+    assert all(code in (3, 4) for code in codes), [repository.output(node) for node in nodes]
+    assert any(words in repository.output(node) for node in nodes), [repository.output(node) for node in nodes]
+    assert not list(repository.folder.glob("results/runs/*/node-*/console.log"))
+    assert not containers(engine, repository.folder)
+
+
+def test_a_node_that_never_comes_is_named_at_the_time_limit(host_repository: Any) -> None:
+    host_repository.add("card", MEASURED)
+    words = ("run", "--tags", "card", "--runtime", "process", "--join-timeout", "2s", "-c")
+    for rank, missing in ((0, "node 1 of 2 had not joined"), (1, "node 0 did not answer at 127.0.0.1 port 29552")):
+        done = host_repository.run(*words, two_nodes(rank, 29551))
+        assert done.returncode == 3
+        assert missing in done.stderr
+
+
+def test_the_command_of_the_manual_is_understood_as_it_is_quoted(host_repository: Any) -> None:
+    host_repository.add("llama2_7b", MEASURED)
+    mirror = host_repository.folder / "mirror"
+    mirror.mkdir()
+    typed = f"""madrun plan --tags llama2_7b --additional-context "{{'multi_node_args': {{'RUNNER': 'torchrun',
+        'MASTER_ADDR': '10.227.23.63', 'MASTER_PORT': '29501', 'NNODES': '2', 'NODE_RANK': '1',
+        'NCCL_SOCKET_IFNAME': 'ens14np0', 'GLOO_SOCKET_IFNAME': 'ens14np0'}}}}" --force-mirror-local {mirror}"""
+    import sys
+
+    script = typed.replace("madrun", f"{sys.executable} -m madrun", 1) + " --runtime process"
+    done = subprocess.run(["bash", "-c", script], cwd=host_repository.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    runner = "torchrun --nnodes 2 --node_rank 1 --nproc_per_node 1 --master_addr 10.227.23.63 --master_port 29501"
+    assert f"MULTI_NODE_RUNNER={runner}" in done.stdout
+    assert "NCCL_SOCKET_IFNAME=ens14np0" in done.stdout
+    on_node_0 = script.replace("'NODE_RANK': '1'", "'NODE_RANK': '0'")
+    refused = subprocess.run(["bash", "-c", on_node_0], cwd=host_repository.folder, capture_output=True, text=True)
+    assert refused.returncode == 4
+    assert "10.227.23.63" in refused.stderr
+    assert "127.0.0.1" in refused.stderr  # the addresses that this host has
