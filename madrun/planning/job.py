@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from madrun.errors import CardError, ContextError
@@ -64,16 +65,22 @@ def plan_image(card: Card, context: Context, vendor: str, files: CardFacts) -> I
     args = {BASE_ARG: source.base} if source.base else {}
     args |= {**source.args, **context.docker_build_arg}
     recipe = sha256([files.dockerfile_text, files.context_hash, args])
-    stem = files.dockerfile.rpartition("/")[2].removesuffix(".Dockerfile").lower() or "image"
+    folder, _, file_name = files.dockerfile.rpartition("/")
+    stem = (folder if file_name == "Dockerfile" else file_name.removesuffix(".Dockerfile")).rpartition("/")[2]
     return ImagePlan(
         kind="build",
-        name=f"madrun/{stem}:{recipe[:12]}",
+        name=f"madrun/{_image_word(stem)}:{recipe[:12]}",
         recipe=recipe,
-        dockerfile=files.dockerfile.rpartition("/")[2],
+        dockerfile=file_name,
         context=files.context,
         build_args=args,
         base=args.get(BASE_ARG, ""),
     )
+
+
+def _image_word(text: str) -> str:
+    """The text as part of an image's name: lower case, other characters as dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "image"
 
 
 def _job_env(card: Card, context: Context, topology: Topology, vendor: str, secrets: frozenset[str]) -> dict[str, str]:

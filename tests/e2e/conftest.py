@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+from e2e_parts import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 MADRUN = [sys.executable, "-m", "madrun"]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> float:
     """Seconds until the condition held; fails the test where it does not within the bound."""

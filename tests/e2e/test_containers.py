@@ -84,7 +84,7 @@ def test_an_image_with_an_entrypoint_runs_the_script(docker_repository: Any, eng
     )
     home = docker_repository.folder / "models/card"
     (home / "Dockerfile").write_text(
-        'ARG BASE_DOCKER\nFROM ${BASE_DOCKER}\nENTRYPOINT ["/bin/false"]\nCMD ["nothing"]\n'
+        f'ARG BASE_DOCKER\nFROM ${{BASE_DOCKER}}\nENV AT={home}\nENTRYPOINT ["/bin/false"]\nCMD ["nothing"]\n'
     )
     done = docker_repository.run("run", "--tags", "card")
     assert done.returncode == 0, done.stdout
@@ -94,8 +94,8 @@ def test_an_image_with_an_entrypoint_runs_the_script(docker_repository: Any, eng
     assert "building" not in again.stderr  # the recipe is the same
     (home / "Dockerfile").write_text((home / "Dockerfile").read_text() + "ENV CHANGED=1\n")
     assert "building" in docker_repository.run("run", "--tags", "card").stderr
-    for record in docker_repository.records():
-        engine.remove_image(record["provenance"]["docker_image"], force=True) if record is first else None
+    for image in {record["provenance"]["docker_image"] for record in docker_repository.records()}:
+        engine.remove_image(image, force=True)
 
 
 def test_a_build_that_fails_is_a_row_with_the_last_lines(docker_repository: Any) -> None:
