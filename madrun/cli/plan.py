@@ -8,10 +8,13 @@ import sys
 from madrun.cli.prepare import Planned, prepare
 from madrun.cli.request import Request
 from madrun.cli.verdict import quoted
+from madrun.planning.layers import parse_text
 from madrun.runtimes.spelling import docker_argv
 from madrun.spec.codec import to_json, to_plain
 from madrun.spec.plan import Plan
 from madrun.units import format_duration
+
+CONTEXT_FLAGS = ("--additional-context", "-c")
 
 
 def print_plans(request: Request, as_json: bool) -> None:
@@ -43,7 +46,7 @@ def plan_lines(planned: Planned, request: Request) -> list[str]:
         "environment:",
         *(f"  {name}={value}" for name, value in _env(plan).items()),
         "mounts:",
-        *(f"  {source} -> {target}" for source, target in _mounts(plan)),
+        *(_mount_line(source, target, planned.filesystems) for source, target in _mounts(plan)),
         "metrics:",
         *_metric_lines(plan),
         "command:",
@@ -54,6 +57,11 @@ def plan_lines(planned: Planned, request: Request) -> list[str]:
     if job.nnodes > 1:
         lines += ["type on each node:", *(f"  {line}" for line in node_commands(plan, request))]
     return lines
+
+
+def _mount_line(source: str, target: str, filesystems: dict[str, str]) -> str:
+    on = filesystems.get(source)
+    return f"  {source} -> {target}" + (f"  [{on}]" if on else "")
 
 
 def _env(plan: Plan) -> dict[str, str]:
@@ -106,18 +114,17 @@ def node_commands(plan: Plan, request: Request) -> list[str]:
 
 
 def _with_rank(words: list[str], rank: int) -> list[str]:
-    flags = ("--additional-context", "-c")
-    return [
-        _context_with_rank(word, rank) if previous in flags else word
-        for previous, word in zip(["", *words], words, strict=False)
-    ]
+    """The words with this NODE_RANK in the inline context, which is added where there is none."""
+    given = [index for index, word in enumerate(words) if word.partition("=")[0] in CONTEXT_FLAGS]
+    if not given:
+        return [*words, CONTEXT_FLAGS[0], str({"multi_node_args": {"NODE_RANK": str(rank)}})]
+    flag, equals, text = words[given[-1]].partition("=")
+    if equals:
+        return [*words[: given[-1]], f"{flag}={_ranked(text, rank)}", *words[given[-1] + 1 :]]
+    return [*words[: given[-1] + 1], _ranked(words[given[-1] + 1], rank), *words[given[-1] + 2 :]]
 
 
-def _context_with_rank(text: str, rank: int) -> str:
-    from madrun.planning.layers import parse_text
-
-    context = parse_text(text, "--additional-context")
-    nested = context.get("multi_node_args")
-    if not isinstance(nested, dict):
-        return text
+def _ranked(text: str, rank: int) -> str:
+    context = parse_text(text, CONTEXT_FLAGS[0])
+    nested = context.get("multi_node_args", {})
     return str({**context, "multi_node_args": {**nested, "NODE_RANK": str(rank)}})

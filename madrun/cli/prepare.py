@@ -18,7 +18,7 @@ from madrun.planning import topology as topo
 from madrun.planning.job import CardFacts, choose_runtime, image_source, plan_job
 from madrun.planning.node import plan_node
 from madrun.probe import engine as engine_probe
-from madrun.probe import environment, git, host, network
+from madrun.probe import environment, git, host, mounts, network
 from madrun.registry import cardtree
 from madrun.registry.catalogue import Catalogue, load, locate
 from madrun.registry.tags import select
@@ -42,6 +42,7 @@ class Planned:
     image_context: dict[str, Path]
     secrets: dict[str, str]
     notes: tuple[str, ...]
+    filesystems: dict[str, str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,7 +120,13 @@ def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared
         image_context=image_context,
         secrets=secrets,
         notes=(*warnings, *([why] if why else [])),
+        filesystems=_filesystems([*node.data_sources.values(), *context.docker_mounts.values()]),
     )
+
+
+def _filesystems(paths: list[str]) -> dict[str, str]:
+    """The file system of every path that is mounted from this host."""
+    return {path: mounts.filesystem_of(path) for path in paths if path}
 
 
 def _context(

@@ -137,7 +137,7 @@ def _task(request: Request, prepared: Prepared, planned: Planned, index: int) ->
         index=index,
         results=request.results,
         secrets=planned.secrets,
-        facts=replace(prepared.facts, process_env={}),
+        facts=replace(prepared.facts, process_env={}, filesystems=planned.filesystems),
         files=planned.files,
         image_context=planned.image_context,
         lock_dir=user_cache_path("madrun") / "locks",

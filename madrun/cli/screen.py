@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from madrun.results.samples import MARK, parse_line
@@ -107,10 +107,7 @@ class Screen:
                 return
             parts = [self._phase, format_duration(time.monotonic() - self._started), self._metric]
             text = "madrun: " + "  ".join(part for part in parts if part)
-            with suppress(OSError):
-                width = os.get_terminal_size(sys.stderr.fileno()).columns
-                text = text[: max(20, width - 1)]
-            sys.stderr.write(_CLEAR + text)
+            sys.stderr.write(_CLEAR + text[: shutil.get_terminal_size().columns - 1])
             sys.stderr.flush()
             self._drawn = True
 

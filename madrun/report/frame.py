@@ -89,7 +89,12 @@ def table_text(frame: pd.DataFrame, width: int) -> str:
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     for name in SHOWN:
         right = name in ("nnodes", "gpus_per_node", "performance")
-        table.add_column(_HEADERS.get(name, name), justify="right" if right else "left", overflow="fold")
+        table.add_column(
+            _HEADERS.get(name, name),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=name == "started_at",
+        )
     for row in frame[list(SHOWN)].itertuples(index=False):
         table.add_row(*(_shown(name, str(cell)) for name, cell in zip(SHOWN, row, strict=True)))
     target = io.StringIO()

@@ -66,3 +66,4 @@ class HostFacts:
     engine: Engine | None = None
     engine_absent: str = ""
     scheduler: dict[str, str] = field(default_factory=dict)
+    filesystems: dict[str, str] = field(default_factory=dict)
