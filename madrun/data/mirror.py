@@ -5,32 +5,50 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from madrun.errors import DataError
 
+_CHUNK = 16 << 20
+Check = Callable[[], None]
 
-def fill(source: Path, target: Path) -> bool:
+
+def fill(source: Path, target: Path, check: Check) -> bool:
     """Copies `source` to `target` unless that is there; True if this call made it.
 
     The copy grows under a hidden name and is renamed when it is whole: of two nodes that race, one wins and
-    the other drops its own.
+    the other drops its own. `check` is called between chunks; what it raises ends the copy without a trace.
     """
     if target.exists():
         return False
     partial = target.with_name(f".{target.name}.{socket.gethostname()}-{os.getpid()}.partial")
     try:
         if source.is_dir():
-            shutil.copytree(source, partial, symlinks=True)
+
+            def copy(one: str, other: str) -> None:
+                _copy(Path(one), Path(other), check)
+
+            shutil.copytree(source, partial, symlinks=True, copy_function=copy)
         else:
-            shutil.copy2(source, partial)
+            _copy(source, partial, check)
         partial.rename(target)
     except OSError as error:
-        _remove(partial)
         if target.exists():
             return False
         raise DataError(f"the mirror {target} could not be made from {source}: {error}") from None
+    finally:
+        _remove(partial)
     return True
+
+
+def _copy(source: Path, target: Path, check: Check) -> None:
+    """One file with its times and mode, by chunks."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while chunk := reader.read(_CHUNK):
+            check()
+            writer.write(chunk)
+    shutil.copystat(source, target)
 
 
 def _remove(path: Path) -> None:

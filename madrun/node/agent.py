@@ -6,6 +6,7 @@ import hashlib
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from madrun.spec.codec import to_plain
 from madrun.spec.plan import NodePlan
 from madrun.spec.record import Failure, NodeOutcome, Sample
 
+_PATIENCE_S = 0.1
 _KINDS: dict[type[MadrunError], str] = {BuildError: "image", EngineError: "engine", DataError: "data"}
 
 
@@ -83,18 +85,12 @@ class Agent:
                 for name in sweep(task.engine, task.facts.uid):
                     reporter.line(f"removed {name}, which its dead agent had left behind")
                 reporter.phase("image")
-                self._image = images.ensure(
-                    task.engine,
-                    task.plan.job.image,
-                    task.image_context,
-                    task.lock_dir,
-                    self._image_line(reporter),
-                )
+                self._image = self._patiently(reporter)
                 self._outcome = replace(self._outcome, build_s=self._image.seconds)
         with self._timings.phase("data"):
             for name, source in self._node.mirrors.items():
                 target = Path(self._node.data_sources[name])
-                if fill(Path(source), target):
+                if fill(Path(source), target, self._check):
                     reporter.line(f"mirrored {name} to {target}")
         with self._timings.phase("files"):
             self._before = ws.prepare(self._space, task.files, task.plan.job.script_hash, task.plan.job.driver)
@@ -102,6 +98,21 @@ class Agent:
         identity = self._image.identity if self._image else "none"
         with self._timings.phase("gate"):
             self._link.meet(task.stage("prepared"), {"image": identity, "hostname": self._node.hostname})
+
+    def _patiently(self, reporter: Reporter) -> images.Prepared:
+        """The image; a signal or another node's failure does not wait for it.
+
+        The thread that is then left behind ends with this process, and the engine ends a build whose client has gone.
+        """
+        task = self._task
+        pool = ThreadPoolExecutor(max_workers=1)
+        inputs = (task.engine, task.plan.job.image, task.image_context, task.lock_dir, self._image_line(reporter))
+        future = pool.submit(images.ensure, *inputs)
+        pool.shutdown(wait=False)
+        while True:
+            self._check()
+            if future in wait((future,), timeout=_PATIENCE_S).done:
+                return future.result()
 
     def _image_line(self, reporter: Reporter) -> images.Line:
         log = self._space.root / "build.log"
@@ -159,6 +170,12 @@ class Agent:
             return DockerBox(self._task.engine, self._node.container, self._task.secrets, console.write)
         assert self._node.process is not None
         return ProcessBox(self._node.process, self._task.secrets, console.write)
+
+    def _check(self) -> None:
+        """Raises where the run is over: by a signal here, or by a failure anywhere."""
+        self._check_interrupt()
+        if self._link.failure is not None:
+            raise Aborted(self._link.failure)
 
     def _check_interrupt(self) -> None:
         if self._interrupt.event.is_set():

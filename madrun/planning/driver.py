@@ -21,7 +21,10 @@ set -u
 box=${BASH_SOURCE[0]%/*}
 steps=$box/steps job= reported= rc=0
 say() { local IFS=' '; printf '%s %s\n' "${EPOCHREALTIME:-0}" "$*" >>"$steps"; }
-say driver "$BASH_VERSION" || { echo "madrun driver: cannot write $steps" >&2; exit 97; }
+say driver "$BASH_VERSION" || {
+  echo "madrun driver: root of the container cannot write $steps; name another --results directory" >&2
+  exit 97
+}
 exec 9<> <(:)                                   # a pipe nobody writes to: the clock of nap
 nap() { local _; IFS= read -r -t "$1" -u 9 _; }
 

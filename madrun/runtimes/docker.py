@@ -96,7 +96,9 @@ class DockerBox:
             self.kill()
             raise
         self._stream = stream
-        return getattr(stream, "_sock", stream), created, waiter
+        connection: socket.socket = getattr(stream, "_sock", stream)
+        connection.settimeout(None)  # the library's time limit for answers; a script may be silent for hours
+        return connection, created, waiter
 
     def _await_removal(self, container: str) -> None:
         from docker.errors import APIError

@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -46,16 +47,26 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 def validate(target: type[T], data: object, *, strict: bool) -> T:
     """`data` as a `target`; strict refuses `"3"` for a number, else it is coerced. Raises `Invalid`."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    adapter = TypeAdapter(target)
+    adapter = _adapter(target)
     try:
         if strict:
-            return adapter.validate_json(json.dumps(data, default=_not_plain), strict=True)
-        return adapter.validate_python(data)
+            checked: T = adapter.validate_json(json.dumps(data, default=_not_plain), strict=True)
+        else:
+            checked = adapter.validate_python(data)
+        return checked
     except ValidationError as error:
         problems = [_problem(target, dict(detail)) for detail in error.errors(include_url=False)]
         raise Invalid(problems) from None
+
+
+@cache
+def _adapter(target: type[Any]) -> Any:
+    """Making one costs more than a thousand validations with it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(target)
 
 
 def _not_plain(value: object) -> str:

@@ -94,3 +94,28 @@ def test_one_node_of_two_that_ends_takes_the_other_along(
         assert codes[1 - victim] == 3
         assert f"node {victim}" in repository.output(nodes[1 - victim])
         assert "was lost" in repository.output(nodes[1 - victim])
+
+
+def test_a_signal_does_not_wait_for_a_build(docker_repository: Any) -> None:
+    source = {"cpu": {"dockerfile": "Dockerfile", "base": docker_repository.image}}
+    docker_repository.add("builds", "echo performance: 1 speed\n", images=source)
+    mark = f"sleeping-{docker_repository.folder.name}"
+    text = f'ARG BASE_DOCKER\nFROM ${{BASE_DOCKER}}\nSHELL ["bash", "-c"]\nRUN exec -a {mark} sleep 300\n'
+    (docker_repository.folder / "models/builds/Dockerfile").write_text(text)
+    child = docker_repository.start("run", "--tags", "builds")
+    until(lambda: bool(sleepers(mark)), 30, "the build step")
+    child.send_signal(signal.SIGINT)
+    assert child.wait(10) == 130
+    until(lambda: not sleepers(mark), 10, "the end of the build step")
+    assert docker_repository.records()[0]["culprit"]["kind"] == "interrupted"
+
+
+def sleepers(mark: str) -> list[str]:
+    found = subprocess.run(["pgrep", "-f", f"^{mark}"], capture_output=True, text=True).stdout.split()
+    return [pid for pid in found if "Z" not in state(pid)]
+
+
+def test_a_script_may_be_silent_for_longer_than_the_client_waits_for_answers(docker_repository: Any) -> None:
+    docker_repository.add("silent", "sleep 62\necho performance: 1 speed\n")
+    done = docker_repository.run("run", "--tags", "silent")
+    assert done.returncode == 0, done.stdout
