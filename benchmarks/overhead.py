@@ -105,7 +105,9 @@ def rows(folder: Path, image: str, rounds: int, log_mib: int) -> None:
         return lambda: timed(words, folder)
 
     version = [MADRUN, "--version"]
-    compare("madrun --version / python -c pass", "+0.10 s", rounds, plain(version), plain([sys.executable, "-c", "pass"]))
+    compare(
+        "madrun --version / python -c pass", "+0.10 s", rounds, plain(version), plain([sys.executable, "-c", "pass"])
+    )
     helping = [MADRUN, "--help"]
     compare("madrun --help / python -c pass", "+0.10 s", rounds, plain(helping), plain([sys.executable, "-c", "pass"]))
     trivial = docker_run(folder, image, "trivial")
