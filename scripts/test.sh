@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# All checks of the project, set-up included: bash scripts/test.sh [--fast] [-- PYTEST_ARGS...]
+# --fast needs no docker engine, no base image and no torch. With CI=true a skipped test or a missing part is a failure.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/machine.sh
+. scripts/machine.sh
+
+readonly VENV=.venv-test APT_PACKAGES=(git iproute2 procps python3-venv shellcheck) TEST_USER=madrun-test
+
+usage() {
+  cat <<'TEXT'
+usage: bash scripts/test.sh [--fast] [-- PYTEST_ARGS...]
+Runs ruff, mypy, lint-imports, shellcheck and pytest in .venv-test and ends with the list of skipped tests.
+--fast leaves out the tests that need docker or torch, and their set-up.
+TEXT
+}
+
+failed=()
+
+in_ci() { [ "${CI:-}" = true ]; }
+
+# A part of the set-up that cannot be had: a line here, and in CI a failure of the step.
+lack() {
+  say "LACKING: $*"
+  ! in_ci
+}
+
+# step NAME COMMAND...: runs it, prints its name and seconds, remembers a failure and goes on. `set -e` does not hold in
+# what a step calls, so the functions below return their failures themselves.
+step() {
+  local name=$1 start=$SECONDS status=0
+  shift
+  printf '\n== %s\n' "$name"
+  "$@" || status=$?
+  printf '== %s: %s (%d s)\n' "$name" "$([ "$status" = 0 ] && echo ok || echo "FAILED, exit $status")" $((SECONDS - start))
+  if [ "$status" != 0 ]; then failed+=("$name"); fi
+}
+
+install_apt_packages() {
+  local package missing=()
+  is_debian_family || return 0
+  for package in "${APT_PACKAGES[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  if [ ${#missing[@]} = 0 ]; then return 0; fi
+  if is_root; then apt_install "${missing[@]}"; else say "not root, so not installed: ${missing[*]}"; fi
+}
+
+# Installs the package, editable, with EXTRAS; again only when pyproject.toml changed.
+install_venv() {
+  local extras=$1 stamp=$VENV/madrun-$1 hash
+  hash=$(sha256sum <pyproject.toml)
+  ensure_venv "$VENV" || return
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$hash" ]; then return 0; fi
+  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -e ".[$extras]" && printf '%s\n' "$hash" >"$stamp"
+}
+
+# Some tests run madrun as an ordinary member of group docker.
+ensure_test_user() {
+  if ! is_root || ! getent group docker >/dev/null; then
+    lack "root and a group docker, to make the ordinary user for some tests"
+    return
+  fi
+  id "$TEST_USER" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$TEST_USER" || return
+  usermod -aG docker "$TEST_USER" || return
+  export MADRUN_TEST_USER=$TEST_USER
+}
+
+# Sets $markers to what this machine can run.
+set_up_engine() {
+  local image
+  if ! bash scripts/engine.sh; then
+    markers="not e2e and not docker"
+    lack "a docker engine; the tests marked docker and e2e are left out"
+    return
+  fi
+  image=$(bash scripts/base_image.sh) || return
+  export MADRUN_TEST_BASE_IMAGE=$image
+  ensure_test_user
+}
+
+check_shell() {
+  if has shellcheck; then
+    find scripts .ci models -type f \( -name '*.sh' -o -path .ci/run \) -exec shellcheck -x {} +
+  else
+    lack "shellcheck; the shell scripts are not checked"
+  fi
+}
+
+run_pytest() {
+  local args=(--junitxml="$work/junit.xml" -rfEsX)
+  if [ -n "$markers" ]; then args+=(-m "$markers"); fi
+  if [ "$fast" = 1 ] && "$VENV/bin/python" -c 'import xdist' 2>/dev/null; then args+=(-n auto); fi
+  "$VENV/bin/python" -m pytest "${args[@]}" "$@"
+}
+
+list_skips() {
+  if [ ! -s "$work/junit.xml" ]; then echo "pytest wrote no results" && return 1; fi
+  "$VENV/bin/python" scripts/skipped_tests.py "$work/junit.xml"
+}
+
+finish() {
+  printf '\n'
+  if [ ${#failed[@]} = 0 ]; then
+    echo "all steps passed in $SECONDS s"
+    return 0
+  fi
+  echo "failed after $SECONDS s:"
+  printf '  %s\n' "${failed[@]}"
+  return 1
+}
+
+main() {
+  fast=0 markers=
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      --fast) fast=1 && shift ;;
+      --) shift && break ;;
+      -h | --help) usage && return 0 ;;
+      *) usage >&2 && return 2 ;;
+    esac
+  done
+  unset PYTHONDONTWRITEBYTECODE # tests measure start-up as a user has it, with compiled modules
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  step "apt packages" install_apt_packages
+  if [ "$fast" = 1 ]; then
+    markers="not e2e and not torch and not docker"
+    step "virtual environment" install_venv dev
+  else
+    step "docker engine and base image" set_up_engine
+    step "virtual environment" install_venv dev,torch
+  fi
+  [ ${#failed[@]} = 0 ] || finish || return 1
+  step "ruff check" "$VENV/bin/ruff" check .
+  step "ruff format" "$VENV/bin/ruff" format --check .
+  step "mypy" "$VENV/bin/mypy" --strict madrun
+  step "lint-imports" "$VENV/bin/lint-imports"
+  step "shellcheck" check_shell
+  step "pytest" run_pytest "$@"
+  step "skipped tests" list_skips
+  finish
+}
+
+main "$@"

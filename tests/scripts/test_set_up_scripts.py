@@ -1,0 +1,61 @@
+"""The set-up scripts as far as they can be tried in no time and without an engine."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted(ROOT.glob("scripts/*.sh"))
+COMMANDS = [script for script in SCRIPTS if script.name != "machine.sh"]
+
+
+def bash(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = ["bash", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, ROOT / ".ci/run"], ids=lambda path: path.name)
+def test_script_parses(script: Path) -> None:
+    assert bash("-n", script).stderr == ""
+
+
+@pytest.mark.parametrize("script", COMMANDS, ids=lambda path: path.name)
+def test_help_says_how_to_call_the_script(script: Path) -> None:
+    result = bash(script, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"usage: bash scripts/{script.name}")
+
+
+@pytest.mark.parametrize("script", COMMANDS, ids=lambda path: path.name)
+def test_unknown_option_is_a_usage_error(script: Path) -> None:
+    result = bash(script, "--no-such-option")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("usage: ")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_readme_names_every_script(script: Path) -> None:
+    assert f"`{script.name}`" in (ROOT / "scripts/README.md").read_text()
+
+
+def test_base_image_name_is_stable_and_alone_on_stdout() -> None:
+    first = bash(ROOT / "scripts/base_image.sh", "--name").stdout
+    assert re.fullmatch(r"madrun/cpu-base:[0-9a-f]{12}\n", first)
+    assert bash(ROOT / "scripts/base_image.sh", "--name").stdout == first
+
+
+def test_base_image_name_does_not_depend_on_where_the_clone_lies(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    here, there = (bash(root / "scripts/base_image.sh", "--name").stdout for root in (ROOT, tmp_path))
+    assert here == there
+
+
+def test_base_image_name_changes_with_the_recipe(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    script = tmp_path / "scripts/base_image.sh"
+    script.write_text(script.read_text().replace('"torch==', '"torch=='.upper()))
+    assert bash(script, "--name").stdout != bash(ROOT / "scripts/base_image.sh", "--name").stdout
