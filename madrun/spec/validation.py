@@ -78,7 +78,7 @@ def _adapter(target: Hashable) -> Any:
     """Making one costs more than a thousand validations with it."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(target)
+    return TypeAdapter(cast(Any, target))
 
 
 def _not_plain(value: object) -> str:
