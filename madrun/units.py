@@ -6,46 +6,51 @@ import re
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d)\s*")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|min|s|m|h|d)\s*")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 DURATION_FORMS = 'seconds as a number, or text such as "90s", "30m", "2h", "1h30m"'
 SIZE_FORMS = 'bytes as a number, or text such as "512m", "16g" (powers of 1024)'
 
 
 def parse_duration(value: object) -> float:
     """Seconds meant by a number or by text such as `1h30m`; ValueError says what is allowed."""
-    if isinstance(value, bool):
-        raise ValueError(f"found {value!r}, allowed: {DURATION_FORMS}")
+    return _finite(_seconds(value), value, DURATION_FORMS)
+
+
+def _seconds(value: object) -> float | None:
     if isinstance(value, (int, float)):
-        return _finite_positive(float(value), value, DURATION_FORMS)
+        return _as_float(value)
     text = str(value).strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return float(text)
     end, total = 0, 0.0
     for part in _DURATION_PART.finditer(text):
         if part.start() != end:
             break
         end, total = part.end(), total + float(part[1]) * _SECONDS[part[2]]
-    if not text or end != len(text):
-        raise ValueError(f"found {value!r}, allowed: {DURATION_FORMS}")
-    return total
+    return total if text and end == len(text) else None
 
 
 def parse_size(value: object) -> int:
     """Bytes meant by a number or by text such as `16g`; ValueError says what is allowed."""
-    if isinstance(value, bool):
-        raise ValueError(f"found {value!r}, allowed: {SIZE_FORMS}")
     if isinstance(value, (int, float)):
-        return int(_finite_positive(float(value), value, SIZE_FORMS))
+        return int(_finite(_as_float(value), value, SIZE_FORMS))
     match = _SIZE.fullmatch(str(value).strip())
-    if not match:
-        raise ValueError(f"found {value!r}, allowed: {SIZE_FORMS}")
-    return int(float(match[1]) * _BYTES[match[2].lower()])
+    return int(_finite(float(match[1]) * _BYTES[match[2].lower()] if match else None, value, SIZE_FORMS))
 
 
-def _finite_positive(number: float, value: object, forms: str) -> float:
-    if not 0 <= number < float("inf"):
-        raise ValueError(f"found {value!r}, allowed: {forms}")
+def _as_float(value: float) -> float | None:
+    """None for what only looks like a number: a truth value, or one beyond all floats."""
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except OverflowError:
+        return None
+
+
+def _finite(number: float | None, value: object, forms: str) -> float:
+    if number is None or not 0 <= number < float("inf"):
+        shown = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "..."
+        raise ValueError(f"found {shown}, allowed: {forms}")
     return number
 
 

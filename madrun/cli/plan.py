@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 
+from madrun.cli.masking import without_secrets
 from madrun.cli.prepare import Planned, prepare
 from madrun.cli.request import Request
 from madrun.cli.verdict import quoted
@@ -55,7 +56,7 @@ def plan_lines(planned: Planned, request: Request) -> list[str]:
         *(f"  {line}" for line in job.driver.splitlines()),
     ]
     if job.nnodes > 1:
-        lines += ["type on each node:", *(f"  {line}" for line in node_commands(plan, request))]
+        lines += ["type on each node:", *(f"  {line}" for line in node_commands(planned, request))]
     return lines
 
 
@@ -105,12 +106,12 @@ def _wrapped(words: list[str]) -> list[str]:
     return [f"{text} \\" for text in texts[:-1]] + texts[-1:]
 
 
-def node_commands(plan: Plan, request: Request) -> list[str]:
-    """The command of this node with each NODE_RANK in its place."""
-    words = list(request.command)
+def node_commands(planned: Planned, request: Request) -> list[str]:
+    """The command of this node with each NODE_RANK in its place; secrets are masked."""
+    words = list(without_secrets(request.command, planned.secrets))
     words[1] = "run"
     words = [word for word in words if word not in ("--dry-run", "--json")]
-    return [quoted(tuple(_with_rank(words, rank))) for rank in range(plan.job.nnodes)]
+    return [quoted(tuple(_with_rank(words, rank))) for rank in range(planned.plan.job.nnodes)]
 
 
 def _with_rank(words: list[str], rank: int) -> list[str]:

@@ -12,7 +12,7 @@ from madrun import __version__
 from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.request import Request
 from madrun.data.sources import check_mirror, find_sources
-from madrun.errors import ContextError, EngineError
+from madrun.errors import ContextError, EngineError, UsageError
 from madrun.planning import layers as merging
 from madrun.planning import topology as topo
 from madrun.planning.job import CardFacts, choose_runtime, image_source, plan_job
@@ -77,7 +77,7 @@ def _select(catalogue: Catalogue, tags: tuple[str, ...]) -> list[Card]:
     """The selected cards; where a tag finds nothing and a card is broken, that is the likelier reason."""
     try:
         return select(catalogue.cards, tags)
-    except Exception:
+    except UsageError:
         if catalogue.broken:
             raise catalogue.broken[0] from None
         raise

@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import FrameType
 
 from madrun.cli.argv import with_tag
+from madrun.cli.masking import without_secrets
 from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.request import Request
 from madrun.cli.screen import Screen
@@ -142,16 +143,10 @@ def _task(request: Request, prepared: Prepared, planned: Planned, index: int) ->
         image_context=planned.image_context,
         lock_dir=user_cache_path("madrun") / "locks",
         engine=prepared.engine if planned.plan.job.runtime == "docker" else None,
-        command=_without_secrets(request.command, planned.secrets),
+        command=without_secrets(request.command, planned.secrets),
         provenance=provenance,
         notes=planned.notes,
     )
-
-
-def _without_secrets(command: tuple[str, ...], secrets: dict[str, str]) -> tuple[str, ...]:
-    for value in filter(None, secrets.values()):
-        command = tuple(word.replace(value, "***") for word in command)
-    return command
 
 
 def _provenance(prepared: Prepared, planned: Planned) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Callable
@@ -14,7 +15,11 @@ _CHUNK = 16 << 20
 Check = Callable[[], None]
 
 
-def fill(source: Path, target: Path, check: Check) -> bool:
+def _go_on() -> None:
+    """Nothing stands against the copy."""
+
+
+def fill(source: Path, target: Path, check: Check = _go_on) -> bool:
     """Copies `source` to `target` unless that is there; True if this call made it.
 
     The copy grows under a hidden name and is renamed when it is whole: of two nodes that race, one wins and
@@ -22,7 +27,7 @@ def fill(source: Path, target: Path, check: Check) -> bool:
     """
     if target.exists():
         return False
-    partial = target.with_name(f".{target.name}.{socket.gethostname()}-{os.getpid()}.partial")
+    partial = target.with_name(f".{target.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         if source.is_dir():
 

@@ -23,7 +23,9 @@ class Source:
     path: str
 
 
-def _local(name: str, settings: dict[str, Any], file: Path) -> Source:
+def _local(name: str, settings: Any, file: Path) -> Source:
+    if not isinstance(settings, dict):
+        raise DataError(f"{file}: {name}.local: found {type(settings).__name__}, allowed: a map with path")
     given = settings.get("path")
     if not isinstance(given, str) or not given:
         raise DataError(f"{file}: {name}.local.path: found {given!r}, allowed: a directory or file of this host")
@@ -31,7 +33,7 @@ def _local(name: str, settings: dict[str, Any], file: Path) -> Source:
     return Source(name, "local", str(path))
 
 
-PROVIDERS: dict[str, Callable[[str, dict[str, Any], Path], Source]] = {"local": _local}
+PROVIDERS: dict[str, Callable[[str, Any, Path], Source]] = {"local": _local}
 
 
 def find_sources(names: tuple[str, ...], repository: Path, mirror: str | None) -> list[Source]:

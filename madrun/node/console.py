@@ -16,7 +16,8 @@ class Console:
         self.path = path
         self.error = ""
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._secrets = tuple(secret.encode() for secret in secrets if len(secret) >= MIN_SECRET)
+        longest_first = sorted(secrets, key=len, reverse=True)  # one may be the beginning of another
+        self._secrets = tuple(secret.encode() for secret in longest_first if len(secret) >= MIN_SECRET)
         self._held = b""
 
     def write(self, chunk: bytes) -> None:

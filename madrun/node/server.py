@@ -14,6 +14,7 @@ from madrun.node.assembly import Assembly, Judge, Outbox
 from madrun.node.protocol import BEAT_S, LINE_LIMIT, SILENCE_S, NotOurs, decode, encode
 from madrun.spec.codec import from_plain
 from madrun.spec.record import Failure
+from madrun.spec.validation import Invalid
 
 _HELLO_TIMEOUT_S = 5.0
 
@@ -113,7 +114,7 @@ class Server:
                 if message["type"] == "bye":
                     return
                 self._take(rank, message)
-        except (NotOurs, ValueError) as error:
+        except (NotOurs, Invalid, ValueError, KeyError, TypeError) as error:
             reason = f"it sent what is no message ({error})"
         except OSError as error:
             reason = f"its connection broke ({error.strerror})"

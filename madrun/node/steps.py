@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+_CODE = re.compile(r"[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +56,4 @@ def parse_step(line: str) -> Step:
 def exit_code(steps: dict[str, Step]) -> int | None:
     """The script's exit code, by its own shell or, where that died, by the driver; None while it runs."""
     step = steps.get("exit") or steps.get("gone")
-    return int(step.value) if step and step.value.isdigit() else None
+    return int(step.value) if step and _CODE.fullmatch(step.value) else None

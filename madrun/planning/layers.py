@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import re
 from collections.abc import Iterable
@@ -22,21 +23,31 @@ DURATIONS = ("timeout", "grace", "join_timeout")
 def parse_text(text: str, layer: str) -> dict[str, Any]:
     """A map written as JSON or as a Python literal; `ContextError` says where it stops being either."""
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as json_error:
-        try:
-            value = ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-            place = getattr(error, "offset", None) or json_error.colno
-            raise ContextError(
-                f"{layer}: neither JSON nor a Python literal, near character {place}: {_excerpt(text, place)}; "
-                "allowed: a map such as \"{'docker_env_vars': {'NCCL_DEBUG': 'INFO'}}\" in double quotes of the shell"
-            ) from None
-    return _as_map(value, layer)
+        return _as_map(json.loads(text), layer)
+    except (ValueError, RecursionError):
+        pass  # a Python literal, as most users write it, or neither: then its error says more
+    try:
+        return _as_map(ast.literal_eval(text.strip()), layer)
+    except _NO_LITERAL as error:
+        place = _place(text.strip(), error)
+        near = repr(text.strip()[max(0, place - 20) : place + 20])
+        raise ContextError(
+            f"{layer}: neither JSON nor a Python literal, near character {place + 1}: {near}; allowed: a map such as "
+            "\"{'docker_env_vars': {'NCCL_DEBUG': 'INFO'}}\" in double quotes of the shell"
+        ) from None
 
 
-def _excerpt(text: str, place: int) -> str:
-    return repr(text[max(0, place - 20) : place + 20])
+# What ast.literal_eval raises for text that is no literal; SystemError is that of a text nested too deeply.
+_NO_LITERAL = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, SystemError)
+
+
+def _place(text: str, error: BaseException) -> int:
+    """Where in the text the error is, from 0; the start where the error does not say."""
+    if not isinstance(error, SyntaxError) or not error.lineno or not error.offset:
+        return 0
+    line, column = error.lineno, error.offset
+    before = sum(len(earlier) for earlier in text.splitlines(keepends=True)[: line - 1])
+    return min(before + column - 1, len(text))
 
 
 def _as_map(value: object, layer: str) -> dict[str, Any]:
@@ -100,7 +111,7 @@ def _merge_into(
         if isinstance(value, dict) and isinstance(target.get(key, {}), dict):
             _merge_into(target.setdefault(key, {}), value, layer, place, said)
         else:
-            target[key] = value
+            target[key] = copy.deepcopy(value)
             said.setdefault(place, []).append((layer, value))
 
 
@@ -120,6 +131,14 @@ def _layer_of(key: str, origins: list[Origin]) -> str:
     return next((o.said[-1][0] for o in origins if o.key == key or o.key.startswith(key + ".")), "context")
 
 
+def _can_be_passed(text: str) -> bool:
+    """Whether the text can be a variable of a process: no NUL, and Unicode that has an encoding."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def _check_values(context: Context, origins: list[Origin]) -> None:
     for name in DURATIONS:
         value = getattr(context, name)
@@ -131,7 +150,10 @@ def _check_values(context: Context, origins: list[Origin]) -> None:
         _ = context.shm_size if context.shm_size is None else parse_size(context.shm_size)
     except ValueError as error:
         raise ContextError(f"{_layer_of('shm_size', origins)}: shm_size: {error}") from None
-    for name in context.docker_env_vars:
+    for name, value in context.docker_env_vars.items():
+        if not _can_be_passed(value):
+            where = _layer_of(f"docker_env_vars.{name}", origins)
+            raise ContextError(f"{where}: docker_env_vars.{name}: found {value[:40]!r}, allowed: text without NUL")
         if not _NAME.fullmatch(name):
             where = _layer_of(f"docker_env_vars.{name}", origins)
             raise ContextError(

@@ -55,9 +55,13 @@ def read_cards(path: Path, repository: Path) -> list[Card]:
     cards = [_card(base, path, repository, ())]
     for name, changes in base.variants.items():
         at: tuple[str | int, ...] = ("variants", name)
+        more = changes.get("tags", [])
+        if not isinstance(more, list):
+            place = line_of(path, (*at, "tags"))
+            raise CardError(f"{path}:{place}: variants.{name}.tags: found {more!r}, allowed: a list of tags")
         merged = {key: value for key, value in data.items() if key != "variants"} | {"name": name}
         merged |= {key: value for key, value in changes.items() if key != "tags"}
-        merged["tags"] = [*data.get("tags", []), *changes.get("tags", [])]
+        merged["tags"] = [*data.get("tags", []), *more]
         cards.append(_card(_validated(path, merged, at), path, repository, at))
     return cards
 
@@ -121,15 +125,19 @@ def _check_paths(file: CardFile, folder: Path, repository: Path, fail: Any) -> N
         raise fail("script", f"{script} does not exist")
     root = repository.resolve()
     for name in file.files:
-        found = (folder / name).resolve()
-        if not found.is_relative_to(root):
-            raise fail("files", f"{name!r} lies outside the repository {root}")
-        if not found.is_file():
-            raise fail("files", f"{folder / name} does not exist")
+        _check_inside(folder / name, root, "files", fail)
     for vendor, source in file.images.items():
         if bool(source.image) == bool(source.dockerfile):
             raise fail("images", f"{vendor}: give either dockerfile (with base) or image")
-        if source.dockerfile and not (folder / source.dockerfile).is_file():
-            raise fail("images", f"{vendor}: {folder / source.dockerfile} does not exist")
+        if source.dockerfile:
+            _check_inside(folder / source.dockerfile, root, "images", fail)
     if file.multiple_results and Path(file.multiple_results).name != file.multiple_results:
         raise fail("multiple_results", f"found {file.multiple_results!r}, allowed: a file name")
+
+
+def _check_inside(file: Path, root: Path, key: str, fail: Any) -> None:
+    """The file is there, and inside the repository."""
+    if not file.resolve().is_relative_to(root):
+        raise fail(key, f"{file} lies outside the repository {root}")
+    if not file.is_file():
+        raise fail(key, f"{file} does not exist")

@@ -33,20 +33,23 @@ def line_of(path: Path, keys: tuple[str | int, ...]) -> int:
     root = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
     lines: Lines = {(): 1}
     if root is not None:
-        _collect(root, (), lines)
+        _collect(root, (), lines, len(keys))
     while keys not in lines:
         keys = keys[:-1]
     return lines[keys]
 
 
-def _collect(node: yaml.Node, at: tuple[str | int, ...], lines: Lines) -> None:
+def _collect(node: yaml.Node, at: tuple[str | int, ...], lines: Lines, depth: int) -> None:
+    """Down to the depth that is asked for: an alias may lead back to where it stands."""
+    if depth < 1:
+        return
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             place = (*at, str(key.value))
             lines[place] = key.start_mark.line + 1
-            _collect(value, place, lines)
+            _collect(value, place, lines, depth - 1)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             place = (*at, index)
             lines[place] = value.start_mark.line + 1
-            _collect(value, place, lines)
+            _collect(value, place, lines, depth - 1)

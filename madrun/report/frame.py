@@ -57,16 +57,18 @@ def frame_of(rows: list[Row], filters: Filters, now: datetime) -> pd.DataFrame:
 def since_text(text: str, now: datetime) -> str:
     """The moment meant by `2h`, `7d` or a date, spelled as `started_at` is; compares as text."""
     try:
+        moment = _date(text) or now - timedelta(seconds=parse_duration(text))
+        return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        raise UsageError(f"--since: found {text!r}, allowed: a date such as 2026-11-21, or {DURATION_FORMS}") from None
+
+
+def _date(text: str) -> datetime | None:
+    try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     except ValueError:
-        try:
-            moment = now - timedelta(seconds=parse_duration(text))
-        except ValueError:
-            raise UsageError(
-                f"--since: found {text!r}, allowed: a date such as 2026-11-21, or {DURATION_FORMS}"
-            ) from None
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def primary_rows(frame: pd.DataFrame) -> pd.DataFrame:

@@ -55,9 +55,11 @@ def _combine(
         have = ", ".join(str(sample.node) for sample in used)
         text = f"{name} is to be combined by {rule} over {nnodes} nodes, but only node {have} has it"
         checks.append(Check(name=f"{name} from every node", passed=False, text=text))
-    value = _COMBINE[rule]([sample.value for sample in used])
+    value = _combined(rule, used)
+    bad = next((sample.text for sample in used if not math.isfinite(sample.value)), repr(value))
     finite = math.isfinite(value)
-    checks.append(Check(name=f"{name} is finite", passed=finite, text="" if finite else f"{name} is {used[-1].text}, which is not finite"))
+    text = "" if finite else f"{name} is {bad}, which is not finite"
+    checks.append(Check(name=f"{name} is finite", passed=finite, text=text))
     if metric:
         checks += _bounds(name, metric, value)
     one_source = rule == "same" or len(used) == 1
@@ -77,6 +79,17 @@ def _combine(
         ),
         checks,
     )
+
+
+def _combined(rule: str, used: list[Sample]) -> float:
+    """The value by the rule; not a number where any of the values is none, infinite where they add up to it."""
+    values = [sample.value for sample in used]
+    if not all(map(math.isfinite, values)):
+        return math.nan
+    try:
+        return _COMBINE[rule](values)
+    except OverflowError:
+        return math.inf
 
 
 def _agree(name: str, used: list[Sample]) -> Check:

@@ -75,14 +75,20 @@ def append(results: Path, run: RunDir, record: Record) -> None:
     with _locked(results):
         if run.run_id not in _pending(results):
             return  # another run has added these rows meanwhile
-        rows = rows_of(record)
+        rows, torn = rows_of(record), False
         for name in sorted(_pending(results) - {run.run_id}):
             other = read_record(results / "runs" / name)
-            if isinstance(other, Record) and not _has_run(results / FILE_NAME, name):
-                rows = [*rows_of(other), *rows]
+            if isinstance(other, Record):
+                theirs = rows_of(other)
+                there = _count(results / FILE_NAME, name)
+                rows = [*theirs, *rows] if not there else rows
+                torn = torn or 0 < there < len(theirs)
             if other is not None:
                 unmark(results, name)
-        _append_rows(results, rows)
+        if torn:
+            rebuild(results, locked=True)
+        else:
+            _append_rows(results, rows)
         unmark(results, run.run_id)
 
 
@@ -103,8 +109,9 @@ def _pending(results: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-def _has_run(file: Path, run_id: str) -> bool:
-    return file.exists() and any(row.get("run_id") == run_id for row in read(file))
+def _count(file: Path, run_id: str) -> int:
+    """How many rows of the run the file has."""
+    return sum(row.get("run_id") == run_id for row in read(file)) if file.exists() else 0
 
 
 @contextmanager

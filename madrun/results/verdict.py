@@ -35,7 +35,8 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
     checks = [*_node_checks(outcomes, job.nnodes), *metric_checks]
     reasons = [_sentence(check) for check in checks if not check.passed]
     if culprit is not None:
-        reasons.insert(0, f"{culprit.kind}: {culprit.text.splitlines()[0]}")
+        first = culprit.text.partition("\n")[0]
+        reasons.insert(0, f"{culprit.kind}: {first}" if first else culprit.kind)
     valid = not reasons
     return Record(
         format=FORMAT,

@@ -26,7 +26,8 @@ class ProcessBox:
 
     def __init__(self, process: HostProcess, secrets: Mapping[str, str], sink: Sink) -> None:
         env = {name: secrets[name] if value == SECRET else value for name, value in process.env.items()}
-        watch_read, self._watch = os.pipe()
+        watch_read, watch_write = os.pipe()
+        self._watch: int | None = watch_write
         supervisor = Path(__file__).with_name("supervisor.py")
         words = [sys.executable, "-I", "-S", str(supervisor), str(watch_read), *process.command]
         try:
@@ -41,6 +42,7 @@ class ProcessBox:
                 start_new_session=True,
             )
         except OSError as error:
+            os.close(watch_write)
             raise EngineError(f"the process runtime could not start {words[0]}: {error}") from None
         finally:
             os.close(watch_read)
@@ -59,13 +61,22 @@ class ProcessBox:
         except subprocess.TimeoutExpired:
             return None
         self._pump.join(timeout_s)
-        with suppress(OSError):
-            os.close(self._watch)
+        self._close()
         return code if code >= 0 else 128 - code
 
+    def _close(self) -> None:
+        """Gives every file back, once: their numbers may be somebody else's afterwards."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            os.close(watch)
+        for stream in (self._child.stdin, self._child.stdout):
+            with suppress(OSError):  # what was not written yet has no reader any more
+                _ = stream and stream.close()
+
     def kill(self) -> None:
-        with suppress(OSError):
-            os.write(self._watch, b"k")
+        if self._watch is not None:
+            with suppress(OSError):
+                os.write(self._watch, b"k")
 
     def _copy(self, sink: Sink) -> None:
         assert self._child.stdout is not None

@@ -52,25 +52,33 @@ def validate(target: type[T], data: object, *, strict: bool) -> T:
     adapter = _adapter(cast(Hashable, target))
     try:
         if strict:
-            checked: T = adapter.validate_json(json.dumps(data, default=_not_plain), strict=True)
+            checked: T = adapter.validate_json(_as_json(data), strict=True)
         else:
             checked = adapter.validate_python(data)
         return checked
     except ValidationError as error:
-        problems = [_problem(target, dict(detail)) for detail in error.errors(include_url=False)]
-        raise Invalid(problems) from None
+        problems = [_problem(target, data, dict(detail)) for detail in error.errors(include_url=False)]
+        raise Invalid(_joined(problems)) from None
 
 
-def validate_text(target: type[T], text: str | bytes) -> T:
-    """JSON text as a `target`, numbers as text coerced; raises `Invalid`. The quick way for our own files."""
-    from pydantic import ValidationError
-
+def _as_json(data: object) -> str:
     try:
-        checked: T = _adapter(cast(Hashable, target)).validate_json(text)
-    except ValidationError as error:
-        details = [dict(detail) for detail in error.errors(include_url=False)]
-        raise Invalid([_problem(target, detail) for detail in details]) from None
-    return checked
+        return json.dumps(data, default=_not_plain)
+    except (TypeError, ValueError) as error:
+        raise Invalid([Problem((), f"holds what is no text, number, list or map of names: {error}")]) from None
+
+
+def _joined(problems: list[Problem]) -> list[Problem]:
+    """One problem a place: of a value that may be of several types, every allowed type in one sentence."""
+    by_path: dict[tuple[str | int, ...], str] = {}
+    for problem in problems:
+        head, allowed, tail = problem.text.partition(", allowed: ")
+        before = by_path.get(problem.path)
+        if before is None:
+            by_path[problem.path] = problem.text
+        elif allowed and before.startswith(head + allowed):
+            by_path[problem.path] = f"{before} or {tail}"
+    return [Problem(path, text) for path, text in by_path.items()]
 
 
 @cache
@@ -102,13 +110,14 @@ _EXPECTED = {
 }
 
 
-def _problem(target: type[Any], detail: dict[str, Any]) -> Problem:
-    path = tuple(detail["loc"])
+def _problem(target: type[Any], data: object, detail: dict[str, Any]) -> Problem:
+    missing = detail["type"] in ("missing", "missing_argument")
+    path = _path_in(data, tuple(detail["loc"]), missing)
     kind, context, found = detail["type"], detail.get("ctx", {}), detail.get("input")
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         names = _field_names(target, path[:-1])
         return Problem(path, f"unknown key{did_you_mean(str(path[-1]), names)}; allowed: {', '.join(names)}")
-    if kind in ("missing", "missing_argument"):
+    if missing:
         return Problem(path, "is missing and has no default")
     if kind == "literal_error":
         return Problem(path, f"found {_show(found)}, allowed: {context['expected']}")
@@ -118,6 +127,19 @@ def _problem(target: type[Any], detail: dict[str, Any]) -> Problem:
     if kind in _EXPECTED:
         return Problem(path, f"found {_show(found)}, allowed: {_EXPECTED[kind]}")
     return Problem(path, f"found {_show(found)}: {detail['msg']}")
+
+
+def _path_in(data: object, location: tuple[str | int, ...], missing: bool) -> tuple[str | int, ...]:
+    """The location without the names of the types that were tried, which are no keys of the data."""
+    path: list[str | int] = []
+    inside: Any = data
+    for part in location:
+        try:
+            inside = inside[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path.append(part)
+    return (*path, location[-1]) if missing else tuple(path)
 
 
 def _show(value: object) -> str:

@@ -1,0 +1,48 @@
+"""`--tags a b c`, as existing users type it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from madrun.cli.argv import spread_tags, with_tag
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("run --tags a", "run --tags a"),
+        ("run --tags a b c", "run --tags a --tags b --tags c"),
+        ("run --tags a b --timeout 5 --tags c", "run --tags a --tags b --timeout 5 --tags c"),
+        ("run -t a b", "run -t a --tags b"),
+        ("run --tags a,b c", "run --tags a,b --tags c"),
+        ("report csv -o x", "report csv -o x"),
+        ("run --repo d --tags a -c {}", "run --repo d --tags a -c {}"),
+    ],
+)
+def test_words_after_tags_are_tags(typed, meant):
+    assert spread_tags(typed.split()) == meant.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "again"),
+    [
+        ("madrun run --tags a b --timeout 5", "madrun run --timeout 5 --tags x"),
+        ("madrun run --timeout 5 -t a -t b", "madrun run --timeout 5 --tags x"),
+        ("madrun run --tags=a --repo d", "madrun run --repo d --tags x"),
+    ],
+)
+def test_a_command_can_be_said_again_for_one_tag(typed, again):
+    assert with_tag(tuple(typed.split()), "x") == tuple(again.split())
+
+
+@given(st.lists(st.sampled_from(["run", "--tags", "-t", "a", "b", "--json", "-c"]), max_size=8))
+def test_no_word_is_lost_and_nothing_but_tags_is_added(words):
+    spread = spread_tags(words)
+    kept = iter(spread)
+    assert all(word in kept for word in words)
+    assert set(spread) <= {*words, "--tags"}
+
+
+@given(st.lists(st.sampled_from(["run", "--tags", "-t", "a", "b", "--json"]), max_size=8))
+def test_spreading_twice_changes_nothing(words):
+    assert spread_tags(spread_tags(words)) == spread_tags(words)

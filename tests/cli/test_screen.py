@@ -1,0 +1,62 @@
+"""The terminal: the script's output on stdout, news on stderr, and neither holds up the run."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from madrun.cli.screen import Screen
+
+FOLLOW = """\
+import sys, time
+from pathlib import Path
+from madrun.cli.screen import Screen
+screen = Screen()
+log = Path(sys.argv[1])
+screen.phase("running")
+screen.follow(log)
+with log.open("ab") as target:
+    for number in range(3):
+        target.write(b"line %d\\n" % number)
+        target.flush()
+        time.sleep(0.05)
+    target.write(b"x" * 3_000_000 + b"\\nlast\\n")
+screen.unfollow()
+screen.close()
+screen.line("done")
+"""
+
+
+def test_everything_of_the_log_is_shown_and_news_go_to_stderr(tmp_path):
+    log = tmp_path / "console.log"
+    log.touch()
+    done = subprocess.run([sys.executable, "-c", FOLLOW, str(log)], capture_output=True, timeout=30, check=True)
+    assert done.stdout == log.read_bytes()
+    lines = done.stderr.decode().splitlines()
+    assert lines[0].startswith("madrun: [")
+    assert lines[0].endswith("running")
+    assert lines[-1] == "madrun: done"
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):
+    log = tmp_path / "console.log"
+    log.touch()
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        command = [sys.executable, "-c", FOLLOW, str(log)]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=30, check=False)
+    finally:
+        os.close(write)
+    assert done.returncode == 0
+    assert done.stderr.decode().splitlines()[-1] == "madrun: done"
+
+
+@pytest.mark.parametrize("lines", [["a"], ["a", "b"]])
+def test_without_a_terminal_news_are_plain_lines(capsys, lines):
+    screen = Screen()
+    for line in lines:
+        screen.line(line)
+    screen.close()
+    assert capsys.readouterr().err.splitlines() == [f"madrun: {line}" for line in lines]

@@ -1,0 +1,104 @@
+"""Commands and flags are a contract; the quick commands stay quick."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from madrun import __version__
+from madrun.cli.app import app
+
+CONTEXT = {"--additional-context", "-c", "--additional-context-file", "-f", "--site"}
+WHAT = {"--tags", "-t", "--repo"}
+HOW = {"--force-mirror-local", "--timeout", "--runtime"}
+FILTERS = {"--model", "--tag", "--status", "--since", "--results"}
+SURFACE = {
+    "": {"--version", "-V", "--install-completion", "--show-completion"},
+    "run": WHAT | CONTEXT | HOW | {"--join-timeout", "--results", "--dry-run", "--timings", "--json"},
+    "plan": WHAT | CONTEXT | HOW | {"--json"},
+    "list": WHAT | {"--json"},
+    "report": FILTERS | {"--json", "--all-metrics"},
+    "report csv": FILTERS | {"--output", "-o"},
+}
+HEAVY = ("pandas", "docker", "torch", "numpy", "requests")
+
+
+def commands(command, name=""):
+    """Every command by its words."""
+    found = {name: command}
+    for word, inner in getattr(command, "commands", {}).items():
+        found |= commands(inner, f"{name} {word}".strip())
+    return found
+
+
+ALL = commands(typer.main.get_command(app))
+
+
+def test_the_commands_are_frozen():
+    assert set(ALL) == set(SURFACE)
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_the_flags_of_a_command_are_frozen(name):
+    flags = {flag for option in ALL[name].params for flag in (*option.opts, *option.secondary_opts)}
+    assert flags == SURFACE[name]
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_every_command_and_flag_has_help(name):
+    assert ALL[name].help
+    assert [option.name for option in ALL[name].params if not option.help] == []
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-V"], ["--help"], ["run", "--help"], ["list"], ["list", "--json"]])
+def test_quick_commands_import_nothing_heavy(words, write_card, repository):
+    write_card()
+    command = [sys.executable, "-X", "importtime", "-m", "madrun", *words]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True, timeout=60)
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "madrun.cli" in imported
+    assert [name for name in HEAVY if name in imported] == []
+    assert done.stdout
+
+
+def test_the_version_is_that_of_the_package(madrun):
+    for flag in ("--version", "-V"):
+        assert madrun(flag).stdout == f"madrun {__version__}\n"
+
+
+def test_without_words_the_help_is_shown(madrun):
+    done = madrun()
+    assert "run" in done.stdout + done.stderr
+    assert "report" in done.stdout + done.stderr
+
+
+def test_an_unknown_flag_is_a_usage_error(madrun):
+    done = madrun("run", "--tagz", "one")
+    assert done.returncode == 2
+    assert "--tagz" in done.stderr
+
+
+def test_list_shows_names_tags_and_descriptions(madrun, write_card):
+    write_card("b", "tags: [llm, smoke]\ndescription: says b\n")
+    write_card("a")
+    done = madrun("list")
+    assert [line.split() for line in done.stdout.splitlines()] == [["a"], ["b", "llm,smoke", "says", "b"]]
+    assert madrun("list", "--tags", "llm").stdout.split()[0] == "b"
+    assert madrun("list", "--tags", "a", "b").stdout.count("\n") == 2
+
+
+def test_list_as_json_holds_the_whole_card(madrun, write_card):
+    write_card("b", "tags: [llm]\n")
+    (card,) = json.loads(madrun("list", "--json").stdout)
+    assert (card["name"], card["tags"], card["script"]) == ("b", ["llm"], "run.sh")
+
+
+def test_a_broken_card_is_named_and_the_others_are_listed(madrun, write_card):
+    write_card("a", "argz: x\n")
+    write_card("b")
+    done = madrun("list")
+    assert done.returncode == 2
+    assert done.stdout.split() == ["b"]
+    assert "models/a/model.yaml:3: argz" in done.stderr

@@ -1,0 +1,97 @@
+"""What a user reads at the end of a run."""
+
+from dataclasses import replace
+
+import pytest
+
+from madrun.cli.verdict import quoted, timing_lines, verdict_lines
+from madrun.node.conduct import Ended
+from madrun.results.rundir import RunDir
+from madrun.spec.record import Failure, MetricResult, NodeOutcome
+
+COMMAND = ("madrun", "run", "--tags", "one")
+CULPRIT = Failure(kind="script error", text="exit code 3 on node 1\nand more", node=1, last_lines=("a", "  b"))
+
+
+@pytest.fixture
+def ended(tmp_path, monkeypatch, make_record):
+    monkeypatch.chdir(tmp_path)
+    metrics = (
+        MetricResult(metric="step_ms", value=3.0, text="3", unit="ms"),
+        MetricResult(metric="tok", value=7.0, text="007", unit="tok/s", primary=True),
+    )
+    return Ended(
+        exit_code=0,
+        run=RunDir(tmp_path / "results" / "runs" / "r1"),
+        outcome=NodeOutcome(node=0, hostname="alpha", script_s=12.3),
+        record=make_record(metrics=metrics, notes=("memlock left out",)),
+    )
+
+
+def test_a_success_shows_the_primary_metric_first_its_notes_and_the_run_directory(ended, make_test_plan):
+    lines = verdict_lines(ended, make_test_plan(), COMMAND, ())
+    assert lines[0] == "SUCCESS one  1 node x 1  process  12.3 s"
+    assert lines[1].split() == ["tok", "007", "tok/s", "(primary)"]
+    assert lines[2].split() == ["step_ms", "3", "ms"]
+    assert "  note: memlock left out" in lines
+    assert lines[-1].strip() == "results/runs/r1"
+
+
+def test_a_note_that_was_shown_before_the_run_is_not_repeated(ended, make_test_plan):
+    lines = verdict_lines(ended, make_test_plan(), COMMAND, ("memlock left out",))
+    assert not any("memlock" in line for line in lines)
+
+
+def test_another_node_says_where_the_record_is(ended, make_test_plan):
+    lines = verdict_lines(replace(ended, record=None), make_test_plan(), COMMAND, ())
+    assert any("the record is on node 0" in line for line in lines)
+
+
+def test_a_failure_shows_one_culprit_its_last_lines_the_log_and_the_command(ended, make_test_plan):
+    failed = replace(ended, exit_code=3, culprit=CULPRIT, reasons=("script error: x", "node 1: y"))
+    lines = verdict_lines(failed, make_test_plan(), COMMAND, ())
+    assert lines[0].startswith("FAILURE one")
+    assert lines[1:3] == ["  script error: exit code 3 on node 1", "  and more"]
+    assert lines[3:6] == ["  last lines of node 1:", "    a", "      b"]
+    assert lines[-2].strip() == "log: results/runs/r1"
+    assert lines[-1].strip() == "again: madrun run --tags one"
+
+
+def test_the_log_is_the_culprits_console_where_it_is_here(ended, make_test_plan):
+    console = ended.run.node(1) / "console.log"
+    console.parent.mkdir(parents=True)
+    console.touch()
+    lines = verdict_lines(replace(ended, exit_code=3, culprit=CULPRIT), make_test_plan(), COMMAND, ())
+    assert lines[-2].strip() == "log: results/runs/r1/node-1/console.log"
+
+
+def test_an_invalid_run_without_a_culprit_lists_every_reason(ended, make_test_plan):
+    failed = replace(ended, exit_code=3, reasons=("nothing was measured", "b"))
+    lines = verdict_lines(failed, make_test_plan(), COMMAND, ())
+    assert lines[1:3] == ["  invalid: nothing was measured", "  invalid: b"]
+
+
+def test_a_failed_image_names_its_build_log(ended, make_test_plan):
+    failed = replace(ended, exit_code=2, culprit=replace(CULPRIT, kind="image"))
+    assert any("node-1/build.log" in line for line in verdict_lines(failed, make_test_plan(), COMMAND, ()))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("a", "b c"), "a 'b c'"),
+        (("-c", "{'a': 1}"), "-c \"{'a': 1}\""),
+        (("-c", "{'a': '$x'}"), "-c '{'\"'\"'a'\"'\"': '\"'\"'$x'\"'\"'}'"),
+    ],
+)
+def test_the_command_can_be_typed_again(words, text):
+    assert quoted(words) == text
+
+
+def test_timings_add_up():
+    lines = timing_lines({"plan": 0.25, "script": 1.0})
+    assert [line.split() for line in lines[1:]] == [
+        ["plan", "0.250", "s"],
+        ["script", "1.000", "s"],
+        ["total", "1.250", "s"],
+    ]

@@ -1,0 +1,185 @@
+"""One box is kept: lease, steps, time limit, end. The box is a fake."""
+
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from madrun.node import boxkeeper
+from madrun.node.boxkeeper import BoxKeeper, Stopped
+from madrun.node.link import Aborted, SoloLink
+from madrun.node.task import Interrupt
+from madrun.node.workspace import Workspace
+from madrun.spec.record import Failure
+
+
+class FakeBox:
+    """A driver as the keeper sees it: `answers` maps a line to the steps it leads to; `ends_on` ends it."""
+
+    image_id = ""
+    deviations = ()
+
+    def __init__(self, steps, answers, ends_on):
+        self.steps, self.answers, self.ends_on = steps, answers, ends_on
+        self.lines = []
+        self.code = None
+        self.killed = False
+
+    def report(self, *names):
+        with self.steps.open("a") as file:
+            file.writelines(f"1 {name}\n" for name in names)
+
+    def send(self, line):
+        self.lines.append(line)
+        word = line.partition(" ")[0]
+        self.report(*self.answers.get(word, ()))
+        if word in self.ends_on:
+            self.code = 0
+
+    def wait(self, timeout_s):
+        if self.code is None and timeout_s:
+            time.sleep(min(timeout_s, 0.01))
+        return self.code
+
+    def kill(self):
+        self.killed = True
+        self.code = 137
+
+
+@pytest.fixture
+def keep(tmp_path, make_job, monkeypatch):
+    monkeypatch.setattr(boxkeeper, "HEARTBEAT_S", 0.02)
+    kept = []
+
+    def start(answers=None, ends_on=("bye", "stop"), link=None, interrupt=None, **job):
+        space = Workspace(tmp_path)
+        space.box.mkdir()
+        (space.box / "steps").touch()
+        answers = {"go": ["begin", "exit 0"], "bye": ["end 0"], "stop": ["stop", "end 143"]} | (answers or {})
+        box = FakeBox(space.box / "steps", answers, ends_on)
+        watched = (link or SoloLink({}), interrupt or Interrupt(), 0)
+        kept.append(BoxKeeper(box, space, make_job(**job), watched))
+        return kept[-1], box
+
+    try:
+        yield start
+    finally:
+        for keeper in kept:
+            keeper.box.code = 0
+            with suppress(ValueError):  # the test has ended it
+                keeper.end(by_itself=True)
+
+
+def test_a_script_is_started_once_ready_and_its_exit_code_comes_back(keep):
+    keeper, box = keep({"go": ["begin", "exit 3"]})
+    box.report("driver 5.2", "ready")
+    keeper.await_ready()
+    assert keeper.run_script() == 3
+    assert keeper.end(by_itself=True) == []
+    assert [line for line in box.lines if line != "."] == ["go", "bye"]
+    assert "end" in keeper.steps.seen
+    assert keeper.exit_code() == 3
+
+
+def test_the_lease_is_renewed_until_the_end_and_no_longer(keep):
+    keeper, box = keep()
+    time.sleep(0.3)
+    assert box.lines.count(".") >= 3
+    keeper.end(by_itself=True)
+    time.sleep(0.05)
+    count = len(box.lines)
+    time.sleep(0.1)
+    assert len(box.lines) == count
+
+
+def test_a_driver_that_says_nothing_is_a_failure_of_the_engine(keep, monkeypatch):
+    monkeypatch.setattr(boxkeeper, "_READY_TIMEOUT_S", 0.05)
+    keeper, _ = keep()
+    with pytest.raises(Stopped, match="did not report") as caught:
+        keeper.await_ready()
+    assert caught.value.failure.kind == "engine"
+
+
+def test_a_driver_that_ends_too_early_is_a_failure_with_its_code(keep):
+    keeper, box = keep()
+    box.code = 97
+    with pytest.raises(Stopped, match="the driver ended with code 97"):
+        keeper.await_ready()
+
+
+def test_a_script_whose_shell_died_ends_with_the_drivers_word(keep):
+    keeper, _ = keep({"go": ["begin", "gone 137"]})
+    assert keeper.run_script() == 137
+
+
+def test_the_time_limit_ends_the_script_and_is_named(keep):
+    keeper, _ = keep({"go": ["begin"]}, timeout_s=0.05)
+    with pytest.raises(Stopped, match=r"longer than --timeout 0.05 s on node 0") as caught:
+        keeper.run_script()
+    assert caught.value.failure.kind == "timeout"
+
+
+def test_a_time_limit_of_zero_is_none(keep):
+    keeper, box = keep({"go": ["begin"]}, timeout_s=0.0)
+    began = time.monotonic()
+    threading.Timer(0.2, box.report, ["exit 0"]).start()
+    assert keeper.run_script() == 0
+    assert time.monotonic() - began >= 0.2
+
+
+def test_an_interrupt_ends_the_script_and_is_named(keep):
+    interrupt = Interrupt()
+    keeper, _ = keep({"go": ["begin"]}, interrupt=interrupt)
+    interrupt.set("interrupted by SIGINT")
+    with pytest.raises(Stopped, match="interrupted by SIGINT on node 0") as caught:
+        keeper.run_script()
+    assert caught.value.failure.kind == "interrupted"
+
+
+def test_a_failure_of_another_node_ends_the_script_here(keep):
+    link = SoloLink({})
+    keeper, _ = keep({"go": ["begin"]}, link=link)
+    link.fail(Failure(kind="script error", text="exit code 3 on node 1", node=1))
+    with pytest.raises(Aborted, match="exit code 3 on node 1"):
+        keeper.run_script()
+
+
+def test_a_script_that_is_stopped_has_no_exit_code_of_its_own(keep):
+    keeper, box = keep({"go": ["begin"], "stop": ["stop", "exit 0", "end 143"]}, timeout_s=0.02, grace_s=7.5)
+    with pytest.raises(Stopped):
+        keeper.run_script()
+    assert keeper.end(by_itself=False) == []
+    assert box.lines[-1] == "stop 75"
+    assert keeper.exit_code() is None
+
+
+def test_the_grace_is_short_when_a_node_was_lost(keep):
+    link = SoloLink({})
+    keeper, box = keep(link=link, grace_s=30.0)
+    link.fail(Failure(kind="node lost", text="node 1 was lost", node=1))
+    keeper.end(by_itself=False)
+    assert box.lines[-1] == "stop 20"
+
+
+def test_a_second_signal_does_not_wait_for_the_grace(keep):
+    interrupt = Interrupt()
+    keeper, box = keep(ends_on=(), interrupt=interrupt, grace_s=60.0)
+    interrupt.set("interrupted by SIGINT")
+    interrupt.set("interrupted by SIGINT")
+    threading.Timer(0.1, interrupt.set, ["interrupted by SIGINT"]).start()
+    began = time.monotonic()
+    keeper.end(by_itself=False)
+    assert box.killed
+    assert time.monotonic() - began < 5
+
+
+def test_a_box_that_does_not_end_is_killed_after_the_grace_and_a_finding_if_that_fails(keep, monkeypatch):
+    monkeypatch.setattr(boxkeeper, "_KILL_S", 0.02)
+    keeper, box = keep(ends_on=(), grace_s=0.0)
+    killed = []
+    monkeypatch.setattr(box, "kill", lambda: killed.append(time.monotonic()))
+    began = time.monotonic()
+    (finding,) = keeper.end(by_itself=False)
+    assert "could not be ended" in finding
+    assert 0.1 < killed[0] - began < 10

@@ -1,0 +1,220 @@
+"""The driver, as a real bash process: steps, lease, ends. Every process is ended by its pid."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from madrun.planning.driver import LEASE_S, render
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a driver over `script`; `lease` replaces the seconds it waits for a line."""
+    started = []
+
+    def begin(script="exit 0\n", args="", grace=1.0, lease=LEASE_S, name="run.sh", env=None):
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / name).write_text(script)
+        (tmp_path / "steps").touch()
+        text = render("one", name, args, grace)
+        assert text.count(f"-t {LEASE_S:g} ") == 1
+        (tmp_path / "driver.sh").write_text(text.replace(f"-t {LEASE_S:g} ", f"-t {lease} "))
+        process = subprocess.Popen(
+            ["bash", str(tmp_path / "driver.sh")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={"PATH": os.environ["PATH"]} | (env or {}),
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    try:
+        yield begin
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+
+
+def send(process, line):
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+@pytest.fixture
+def until(tmp_path):
+    """Waits for a step and returns all steps so far as (name, value)."""
+
+    def wait(name, seconds=10):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            lines = (tmp_path / "steps").read_text().splitlines()
+            steps = [tuple(line.split(" ")[1:]) for line in lines]
+            if any(step[0] == name for step in steps):
+                return steps
+            time.sleep(0.01)
+        raise AssertionError(f"no step {name}: {lines}")
+
+    return wait
+
+
+def ends_with(process):
+    return process.wait(10), process.stdout.read()
+
+
+def test_a_run_reports_its_steps_in_order_and_the_console_holds_the_scripts_words_alone(start, until):
+    process = start("echo out; echo err >&2; pwd\n")
+    until("ready")
+    send(process, "go")
+    until("exit")
+    send(process, "bye")
+    code, text = ends_with(process)
+    names = [step[0] for step in until("end")]
+    assert code == 0
+    assert names == ["driver", "ready", "begin", "exit", "gone", "end"]
+    assert text.splitlines()[:2] == ["out", "err"]
+    assert text.splitlines()[2].endswith("/work")
+
+
+@pytest.mark.parametrize("code", [0, 3, 139])
+def test_the_exit_code_of_the_script_is_reported_and_returned(start, until, code):
+    process = start(f"exit {code}\n")
+    send(process, "go")
+    assert ("exit", str(code)) in until("exit")
+    send(process, "bye")
+    assert process.wait(10) == code
+
+
+def test_arguments_reach_the_shell_to_the_letter(start, until):
+    process = start('printf "%s|" "$@"\n', args="--a 'b c' \"$X\" --card @CARD@", env={"X": "y z"})
+    send(process, "go")
+    until("exit")
+    send(process, "bye")
+    assert ends_with(process)[1] == "--a|b c|y z|--card|@CARD@|"
+
+
+def test_a_python_script_is_started_by_the_runner(start, until):
+    process = start("import sys; print(sys.argv)\n", args="x", name="main.py", env={"MULTI_NODE_RUNNER": "python3 -B"})
+    send(process, "go")
+    until("exit")
+    send(process, "bye")
+    assert ends_with(process)[1].strip() == "['./main.py', 'x']"
+
+
+def test_nothing_starts_before_go(start, until):
+    process = start("echo started\n")
+    until("ready")
+    send(process, ".")
+    send(process, "bye")
+    assert ends_with(process) == (0, "")
+
+
+def test_stop_ends_the_script_with_term_first(start, until):
+    process = start("trap 'echo terminated; exit 0' TERM\necho up\nwhile :; do sleep 0.05; done\n")
+    send(process, "go")
+    assert process.stdout.readline() == "up\n"
+    send(process, "stop 30")
+    code, text = ends_with(process)
+    assert code == 143
+    assert text.splitlines()[-1] == "terminated"
+    assert "stop" in [step[0] for step in until("end")]
+
+
+def test_a_script_that_ignores_term_is_killed_after_the_grace_period(start, until):
+    process = start("trap '' TERM\necho up\nwhile :; do sleep 0.05; done\n")
+    send(process, "go")
+    assert process.stdout.readline() == "up\n"
+    began = time.monotonic()
+    send(process, "stop 3")
+    assert process.wait(10) == 143
+    assert 0.3 <= time.monotonic() - began < 4
+
+
+def test_children_of_the_script_end_with_it(start, until):
+    process = start("sleep 300 & echo $!\nwait\n")
+    send(process, "go")
+    child = int(process.stdout.readline())
+    send(process, "stop 1")
+    assert process.wait(10) == 143
+    gone_within(child, 5)
+
+
+def gone_within(pid, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError(f"{pid} is still there")
+
+
+def test_the_end_of_its_input_ends_the_lease(start, until):
+    process = start("echo up; sleep 300\n")
+    send(process, "go")
+    assert process.stdout.readline() == "up\n"
+    process.stdin.close()
+    assert process.wait(10) == 98
+    assert "lease" in [step[0] for step in until("end")]
+
+
+def test_silence_ends_the_lease(start, until):
+    process = start("echo up; sleep 300\n", lease=0.3)
+    send(process, "go")
+    assert process.wait(10) == 98
+    assert "lease" in [step[0] for step in until("end")]
+
+
+def test_lines_renew_the_lease(start):
+    process = start(lease=0.5)
+    for _ in range(8):
+        send(process, ".")
+        time.sleep(0.1)
+    assert process.poll() is None
+    send(process, "bye")
+    assert process.wait(10) == 0
+
+
+def test_a_signal_ends_the_script_in_order(start, until):
+    process = start("trap 'echo terminated; exit 0' TERM\necho up\nwhile :; do sleep 0.05; done\n")
+    send(process, "go")
+    assert process.stdout.readline() == "up\n"
+    process.terminate()
+    code, text = ends_with(process)
+    assert code == 143
+    assert text.splitlines()[-1] == "terminated"
+    assert "signal" in [step[0] for step in until("end")]
+
+
+def test_a_shell_that_died_without_a_word_is_noticed(start, until, tmp_path):
+    process = start("kill -9 $PPID; sleep 300\n")
+    send(process, "go")
+    for _ in range(50):
+        send(process, ".")
+        if "gone" in (tmp_path / "steps").read_text():
+            break
+        time.sleep(0.05)
+    assert ("gone", "137") in until("gone")
+    send(process, "bye")
+    assert process.wait(10) == 137
+
+
+def test_a_name_with_shell_characters_is_quoted():
+    assert "bash './a b;c.sh' --x" in render("one", "a b;c.sh", "--x", 1.0)
+
+
+def test_the_grace_period_is_the_cards_but_short_when_the_lease_has_ended():
+    text = render("one", "run.sh", "", 30.0)
+    assert "end_job 300;" in text
+    assert "say lease\nend_job 20\n" in text

@@ -1,0 +1,165 @@
+"""The job part of a plan: what is the same on every node, and hashed."""
+
+from dataclasses import replace
+
+import pytest
+
+from madrun.errors import CardError, ContextError
+from madrun.planning.job import CardFacts, choose_runtime, plan_image, plan_job, summary
+from madrun.spec.card import Card, ImageSource, Metric
+from madrun.spec.codec import sha256
+from madrun.spec.context import Context
+from madrun.spec.facts import Accelerator, Engine
+
+CARD = Card(
+    name="one",
+    folder="/r/models/one",
+    repository="/r",
+    source="/r/models/one/model.yaml:1",
+    script="run.sh",
+    args="--x 1",
+    images={"cpu": ImageSource(dockerfile="cpu.Dockerfile", base="python:3", args={"X": "1"})},
+    data=("corpus", "weights"),
+    metrics={"tok": Metric(unit="tok/s")},
+    multiple_results="out.csv",
+)
+FILES = CardFacts(
+    script_hash="abc",
+    files=("run.sh",),
+    dockerfile="models/docker/Cpu.Dockerfile",
+    dockerfile_text="FROM x",
+    context="models/docker",
+    context_hash="def",
+    data_providers={"corpus": "local", "weights": "local"},
+)
+DOCKER = Engine(name="docker", version="27")
+
+
+def planned(make_facts, make_topology, context=None, card=CARD, secrets=frozenset(), files=FILES):
+    facts = make_facts(engine=DOCKER)
+    return plan_job(card, context or Context(), facts, make_topology(), files, secrets)
+
+
+def test_docker_is_chosen_where_an_engine_answers(make_facts):
+    assert choose_runtime(Context(), make_facts(engine=DOCKER)) == ("docker", "")
+    assert choose_runtime(Context(runtime="process"), make_facts(engine=DOCKER)) == ("process", "")
+
+
+def test_the_process_runtime_is_chosen_where_none_answers_and_says_why(make_facts):
+    runtime, why = choose_runtime(Context(), make_facts(engine_absent="nobody listens"))
+    assert runtime == "process"
+    assert "nobody listens" in why
+
+
+def test_a_missing_image_for_the_accelerator_lists_those_there_are(make_facts, make_topology):
+    facts = make_facts(engine=DOCKER, accelerator=Accelerator(vendor="amd", count=2))
+    with pytest.raises(CardError, match=r"model.yaml:1: images: none for amd.*the card has: cpu.*MAD_CONTAINER_IMAGE"):
+        plan_job(CARD, Context(), facts, make_topology(), FILES, frozenset())
+
+
+def test_a_recipe_is_a_hash_of_dockerfile_context_and_arguments():
+    def recipe(context=None, **changes):
+        return plan_image(CARD, context or Context(), "cpu", replace(FILES, **changes)).recipe
+
+    base = recipe()
+    assert recipe() == base
+    changed = [
+        recipe(dockerfile_text="FROM y"),
+        recipe(context_hash="other"),
+        recipe(Context(docker_build_arg={"X": "2"})),
+    ]
+    assert len({base, *changed}) == 4
+
+
+def test_an_image_to_build_is_named_after_its_dockerfile_and_recipe():
+    image = plan_image(CARD, Context(docker_build_arg={"BASE_DOCKER": "mine:1"}), "cpu", FILES)
+    assert image.kind == "build"
+    assert image.name == f"madrun/cpu:{image.recipe[:12]}"
+    assert (image.dockerfile, image.context, image.base) == ("Cpu.Dockerfile", "models/docker", "mine:1")
+    assert image.build_args == {"BASE_DOCKER": "mine:1", "X": "1"}
+
+
+def test_an_image_of_the_context_needs_none_of_the_card():
+    image = plan_image(replace(CARD, images={}), Context(MAD_CONTAINER_IMAGE="ready:1"), "amd", FILES)
+    assert (image.kind, image.name) == ("ready", "ready:1")
+
+
+def test_the_environment_of_the_job_holds_sizes_and_the_users_words(make_facts, make_topology):
+    job = planned(make_facts, make_topology, Context(docker_env_vars={"NCCL_DEBUG": "INFO"}))
+    assert job.env == {
+        "MAD_GPU_VENDOR": "CPU",
+        "MAD_MODEL_NAME": "one",
+        "MAD_OUTPUT_CSV": "out.csv",
+        "MAD_RUNTIME_NGPUS": "2",
+        "NCCL_DEBUG": "INFO",
+        "NNODES": "2",
+        "NPROC_PER_NODE": "2",
+        "PYTHONUNBUFFERED": "1",
+        "WORLD_SIZE": "4",
+    }
+
+
+@pytest.mark.parametrize("name", ["NNODES", "NODE_RANK", "MASTER_ADDR", "MULTI_NODE_RUNNER"])
+def test_what_multi_node_args_set_may_not_be_set_as_a_variable(make_facts, make_topology, name):
+    with pytest.raises(ContextError, match=rf"docker_env_vars\.{name}.*multi_node_args"):
+        planned(make_facts, make_topology, Context(docker_env_vars={name: "1"}))
+
+
+def test_a_secret_is_in_the_job_by_name_alone(make_facts, make_topology):
+    context = Context(docker_env_vars={"HF_TOKEN": "hf_very_secret", "A": "1"})
+    job = planned(make_facts, make_topology, context, secrets=frozenset({"HF_TOKEN"}))
+    assert job.secrets == ("HF_TOKEN",)
+    assert "hf_very_secret" not in repr(job)
+    assert job.env["A"] == "1"
+
+
+def test_model_args_replace_the_cards(make_facts, make_topology):
+    assert planned(make_facts, make_topology).args == "--x 1"
+    job = planned(make_facts, make_topology, Context(model_args=""))
+    assert job.args == ""
+    assert "--x 1" not in job.driver
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(None, 7200.0), (0, 0.0), ("1h30m", 5400.0), (90, 90.0)])
+def test_the_time_limit_is_the_given_one_or_two_hours(make_facts, make_topology, given, seconds):
+    assert planned(make_facts, make_topology, Context(timeout=given)).timeout_s == seconds
+
+
+def test_each_data_source_has_a_home_of_its_own(make_facts, make_topology):
+    job = planned(make_facts, make_topology)
+    assert [(item.name, item.home) for item in job.data] == [("corpus", "/data_dlm_0"), ("weights", "/data_dlm_1")]
+
+
+def test_the_job_hash_does_not_see_addresses_ports_and_rank(make_facts, make_topology):
+    def hashed(**changes):
+        return sha256(
+            plan_job(CARD, Context(), make_facts(engine=DOCKER), make_topology(**changes), FILES, frozenset())
+        )
+
+    moved = hashed(node_rank=0, master_addr="10.1.1.1", master_port=1, control_port=2, nccl_ifname="=x")
+    assert moved == hashed()
+    assert hashed(nnodes=3) != hashed()
+
+
+def test_the_summary_names_every_part_that_two_jobs_can_differ_in(make_facts, make_topology):
+    job = planned(make_facts, make_topology)
+    for change in (
+        {"args": "--x 2"},
+        {"script_hash": "other"},
+        {"env": {}},
+        {"metrics": {}},
+        {"timeout_s": 1.0},
+        {"nproc_per_node": 3},
+        {"driver": "x"},
+        {"secrets": ("A",)},
+        {"image": replace(job.image, recipe="x")},
+    ):
+        other = summary(replace(job, **change))
+        named = [name for name, text in summary(job).items() if other[name] != text]
+        assert [name for name in named if name.startswith(next(iter(change)))], change
+
+
+def test_a_long_part_is_cut_in_the_summary_and_still_differs(make_job):
+    first, second = (summary(make_job(args="x" * 200 + end))["args"] for end in "ab")
+    assert len(first) < 80
+    assert first != second

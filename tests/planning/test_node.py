@@ -1,0 +1,170 @@
+"""The node part of a plan: ranks, addresses, and the exact container or process."""
+
+import pytest
+
+from madrun.errors import ContextError
+from madrun.planning.job import CardFacts
+from madrun.planning.node import plan_node
+from madrun.spec.card import Card
+from madrun.spec.context import Context
+from madrun.spec.facts import Accelerator, Engine
+from madrun.spec.plan import DataPlan, ImagePlan, Mount
+
+CARD = Card(name="one", folder="/r/models/one", repository="/r", source="s", script="run.sh", files=("../x.py",))
+FILES = CardFacts(script_hash="h", files=("run.sh",), data_paths={"corpus": "/nfs/corpus"})
+DATA = (DataPlan(name="corpus", provider="local", home="/data_dlm_0"),)
+LIMITED = {"name": "docker", "version": "27", "memlock": 8 << 20, "nofile": 524288}
+
+
+@pytest.fixture
+def docker_plan(make_job, make_facts, make_topology):
+    def plan(context=None, engine=None, accelerator=None, topology=None, **job):
+        engine = engine or Engine(name="docker", version="27")
+        facts = make_facts(engine=engine, accelerator=accelerator or Accelerator())
+        values = {"runtime": "docker", "runner": "torchrun", "image": ImagePlan(kind="ready", name="img:1")} | job
+        return plan_node(CARD, make_job(**values), context or Context(), facts, topology or make_topology(), FILES)
+
+    return plan
+
+
+@pytest.fixture
+def process_plan(make_job, make_facts, make_topology):
+    def plan(context=None, **job):
+        facts = make_facts(process_env={"PATH": "/bin", "HOME": "/home/a"})
+        return plan_node(CARD, make_job(**job), context or Context(), facts, make_topology(), FILES)
+
+    return plan
+
+
+def test_ranks_addresses_and_runner_reach_the_container(docker_plan):
+    env = docker_plan().container.env
+    assert env["MULTI_NODE_RUNNER"].startswith("torchrun --nnodes 2 --node_rank 1")
+    assert env["MULTI_NODE_RUNNER"] == env["MAD_MULTI_NODE_RUNNER"]
+    assert (env["NODE_RANK"], env["MASTER_ADDR"], env["MASTER_PORT"]) == ("1", "10.0.0.4", "29501")
+    assert (env["NCCL_SOCKET_IFNAME"], env["GLOO_SOCKET_IFNAME"]) == ("=eth0", "eth0")
+    assert env["MADRUN_RUN_ID"] == "{run_id}"
+
+
+def test_the_same_environment_reaches_the_process_over_the_hosts_own(process_plan, docker_plan):
+    env = process_plan(runner="torchrun").process.env
+    assert env["PATH"] == "/bin"
+    assert env["MULTI_NODE_RUNNER"] == docker_plan().container.env["MULTI_NODE_RUNNER"]
+
+
+def test_the_plain_runner_sets_the_ranks_itself(process_plan):
+    env = process_plan(runner="plain").process.env
+    assert (env["MULTI_NODE_RUNNER"], env["RANK"], env["WORLD_SIZE"]) == ("python3", "1", "2")
+
+
+def test_the_users_variable_stands_above_the_one_chosen_by_the_route(docker_plan):
+    assert docker_plan(env={"NCCL_SOCKET_IFNAME": "ib0"}).container.env["NCCL_SOCKET_IFNAME"] == "ib0"
+
+
+def test_a_secret_is_a_reference(docker_plan):
+    assert docker_plan(secrets=("HF_TOKEN",)).container.env["HF_TOKEN"] == "{secret}"
+
+
+def test_the_container_is_named_and_labelled_by_run_and_node(docker_plan):
+    container = docker_plan().container
+    assert container.name == "madrun-{run_id}-n1"
+    assert container.labels == {
+        "madrun.run": "{run_id}",
+        "madrun.node": "1",
+        "madrun.card": "one",
+        "madrun.owner": "1000",
+    }
+
+
+def test_an_entrypoint_of_the_image_is_replaced_by_the_driver(docker_plan):
+    container = docker_plan().container
+    assert (container.entrypoint, container.command) == (("bash",), ("/madrun/driver.sh",))
+
+
+def test_half_of_the_memory_is_shared_memory_unless_given(docker_plan):
+    assert docker_plan().container.shm_size == 4 << 30
+    assert docker_plan(Context(shm_size="16g", ipc="host")).container.shm_size == 16 << 30
+    assert docker_plan(Context(ipc="host")).container.ipc == "host"
+
+
+def test_files_belong_to_the_user_unless_the_user_is_root_or_the_engine_rootless(docker_plan, make_facts, process_plan):
+    assert docker_plan().owner == "1000:1001"
+    assert docker_plan().container.env["MADRUN_OWNER"] == "1000:1001"
+    assert docker_plan(engine=Engine(name="docker", version="27", rootless=True)).owner == ""
+    assert process_plan().owner == ""
+
+
+def test_data_is_mounted_read_only_and_named(docker_plan):
+    node = docker_plan(data=DATA)
+    assert Mount(source="/nfs/corpus", target="/data_dlm_0", read_only=True) in node.container.mounts
+    assert node.container.env["MAD_DATAHOME"] == "/data_dlm_0"
+    assert node.container.env["MAD_DATANAME"] == "corpus"
+
+
+def test_without_a_container_the_data_is_where_it_lies(process_plan):
+    assert process_plan(data=DATA).process.env["MAD_DATAHOME"] == "/nfs/corpus"
+
+
+def test_a_mirror_takes_the_place_of_the_source(docker_plan):
+    node = docker_plan(Context(force_mirror_local="/nfs/mirror"), data=DATA)
+    assert node.mirrors == {"corpus": "/nfs/corpus"}
+    assert node.data_sources == {"corpus": "/nfs/mirror/corpus"}
+    assert Mount(source="/nfs/mirror/corpus", target="/data_dlm_0", read_only=True) in node.container.mounts
+
+
+def test_mounts_of_the_context_go_from_host_to_container(docker_plan):
+    node = docker_plan(Context(docker_mounts={"/in": "/on/host"}))
+    assert node.container.mounts[-1] == Mount(source="/on/host", target="/in")
+
+
+@pytest.mark.parametrize("target", ["/madrun", "/data_dlm_0"])
+def test_one_place_is_not_mounted_twice(docker_plan, target):
+    with pytest.raises(ContextError, match=f"docker_mounts: {target} is mounted already"):
+        docker_plan(Context(docker_mounts={target: "/on/host"}), data=DATA)
+
+
+def test_mounts_that_need_a_container_are_refused_on_the_host(process_plan):
+    assert process_plan(Context(docker_mounts={"/a": "/a"})).process is not None
+    with pytest.raises(ContextError, match="docker_mounts: .*/in.*the runtime is process"):
+        process_plan(Context(docker_mounts={"/in": "/on/host"}))
+
+
+def test_nvidia_devices_come_through_the_toolkit(docker_plan):
+    container = docker_plan(vendor="nvidia").container
+    assert (container.gpus, container.devices, container.cap_add) == ("all", (), ())
+
+
+def test_amd_devices_and_their_groups_are_named(docker_plan):
+    accelerator = Accelerator(vendor="amd", count=1, devices=("/dev/kfd", "/dev/dri/renderD128"), groups=("44", "109"))
+    container = docker_plan(accelerator=accelerator, vendor="amd").container
+    assert (container.gpus, container.devices) == ("", ("/dev/kfd", "/dev/dri/renderD128"))
+    assert (container.groups, container.cap_add) == (("44", "109"), ("SYS_PTRACE",))
+    assert container.security_opt == ("seccomp=unconfined",)
+
+
+def test_limits_are_asked_for(docker_plan):
+    node = docker_plan()
+    assert node.container.ulimits == {"memlock": -1, "nofile": 1048576}
+    assert node.notes == ()
+    assert docker_plan(Context(memlock="default", nofile=None)).container.ulimits == {}
+
+
+def test_limits_that_the_engine_may_not_raise_are_left_out_and_named(docker_plan):
+    node = docker_plan(engine=Engine(can_raise_limits=False, **LIMITED))
+    assert node.container.ulimits == {}
+    assert len(node.notes) == 2
+    assert "memlock unlimited left out" in node.notes[0]
+    assert "8 MiB" in node.notes[0]
+    assert "nofile 1048576 left out" in node.notes[1]
+    assert "524288" in node.notes[1]
+
+
+def test_limits_below_the_engines_own_stay(docker_plan):
+    node = docker_plan(Context(nofile=4096), engine=Engine(can_raise_limits=False, **LIMITED))
+    assert node.container.ulimits == {"nofile": 4096}
+    assert docker_plan(engine=Engine(can_raise_limits=True, **LIMITED)).notes == ()
+
+
+def test_the_process_starts_the_driver_in_its_work_directory(process_plan):
+    process = process_plan().process
+    assert process.command == ("bash", "{run_dir}/node-1/box/driver.sh")
+    assert process.workdir == "{run_dir}/node-1/box/work"

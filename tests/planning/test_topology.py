@@ -1,0 +1,118 @@
+"""From the context's words and the host's facts to a topology that can be believed."""
+
+import pytest
+
+from madrun.errors import ContextError
+from madrun.planning.topology import (
+    check_master_is_here,
+    check_ranks,
+    interface_of,
+    resolve_topology,
+    with_scheduler,
+)
+from madrun.spec.context import MultiNodeArgs
+from madrun.spec.facts import Accelerator
+
+KNOWN = ("torchrun", "plain")
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        ({"RUNNER": "torchrum"}, ["RUNNER", "'torchrum'", "did you mean 'torchrun'?", "plain, torchrun"]),
+        ({"NNODES": 2, "NODE_RANK": 2}, ["NODE_RANK", "found 2 with NNODES 2", "0 to 1"]),
+        ({"MASTER_PORT": 5000, "CONTROL_PORT": 5000}, ["CONTROL_PORT", "5000", "another port"]),
+        ({"MASTER_PORT": 65535, "NNODES": 2}, ["MASTER_PORT", "65535", "CONTROL_PORT"]),
+    ],
+)
+def test_wrong_ranks_and_ports_are_named_with_what_is_allowed(args, parts):
+    with pytest.raises(ContextError, match=r"^multi_node_args\.") as caught:
+        check_ranks(MultiNodeArgs(**args), KNOWN)
+    assert [part for part in parts if part not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    "args", [{}, {"NNODES": 2, "NODE_RANK": 1}, {"MASTER_PORT": 65535}, {"MASTER_PORT": 65535, "CONTROL_PORT": 1}]
+)
+def test_right_ranks_and_ports_pass(args):
+    check_ranks(MultiNodeArgs(**args), KNOWN)
+
+
+def test_the_schedulers_words_fill_what_is_not_given():
+    scheduler = {"NNODES": "2", "NODE_RANK": "1"}
+    assert with_scheduler({"NNODES": 2}, scheduler) == {"NNODES": "2", "NODE_RANK": "1"}
+
+
+def test_a_rank_that_differs_from_the_schedulers_is_an_error_that_says_both():
+    with pytest.raises(ContextError, match="NODE_RANK: found '0', but the scheduler's environment says 1"):
+        with_scheduler({"NODE_RANK": "0"}, {"NODE_RANK": "1"})
+
+
+def test_on_node_0_the_master_must_be_an_address_of_this_host(make_facts):
+    args = MultiNodeArgs(MASTER_ADDR="gamma")
+    check_master_is_here(args, "10.0.0.5", make_facts())
+    check_master_is_here(args, "127.0.0.1", make_facts())
+    with pytest.raises(ContextError, match=r"'gamma' \(10.9.9.9\).*host alpha.*127.0.0.1, ::1, 10.0.0.5"):
+        check_master_is_here(args, "10.9.9.9", make_facts())
+
+
+def test_on_another_node_the_master_may_be_anywhere(make_facts):
+    check_master_is_here(MultiNodeArgs(NODE_RANK=1, NNODES=2), "10.9.9.9", make_facts())
+
+
+@pytest.mark.parametrize(("address", "name"), [("10.0.0.5", "eth0"), ("127.0.0.1", "lo"), ("127.0.1.1", "lo")])
+def test_an_address_belongs_to_an_interface(make_facts, address, name):
+    assert interface_of(address, make_facts().interfaces) == name
+
+
+def test_an_address_of_no_interface_asks_for_a_name(make_facts):
+    with pytest.raises(ContextError, match="10.9.9.9; give NCCL_SOCKET_IFNAME"):
+        interface_of("10.9.9.9", make_facts().interfaces)
+
+
+def resolved(facts, gpus_per_node=None, **args):
+    return resolve_topology(MultiNodeArgs(**args), facts, gpus_per_node, "10.0.0.4", "10.0.0.5", 23456)
+
+
+def test_one_node_takes_the_free_port_and_several_take_the_documented_one(make_facts):
+    assert resolved(make_facts()).master_port == 23456
+    two = resolved(make_facts(), NNODES=2, NODE_RANK=1)
+    assert (two.master_port, two.control_port) == (29501, 29502)
+    given = resolved(make_facts(), NNODES=2, MASTER_PORT=4000, CONTROL_PORT=5000)
+    assert (given.master_port, given.control_port) == (4000, 5000)
+
+
+def test_interfaces_are_chosen_by_the_route_unless_given(make_facts):
+    chosen = resolved(make_facts())
+    assert (chosen.nccl_ifname, chosen.gloo_ifname) == ("=eth0", "eth0")
+    given = resolved(make_facts(), NCCL_SOCKET_IFNAME="ib0,ib1", GLOO_SOCKET_IFNAME="ib0")
+    assert (given.nccl_ifname, given.gloo_ifname) == ("ib0,ib1", "ib0")
+
+
+def test_an_interface_name_with_shell_characters_is_refused(make_facts):
+    with pytest.raises(ContextError, match="NCCL_SOCKET_IFNAME: found 'eth0; rm'"):
+        resolved(make_facts(), NCCL_SOCKET_IFNAME="eth0; rm")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "card", "args", "processes"),
+    [
+        (0, None, {}, 1),
+        (8, None, {}, 8),
+        (8, 4, {}, 4),
+        (8, 4, {"NPROC_PER_NODE": 2}, 2),
+        (0, 4, {}, 4),
+        (0, None, {"NPROC_PER_NODE": 3}, 3),
+        (8, None, {"RUNNER": "plain"}, 1),
+    ],
+)
+def test_processes_per_node_come_from_args_card_and_host_in_this_order(make_facts, gpus, card, args, processes):
+    facts = make_facts(accelerator=Accelerator(vendor="amd", count=gpus))
+    topology = resolved(facts, card, NNODES=2, **args)
+    assert topology.nproc_per_node == processes
+    assert topology.world_size == 2 * processes
+
+
+def test_more_processes_than_accelerators_is_an_error(make_facts):
+    with pytest.raises(ContextError, match="found 9, but this host has 8 accelerators; allowed: 1 to 8"):
+        resolved(make_facts(accelerator=Accelerator(vendor="amd", count=8)), NPROC_PER_NODE=9)

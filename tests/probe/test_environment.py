@@ -1,0 +1,56 @@
+"""What the environment says about the run."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from madrun.probe.environment import forwarded_secrets, is_secret, process_env, scheduler_args
+
+
+@pytest.mark.parametrize(
+    "name", ["HF_TOKEN", "my_secret", "DB_PASSWORD", "AWS_ACCESS_KEY_ID", "PASSWD", "x_credential"]
+)
+def test_names_that_hold_secrets_are_known(name):
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["NCCL_DEBUG", "PATH", "MASTER_ADDR", "OMP_NUM_THREADS"])
+def test_other_names_hold_none(name):
+    assert not is_secret(name)
+
+
+def test_slurm_is_believed_only_inside_a_step():
+    inside = {"SLURM_STEP_NUM_NODES": "2", "SLURM_NODEID": "1", "SLURM_NNODES": "4"}
+    assert scheduler_args(inside) == {"NNODES": "2", "NODE_RANK": "1"}
+    assert scheduler_args({"SLURM_NODEID": "0", "SLURM_NNODES": "4"}) == {}
+
+
+def test_an_indexed_job_of_kubernetes_names_the_rank():
+    assert scheduler_args({"JOB_COMPLETION_INDEX": "3"}) == {"NODE_RANK": "3"}
+
+
+def test_outside_a_scheduler_nothing_is_said():
+    assert scheduler_args({"PATH": "/bin"}) == {}
+
+
+def test_secrets_of_mad_are_forwarded_and_nothing_else():
+    assert forwarded_secrets({"MAD_SECRETS_HFTOKEN": "x", "HF_TOKEN": "y"}) == {"MAD_SECRETS_HFTOKEN": "x"}
+
+
+def test_a_process_inherits_a_short_list_without_secrets():
+    env = {
+        "HOME": "/home/a",
+        "NCCL_DEBUG": "INFO",
+        "LC_ALL": "C",
+        "NVIDIA_API_KEY": "x",
+        "HF_TOKEN": "y",
+        "EDITOR": "vi",
+        "RANK": "7",
+    }
+    assert set(process_env(env)) == {"HOME", "NCCL_DEBUG", "LC_ALL", "PATH"}
+
+
+def test_the_interpreter_of_madrun_comes_first_in_the_path():
+    assert process_env({"PATH": "/x"})["PATH"] == f"{Path(sys.executable).parent}:/x"
+    assert process_env({})["PATH"].endswith(":/usr/bin:/bin")

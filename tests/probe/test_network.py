@@ -1,0 +1,88 @@
+"""Interfaces, addresses, routes and free ports; nothing leaves this host."""
+
+import socket
+
+import pytest
+
+from madrun.errors import ContextError
+from madrun.probe import network
+
+
+def test_the_loopback_interface_is_found_with_its_address():
+    assert any("127.0.0.1" in interface.addresses for interface in network.interfaces())
+
+
+def test_addresses_of_interfaces_are_plain_literals():
+    literals = [literal for interface in network.interfaces() for literal in interface.addresses]
+    assert literals
+    for literal in literals:
+        socket.inet_pton(socket.AF_INET6 if ":" in literal else socket.AF_INET, literal)
+
+
+@pytest.mark.parametrize(
+    ("address", "literal"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("::1", "::1"), ("localhost", "127.0.0.1")]
+)
+def test_an_address_becomes_a_literal_with_ipv4_first(address, literal, monkeypatch):
+    entries = [(socket.AF_INET6, 1, 6, "", ("::1", 0, 0, 0)), (socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
+    assert network.resolve(address) == literal
+
+
+@pytest.mark.parametrize("name", ["gamma", "", "a" * 300, "ü\udc80"])
+def test_a_name_that_cannot_be_resolved_is_named_with_what_is_allowed(name, monkeypatch):
+    real = socket.getaddrinfo
+
+    def look_up(host, *rest, **more):
+        if host == "gamma":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(ContextError, match="MASTER_ADDR: found .*cannot resolve.*allowed: an IP address"):
+        network.resolve(name)
+
+
+def test_the_way_to_loopback_starts_at_loopback():
+    assert network.local_address_towards("127.0.0.1") == "127.0.0.1"
+
+
+def test_an_address_without_a_route_is_an_error():
+    with pytest.raises(ContextError, match=r"MASTER_ADDR: this host has no route to 255.255.255.255 \("):
+        network.local_address_towards("255.255.255.255")
+
+
+def test_a_port_that_somebody_listens_on_is_not_free():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert not network.port_is_free(port, "127.0.0.1")
+    assert network.port_is_free(port, "127.0.0.1")
+
+
+def test_two_claims_of_one_port_give_two_ports_until_one_is_given_back():
+    first = network.claim_free_port(23456)
+    second = network.claim_free_port(first.port)
+    third = None
+    try:
+        assert second.port != first.port
+        wanted = first.port
+        first.release()
+        third = network.claim_free_port(wanted)
+        assert third.port == wanted
+    finally:
+        for claim in (first, second, third):
+            if claim is not None:
+                claim.release()
+
+
+def test_a_claim_passes_over_a_port_in_use_and_wraps_around():
+    with socket.socket() as server:
+        server.bind(("", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        claim = network.claim_free_port(port, low=port - 1, high=port + 1)
+        try:
+            assert claim.port == port - 1
+            with pytest.raises(ContextError, match=f"MASTER_PORT: no free port in {port}-{port}"):
+                network.claim_free_port(port, low=port, high=port + 1)
+        finally:
+            claim.release()

@@ -1,0 +1,88 @@
+"""The tag grammar."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from madrun.errors import UsageError
+from madrun.registry.tags import select, split_tags
+from madrun.spec.card import Card
+
+
+def card(name, *tags, folder="/r/models/f", args=""):
+    return Card(name=name, folder=folder, repository="/r", source="s", script="run.sh", tags=tags, args=args)
+
+
+CARDS = (
+    card("llama2_7b", "llm", "training", folder="/r/models/llama2_7b", args="--preset 7b"),
+    card("llama2_7b_tiny", "llm", "smoke", folder="/r/models/llama2_7b"),
+    card("sanity", "smoke", folder="/r/models/sanity"),
+)
+
+
+def names(*tags):
+    return [card.name for card in select(CARDS, tags)]
+
+
+@pytest.mark.parametrize("values", [["a", "b", "c"], ["a,b,c"], ["a", "b,c"], [" a , b", "c", "a"], ["a,,b", "c,"]])
+def test_every_way_to_write_several_tags_means_the_same(values):
+    assert split_tags(values) == ["a", "b", "c"]
+
+
+def test_a_tag_is_a_name_or_a_tag_or_all():
+    assert names("sanity") == ["sanity"]
+    assert names("llm") == ["llama2_7b", "llama2_7b_tiny"]
+    assert names("all") == [card.name for card in CARDS]
+
+
+def test_several_tags_are_a_union_in_order_with_each_card_once():
+    assert names("sanity", "smoke", "llama2_7b") == ["sanity", "llama2_7b_tiny", "llama2_7b"]
+
+
+def test_a_folder_narrows_the_choice():
+    assert names("llama2_7b/smoke") == ["llama2_7b_tiny"]
+    assert names("llama2_7b/all") == ["llama2_7b", "llama2_7b_tiny"]
+    with pytest.raises(UsageError, match="sanity/llm"):
+        names("sanity/llm")
+
+
+def test_arguments_after_colons_are_added_to_the_args():
+    (chosen,) = select(CARDS, ["llama2_7b:batch_size=512:flag"])
+    assert chosen.args == "--preset 7b --batch_size 512 --flag"
+
+
+def test_one_card_with_two_sets_of_arguments_is_two_runs():
+    assert [card.args for card in select(CARDS, ["sanity", "sanity:x=1"])] == ["", " --x 1"]
+
+
+def test_a_tag_without_a_match_is_an_error_that_lists_the_nearest_names():
+    with pytest.raises(UsageError, match="no card or tag 'lama2_7b'; nearest: llama2_7b"):
+        names("sanity", "lama2_7b")
+
+
+def test_where_nothing_is_near_the_known_words_are_listed():
+    with pytest.raises(UsageError, match="known: llama2_7b, llama2_7b_tiny, llm, sanity, smoke"):
+        names("zzzzzzzzz")
+
+
+@pytest.mark.parametrize("tag", ["../x", "a/../b", "a;rm", "a b", "$(id)", "a/b/c", "", "-x", "/a", "a\n"])
+def test_a_tag_with_path_or_shell_characters_is_refused_with_the_grammar(tag):
+    with pytest.raises(UsageError, match="allowed: a card's name, a tag"):
+        names(tag)
+
+
+@pytest.mark.parametrize("argument", ["x=$(id)", "x=a b", "", "=1", "a;b", "x=1'"])
+def test_an_argument_with_shell_characters_is_refused(argument):
+    with pytest.raises(UsageError, match="without shell characters"):
+        names(f"sanity:{argument}")
+
+
+@given(st.text(max_size=30))
+def test_any_text_selects_or_is_a_usage_error_and_adds_no_shell_characters(text):
+    try:
+        chosen = select(CARDS, split_tags([text]))
+    except UsageError as error:
+        assert str(error).startswith("--tags: ")
+        return
+    for card in chosen:
+        assert not set(card.args) & set("$`;|&<>()'\"\\\n*?[]{}!#~")

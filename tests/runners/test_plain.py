@@ -1,0 +1,21 @@
+"""One process on each node; the ranks are the nodes' ranks."""
+
+from madrun.runners import RUNNERS, plain
+
+
+def test_the_command_is_python_itself(make_topology):
+    assert plain.command(make_topology()) == "python3"
+
+
+def test_the_environment_is_what_torch_reads_with_one_rank_a_node(make_topology):
+    assert plain.env(make_topology(nnodes=3, node_rank=2)) == {
+        "RANK": "2",
+        "LOCAL_RANK": "0",
+        "LOCAL_WORLD_SIZE": "1",
+        "WORLD_SIZE": "3",
+    }
+
+
+def test_every_runner_is_in_the_table():
+    assert set(RUNNERS) == {"torchrun", "plain"}
+    assert RUNNERS["plain"].command is plain.command
