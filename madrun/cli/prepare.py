@@ -190,18 +190,24 @@ def _topology(card: Card, context: Context, prepared: Prepared) -> Topology:
     topo.check_ranks(args, tuple(RUNNERS))
     master = network.resolve(args.MASTER_ADDR)
     topo.check_master_is_here(args, master, facts)
-    if args.NODE_RANK == 0 and args.MASTER_PORT is not None and not network.port_is_free(args.MASTER_PORT, master):
-        raise ContextError(
-            f"multi_node_args.MASTER_PORT: {args.MASTER_PORT} is in use on this host; "
-            "end what listens there, or give another port on every node"
-        )
     free_port = 0
     if args.NNODES == 1 and args.MASTER_PORT is None:
         claim = network.claim_free_port(_first_port(card))
         prepared.claims.append(claim)
         free_port = claim.port
     local = network.local_address_towards(master)
-    return topo.resolve_topology(args, facts, card.gpus_per_node, master, local, free_port)
+    topology = topo.resolve_topology(args, facts, card.gpus_per_node, master, local, free_port)
+    _check_port(topology)
+    return topology
+
+
+def _check_port(topology: Topology) -> None:
+    """On node 0 nobody listens on the master's port yet."""
+    if topology.node_rank == 0 and not network.port_is_free(topology.master_port, topology.master_addr):
+        raise ContextError(
+            f"multi_node_args.MASTER_PORT: {topology.master_port} is in use on this host; "
+            "end what listens there, or give another port on every node"
+        )
 
 
 def _first_port(card: Card) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 
@@ -111,8 +112,9 @@ def _worst(codes: list[int]) -> int:
 
 
 def _print(lines: list[str]) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # nobody reads any more; the exit code still says how it went
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
 
 
 def _catch_signals() -> Interrupt:

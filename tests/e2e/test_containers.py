@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 from e2e_parts import containers, until
 
 from madrun.node.console import Console
@@ -218,3 +221,32 @@ def test_an_ordinary_user_owns_every_result_also_after_kills(
         assert len(list((home / "repo/results").rglob("made"))) == 3
     finally:
         shutil.rmtree(home)
+
+
+def test_a_container_that_a_dead_agent_left_unstarted_is_removed_by_the_next_run(
+    docker_repository: Any, engine: Any, tmp_path: Path
+) -> None:
+    docker_repository.add("card", MEASURED)
+    made = {}
+    for name in ("dead", "alive"):
+        box = docker_repository.folder / f"results/runs/{name}/node-0/box"
+        box.mkdir(parents=True)
+        (box.parent / "agent.lock").touch()
+        config = {
+            "Image": docker_repository.image,
+            "Labels": {"madrun.run": name, "madrun.owner": str(os.getuid())},
+            "HostConfig": {"Mounts": [{"Type": "bind", "Source": str(box), "Target": "/madrun"}]},
+        }
+        made[name] = engine.create_container_from_config(config)["Id"]
+    with (docker_repository.folder / "results/runs/alive/node-0/agent.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            done = docker_repository.run("run", "--tags", "card")
+            left = {container["Id"] for container in containers(engine, docker_repository.folder)}
+        finally:
+            for container in made.values():
+                with suppress(NotFound):
+                    engine.remove_container(container, force=True)
+    assert done.returncode == 0
+    assert left == {made["alive"]}
+    assert "its dead agent had left behind" in done.stderr
