@@ -67,7 +67,6 @@ class Server:
         for writer in list(self._writers.values()):
             with suppress(OSError, asyncio.TimeoutError):
                 await asyncio.wait_for(writer.drain(), 1)
-            writer.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(beats, *self._tasks, return_exceptions=True)
@@ -85,6 +84,8 @@ class Server:
             pass
         finally:
             writer.close()
+            with suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(writer.wait_closed(), 1)
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int | None:
         try:

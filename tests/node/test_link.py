@@ -2,13 +2,16 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
 from madrun.errors import NodesError
 from madrun.node.assembly import Ruling
-from madrun.node.link import Aborted, SoloLink, connect
+from madrun.node.link import Aborted, PeerLink, SoloLink, connect
+from madrun.node.protocol import encode
 from madrun.node.server import Server
+from madrun.spec.codec import to_plain
 from madrun.spec.record import Failure
 
 FAILURE = Failure(kind="script error", text="exit code 3", node=1)
@@ -31,10 +34,24 @@ def test_a_node_may_start_before_node_0(port):
     server = []
     thread = threading.Timer(0.3, lambda: server.append(Server("127.0.0.1", port, 1, {})))
     thread.start()
-    connection = connect("127.0.0.1", port, 10, lambda *_: None)
-    connection.close()
+    with connect("127.0.0.1", port, 10, lambda *_: None) as connection:
+        connection.sendall(b"a stranger\n")
+        assert connection.recv(1) == b""
     thread.join()
     server[0].close()
+
+
+def test_the_reason_that_node_0_gave_counts_more_than_its_end():
+    ours, theirs = socket.socketpair()
+    link = PeerLink(ours, lambda *_: None, lambda: None)
+    theirs.sendall(encode({"type": "abort", "failure": to_plain(FAILURE)}))
+    theirs.close()
+    deadline = time.monotonic() + 5
+    while link._vanished is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(Aborted, match="exit code 3"):
+        link.meet("join/jobs")
+    link.close()
 
 
 def test_one_node_alone_meets_itself():
