@@ -103,10 +103,8 @@ class PeerLink:
                 return release.get("data"), release.get("all", {})
             if self._refused:
                 raise NodesError(f"node 0 refused this node: {self._refused}")
-            if self._vanished is not None:
-                raise Aborted(self._vanished)
-            if self.failure is not None and not final:
-                raise Aborted(self.failure)
+            if self.failure is not None and (self._vanished is not None or not final):
+                raise Aborted(self.failure)  # the first failure: it counts more than the end of node 0 that follows
             if not final:
                 self._pause()
 
