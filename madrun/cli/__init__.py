@@ -18,6 +18,7 @@ def main() -> None:
 
         sys.stdout.write(f"madrun {__version__}\n")
         return
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads every installed package's entry points
     gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
     from madrun.cli.app import run
 

@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 report_app = typer.Typer(
     name="report",
-    help="Rebuilds results/perf.csv from the run directories and prints it as a table.",
+    help="Print the results of all runs as a table.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -137,7 +137,7 @@ def _run(
     raise typer.Exit(run_cards(request, timings))
 
 
-@app.command("plan", help="Print everything that `run` would execute; the same as `run --dry-run`.")
+@app.command("plan", help="Print what `run` would execute, to the letter.")
 def _plan(
     tags: Tags = None,
     repo: Repo = None,

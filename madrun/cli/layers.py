@@ -8,18 +8,18 @@ from typing import Any
 from madrun.cli.request import Request
 from madrun.errors import CardError, ContextError
 from madrun.planning.layers import parse_text
+from madrun.probe.environment import user_folder
 from madrun.spec.context import Layer
 
 SITE_FILE = "madrun-site.yaml"
+USER_SITE_FILE = "site.yaml"
 
 
 def site_layer(request: Request, repository: Path) -> list[Layer]:
     """The site file: `--site`, else in the repository, else in the user's configuration folder."""
     if request.site is not None:
         return [Layer(f"--site {request.site}", _read_map(Path(request.site).expanduser(), "--site"))]
-    from platformdirs import user_config_path
-
-    for path in (repository / SITE_FILE, user_config_path("madrun") / SITE_FILE):
+    for path in (repository / SITE_FILE, user_folder("config") / USER_SITE_FILE):
         if path.is_file():
             return [Layer(f"site file {path}", _read_map(path, "site file"))]
     return []

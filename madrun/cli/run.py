@@ -22,6 +22,7 @@ from madrun.node.conduct import Ended, conduct
 from madrun.node.join import Party, join
 from madrun.node.link import Aborted
 from madrun.node.task import Interrupt, Task
+from madrun.probe.environment import user_folder
 from madrun.spec.record import Failure
 from madrun.units import parse_duration
 
@@ -130,8 +131,6 @@ def _catch_signals() -> Interrupt:
 
 
 def _task(request: Request, prepared: Prepared, planned: Planned, index: int) -> Task:
-    from platformdirs import user_cache_path
-
     def provenance() -> dict[str, str]:
         return _provenance(prepared, planned)
 
@@ -143,7 +142,7 @@ def _task(request: Request, prepared: Prepared, planned: Planned, index: int) ->
         facts=replace(prepared.facts, process_env={}, filesystems=planned.filesystems),
         files=planned.files,
         image_context=planned.image_context,
-        lock_dir=user_cache_path("madrun") / "locks",
+        lock_dir=user_folder("cache") / "locks",
         engine=prepared.engine if planned.plan.job.runtime == "docker" else None,
         command=without_secrets(request.command, planned.secrets),
         provenance=provenance,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import socket
 from collections.abc import Callable
@@ -27,7 +26,7 @@ def fill(source: Path, target: Path, check: Check = _go_on) -> bool:
     """
     if target.exists():
         return False
-    partial = target.with_name(f".{target.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
+    partial = target.with_name(f".{target.name}.{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}.partial")
     try:
         if source.is_dir():
 

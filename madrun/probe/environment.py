@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
 
@@ -72,3 +73,10 @@ def process_env(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     }
     passed["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", "/usr/bin:/bin")))
     return passed
+
+
+def user_folder(kind: Literal["config", "cache"], env: Mapping[str, str] = os.environ) -> Path:
+    """madrun's folder of the user (XDG Base Directory Specification 0.8): ~/.config/madrun or ~/.cache/madrun."""
+    base = env.get(f"XDG_{kind.upper()}_HOME", "")
+    # The specification: a path that is not absolute is to be ignored.
+    return (Path(base) if base.startswith("/") else Path.home() / f".{kind}") / "madrun"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import socket
 import sys
 from pathlib import Path
@@ -17,13 +16,13 @@ def facts(engine: Engine | None, engine_absent: str = "") -> HostFacts:
     return HostFacts(
         hostname=socket.gethostname(),
         host_id=_host_id(),
-        kernel=platform.release(),
+        kernel=os.uname().release,
         cpu=_cpu_model(),
         cpus=len(os.sched_getaffinity(0)),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         uid=os.getuid(),
         gid=os.getgid(),
-        python=platform.python_version(),
+        python=".".join(map(str, sys.version_info[:3])),
         accelerator=accelerator.find_accelerator(),
         interfaces=network.interfaces(),
         process_env=environment.process_env(),
@@ -47,8 +46,8 @@ def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.machine()
+        return os.uname().machine
     return next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
+        os.uname().machine,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 
 from madrun.spec.card import Metric
@@ -13,7 +12,7 @@ Key = tuple[str, str, tuple[tuple[str, str], ...]]
 SAME_TOLERANCE = 1e-9
 _COMBINE: dict[str, Callable[[Sequence[float]], float]] = {
     "sum": math.fsum,
-    "mean": statistics.fmean,
+    "mean": lambda values: math.fsum(values) / len(values),
     "min": min,
     "max": max,
     "last": lambda values: values[-1],

@@ -8,14 +8,15 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
+from madrun.locks import locked
 from madrun.results.rundir import RunDir, Unreadable, read_record, run_paths, write_atomically
 from madrun.spec.record import MetricResult, Record
 
 FILE_NAME = "perf.csv"
+LOCK = ".perf.csv.lock"
 MAD_COLUMNS = (
     "model,n_gpus,nnodes,gpus_per_node,training_precision,pipeline,args,tags,docker_file,base_docker,docker_sha,"
     "docker_image,git_commit,machine_name,deployment_type,launcher,gpu_architecture,performance,metric,"
@@ -72,7 +73,7 @@ def append(results: Path, run: RunDir, record: Record) -> None:
 
     A marker in results/pending stands for rows that are still to come; it is made before the record.
     """
-    with _locked(results):
+    with locked(results / LOCK):
         if run.run_id not in _pending(results):
             return  # another run has added these rows meanwhile
         rows, torn = rows_of(record), False
@@ -86,7 +87,7 @@ def append(results: Path, run: RunDir, record: Record) -> None:
             if other is not None:
                 unmark(results, name)
         if torn:
-            rebuild(results, locked=True)
+            rebuild(results, held=True)
         else:
             _append_rows(results, rows)
         unmark(results, run.run_id)
@@ -114,20 +115,12 @@ def _count(file: Path, run_id: str) -> int:
     return sum(row.get("run_id") == run_id for row in read(file)) if file.exists() else 0
 
 
-@contextmanager
-def _locked(results: Path) -> Iterator[None]:
-    import filelock
-
-    with filelock.FileLock(results / ".perf.csv.lock"):
-        yield
-
-
 def _append_rows(results: Path, rows: list[Row]) -> None:
     file = results / FILE_NAME
     header = _header(file)
     torn = header is not None and not _ends_whole(file)
     if header is None or torn or any(name not in header for row in rows for name in row):
-        rebuild(results, locked=True)
+        rebuild(results, held=True)
         return
     text = io.StringIO()
     csv.DictWriter(text, header, restval="", lineterminator="\n").writerows(rows)
@@ -160,11 +153,11 @@ def read(file: Path) -> list[Row]:
         return [{name: value or "" for name, value in row.items() if name} for row in csv.DictReader(source)]
 
 
-def rebuild(results: Path, locked: bool = False) -> tuple[list[Row], list[Unreadable], list[Path]]:
+def rebuild(results: Path, held: bool = False) -> tuple[list[Row], list[Unreadable], list[Path]]:
     """Writes perf.csv anew from the records: its rows, the records that cannot be read, the unfinished runs."""
-    if not locked:
-        with _locked(results):
-            return rebuild(results, locked=True)
+    if not held:
+        with locked(results / LOCK):
+            return rebuild(results, held=True)
     rows: list[Row] = []
     unreadable: list[Unreadable] = []
     unfinished: list[Path] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from madrun.errors import BuildError
+from madrun.locks import locked
 from madrun.spec.codec import sha256
 from madrun.spec.plan import ImagePlan
 
@@ -34,10 +34,7 @@ def ensure(client: Any, image: ImagePlan, context: dict[str, Path], lock_dir: Pa
     started = time.monotonic()
     found, how = _up_to_date(client, image), "found"
     if found is None:
-        import filelock
-
-        lock_dir.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(lock_dir / (image.name.replace("/", "_").replace(":", "_") + ".lock")):
+        with locked(lock_dir / (image.name.replace("/", "_").replace(":", "_") + ".lock")):
             found = _up_to_date(client, image)  # another run may have made it meanwhile
             if found is None and image.kind == "ready":
                 found, how = _pull(client, image.name, say), "pulled"
@@ -161,6 +158,8 @@ def _build_failed(image: ImagePlan, lines: list[str]) -> str:
 
 def _tar(files: dict[str, Path]) -> io.BytesIO:
     """The build context with owners and times left out, so that the builder's cache sees equal files as equal."""
+    import tarfile
+
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
         for name, path in files.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, fields
@@ -35,6 +34,8 @@ class Invalid(Exception):
 
 def nearest(word: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     """The candidates most like `word`, best first; may be empty."""
+    import difflib
+
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     return [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower, count, 0.5)]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from madrun.probe.environment import forwarded_secrets, is_secret, process_env, scheduler_args
+from madrun.probe.environment import forwarded_secrets, is_secret, process_env, scheduler_args, user_folder
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,9 @@ def test_a_process_inherits_a_short_list_without_secrets():
 def test_the_interpreter_of_madrun_comes_first_in_the_path():
     assert process_env({"PATH": "/x"})["PATH"] == f"{Path(sys.executable).parent}:/x"
     assert process_env({})["PATH"].endswith(":/usr/bin:/bin")
+
+
+def test_the_users_folders_follow_the_xdg_specification(tmp_path):
+    assert user_folder("config", {"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "madrun"
+    assert user_folder("cache", {}) == Path.home() / ".cache/madrun"
+    assert user_folder("cache", {"XDG_CACHE_HOME": "relative"}) == Path.home() / ".cache/madrun"
