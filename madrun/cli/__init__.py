@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from pathlib import Path
 
 # Start-up allocates much and frees little: the collector would walk the same objects again and again.
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
@@ -12,6 +13,9 @@ _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
 
 def main() -> None:
     """Entry point of the `madrun` command; ends the process with the exit code of errors.py."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - it lives as long as the process
     words = sys.argv[1:]
     if words in (["--version"], ["-V"]):
         from madrun import __version__
@@ -20,9 +24,12 @@ def main() -> None:
         return
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads every installed package's entry points
     gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
-    from madrun.cli.app import run
+    try:
+        from madrun.cli.app import run
 
-    code = run(words)
+        code = run(words)
+    except KeyboardInterrupt:
+        code = 130
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

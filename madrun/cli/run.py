@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 
@@ -39,10 +37,10 @@ _SEVERITY = (
 def run_cards(request: Request, timings: bool) -> int:
     """Runs and returns the exit code; prints a verdict for each card."""
     started = time.monotonic()
-    interrupt = _catch_signals()
-    prepared = prepare(request)
+    prepared = prepare(request)  # nothing runs yet: until here a signal ends the process as it always does
     before = {"plan": time.monotonic() - started}
-    screen = Screen()
+    interrupt = _catch_signals()
+    screen = Screen(lambda: interrupt.count)
     notes = [note for planned in prepared.planned for note in (*planned.notes, *planned.plan.node.notes)]
     for note in dict.fromkeys(notes):
         screen.line(note)
@@ -86,12 +84,13 @@ def _run_all(
         except MadrunError as error:
             party.link.fail(Failure(kind="node", text=str(error), node=planned.plan.node.node_rank))
             raise
-        screen.close()
-        _print(verdict_lines(ended, planned.plan, _again(task.command, planned, prepared), planned.notes))
+        screen.show(verdict_lines(ended, planned.plan, _again(task.command, planned, prepared), planned.notes))
         if before is not None:
-            _print(timing_lines(before | ended.outcome.timings))
+            screen.show(timing_lines(before | ended.outcome.timings))
         codes.append(ended.exit_code)
         if _must_stop(ended, interrupt):
+            unrun = len(prepared.planned) > len(codes)
+            codes += [ExitCode.INTERRUPTED] if unrun and interrupt.event.is_set() else []
             break
     return _worst(codes)
 
@@ -112,12 +111,6 @@ def _worst(codes: list[int]) -> int:
     return next((int(code) for code in _SEVERITY if code in codes), max(codes, default=0))
 
 
-def _print(lines: list[str]) -> None:
-    with suppress(BrokenPipeError):  # nobody reads any more; the exit code still says how it went
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
-
-
 def _catch_signals() -> Interrupt:
     """From now on a signal ends the run in order instead of the process at once."""
     interrupt = Interrupt()
@@ -126,7 +119,8 @@ def _catch_signals() -> Interrupt:
         interrupt.set(f"interrupted by {signal.Signals(number).name}")
 
     for number in _SIGNALS:
-        signal.signal(number, caught)
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup asked for that
+            signal.signal(number, caught)
     return interrupt
 
 

@@ -25,15 +25,16 @@ def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...], said: tupl
     size = f"{job.nnodes} node{'s' if job.nnodes > 1 else ''} x {job.nproc_per_node}"
     where = f"{size}  {job.runtime}  {format_duration(ended.outcome.script_s)}"
     run = os.path.relpath(ended.run.path)
+    warning = [f"  warning: {ended.warning}"] if ended.warning else []
     if ended.exit_code == 0:
         lines = [f"SUCCESS {job.card}  {where}"]
         lines += _metric_lines(ended.record) if ended.record else ["  the record is on node 0"]
         shown_before = (*plan.node.notes, *said)
         notes = ended.record.notes if ended.record else ()
         lines += [f"  note: {note}" for note in notes if note not in shown_before]
-        return [*lines, f"  {run}"]
+        return [*lines, *warning, f"  {run}"]
     head = f"FAILURE {job.card}  {where}"
-    return [head, *_failure_lines(ended), f"  log: {_log(ended)}", f"  again: {quoted(command)}"]
+    return [head, *_failure_lines(ended), *warning, f"  log: {_log(ended)}", f"  again: {quoted(command)}"]
 
 
 def _log(ended: Ended) -> str:

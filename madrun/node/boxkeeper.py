@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -64,6 +65,14 @@ class BoxKeeper:
         seen = self.steps.seen
         return None if {"stop", "kill", "signal", "lease"} & set(seen) else exit_code(seen)
 
+    def _how_it_ended(self, code: int) -> str:
+        """Why the driver ended by itself, in words."""
+        if "lease" in self.steps.seen:
+            return f"the lease ended on node {self._rank}: madrun was stopped, or starved, for {self._job.lease_s:g} s"
+        if code == 128 + signal.SIGKILL:
+            return f"the container or its driver was killed from outside on node {self._rank} (exit code {code})"
+        return f"the driver ended with code {code} on node {self._rank}"
+
     def _fail(self, kind: str, text: str) -> Failure:
         return Failure(kind=kind, text=text, node=self._rank)
 
@@ -75,7 +84,7 @@ class BoxKeeper:
             if name in seen or (name == "exit" and "gone" in seen):
                 return
             if ended is not None:
-                raise Stopped(self._fail("node", f"the driver ended with code {ended} on node {self._rank}"))
+                raise Stopped(self._fail("node", self._how_it_ended(ended)))
             if self._interrupt.event.is_set():
                 raise Stopped(self._fail("interrupted", f"{self._interrupt.reason} on node {self._rank}"))
             if self._link.failure is not None:
@@ -98,7 +107,7 @@ class BoxKeeper:
         self._over.set()
         self.steps.close()
         if ended is None:
-            return ["the container or its processes could not be ended; madrun ps shows them"]
+            return ["the container or its processes could not be ended (docker ps --filter label=madrun.run shows it)"]
         return []
 
     def _grace(self) -> float:

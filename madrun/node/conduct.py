@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from madrun.errors import ExitCode
+from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.agent import Agent
+from madrun.node.boxkeeper import Stopped
 from madrun.node.link import Aborted, Link
 from madrun.node.orphans import alive
 from madrun.node.task import Interrupt, Reporter, Task
@@ -30,6 +31,7 @@ class Ended:
     record: Record | None = None
     culprit: Failure | None = None
     reasons: tuple[str, ...] = ()
+    warning: str = ""
 
 
 class _Journaling:
@@ -59,12 +61,8 @@ def conduct(task: Task, link: Link, interrupt: Interrupt, reporter: Reporter) ->
     run = _begin(task, link, rank)
     node = bind(task.plan.node, run.run_id, str(run.path))
     plan = replace(task.plan, nodes=(node,))
-    folder = run.node(rank)
-    folder.mkdir(exist_ok=True)
-    (folder / "host.json").write_text(to_json(task.facts))
+    folder = _open(task, run, plan)
     if rank == 0:
-        run.write_plan(plan)
-        run.journal("begin", run_id=run.run_id, command=list(task.command))
         reporter = _Journaling(run, reporter)
     with alive(folder):
         outcome = Agent(task, node, folder, link, interrupt).run(reporter)
@@ -91,10 +89,29 @@ def conduct(task: Task, link: Link, interrupt: Interrupt, reporter: Reporter) ->
     )
 
 
+def _open(task: Task, run: RunDir, plan: Plan) -> Path:
+    """This node's directory with what is known before the start; `UsageError` where nothing can be written."""
+    folder = run.node(plan.node.node_rank)
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / "host.json").write_text(to_json(task.facts))
+        if plan.node.node_rank == 0:
+            run.write_plan(plan)
+            run.journal("begin", run_id=run.run_id, command=list(task.command))
+    except OSError as error:
+        raise UsageError(f"--results: {run.path} cannot be written: {error.strerror}; name another directory") from None
+    return folder
+
+
 def _begin(task: Task, link: Link, rank: int) -> RunDir:
     """The run directory; node 0 makes it and gives out its name."""
-    run_id = rundir.create(task.results, task.plan.job.card, task.plan.job_hash).run_id if rank == 0 else None
-    named, _ = link.meet(task.stage("begin"), run_id)
+    made = rundir.create(task.results, task.plan.job.card, task.plan.job_hash) if rank == 0 else None
+    try:
+        named, _ = link.meet(task.stage("begin"), made.run_id if made else None)
+    except (Aborted, Stopped, MadrunError):
+        if made is not None:
+            made.path.rmdir()  # no node has begun this run: it never was
+        raise
     return rundir.open_shared(task.results, str(named))
 
 
@@ -118,10 +135,11 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, 
         provenance=task.provenance() | {"docker_sha": own.image_id},
     )
     record = judge(plan, facts, outcomes, culprit)
-    perfcsv.mark(task.results, run.run_id)
-    run.write_record(record)
-    run.journal("record", status=record.status, exit_code=record.exit_code)
-    perfcsv.append(task.results, run, record)
+    unwritten = _write(task.results, run, record)
+    if unwritten is not None and unwritten.kind == "disk":
+        # Without its record a run has happened for nobody: it may not be called a success.
+        culprit = culprit or unwritten
+        record = judge(plan, facts, outcomes, culprit)
     verdict = {"exit_code": record.exit_code, "culprit": culprit, "reasons": record.reasons}
     link.meet(task.stage("end"), verdict, final=True)
     return Ended(
@@ -131,7 +149,25 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, 
         record=record,
         culprit=culprit,
         reasons=record.reasons,
+        warning=unwritten.text if unwritten else "",
     )
+
+
+def _write(results: Path, run: RunDir, record: Record) -> Failure | None:
+    """Record, then rows; the failure where the disk takes no record, a note where it takes no rows."""
+    try:
+        perfcsv.mark(results, run.run_id)
+        run.write_record(record)
+        run.journal("record", status=record.status, exit_code=record.exit_code)
+    except OSError as error:
+        text = f"{run.path}/record.json could not be written ({error.strerror}); free space, or name another --results"
+        return Failure(kind="disk", text=text, node=0)
+    try:
+        perfcsv.append(results, run, record)
+    except OSError as error:
+        text = f"{results}/{perfcsv.FILE_NAME} lacks this run's rows ({error.strerror}); madrun report rebuilds it"
+        return Failure(kind="rows", text=text, node=0)
+    return None
 
 
 def _with_lines(failure: Failure, outcomes: list[NodeOutcome]) -> Failure:

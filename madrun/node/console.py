@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 from pathlib import Path
 
 MASK = b"***"
@@ -19,17 +21,21 @@ class Console:
         longest_first = sorted(secrets, key=len, reverse=True)  # one may be the beginning of another
         self._secrets = tuple(secret.encode() for secret in longest_first if len(secret) >= MIN_SECRET)
         self._held = b""
+        self._closed = False
+        self._lock = threading.Lock()
 
     def write(self, chunk: bytes) -> None:
         """Appends a chunk; secrets are masked also where they are cut by the end of a chunk."""
-        if self._secrets:
-            chunk = self._mask(self._held + chunk)
-        self._append(chunk)
+        with self._lock:
+            self._append(self._mask(self._held + chunk) if self._secrets else chunk)
 
     def close(self) -> None:
-        """Writes what was held back, and closes the file."""
-        self._append(self._held)
-        os.close(self._fd)
+        """Writes what was held back, and closes the file; what comes later is dropped."""
+        with self._lock:
+            self._append(self._held)
+            if not self._closed:
+                os.close(self._fd)
+            self._closed, self._held = True, b""
 
     def _mask(self, text: bytes) -> bytes:
         for secret in self._secrets:
@@ -46,19 +52,24 @@ class Console:
 
     def _append(self, chunk: bytes) -> None:
         view = memoryview(chunk)
-        while view and not self.error:
+        while view and not self.error and not self._closed:
             try:
                 view = view[os.write(self._fd, view) :]
             except OSError as error:
                 self.error = f"{self.path} is not complete: {error.strerror}"
 
 
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)|[\x00-\x08\x0b-\x1f\x7f]")
+_LINE = 300
+
+
 def last_lines(path: Path, count: int = 30, window: int = 64 << 10) -> tuple[str, ...]:
-    """The last lines of a log, at most `count`; empty where there is no log."""
+    """The last lines of a log, at most `count`, fit to be printed: no control codes, no endless lines."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - window))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ()
-    return tuple(text.splitlines()[-count:])
+    lines = (_CONTROL.sub("", line) for line in text.splitlines()[-count:])
+    return tuple(line if len(line) <= _LINE else f"{line[:_LINE]}..." for line in lines)

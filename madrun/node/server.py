@@ -113,9 +113,12 @@ class Server:
                 self._heard[rank] = time.monotonic()
                 message = decode(line)
                 if message["type"] == "bye":
-                    return
+                    reason = "it left"
+                    break
                 self._take(rank, message)
-        except (NotOurs, Invalid, ValueError, KeyError, TypeError) as error:
+        except ValueError:  # of readline: decode has its own
+            reason = f"it sent a message longer than {LINE_LIMIT >> 20} MiB"
+        except (NotOurs, Invalid, KeyError, TypeError) as error:
             reason = f"it sent what is no message ({error})"
         except OSError as error:
             reason = f"its connection broke ({error.strerror})"

@@ -20,8 +20,9 @@ _TEMPLATE = r"""#!/usr/bin/env bash
 set -u
 box=${BASH_SOURCE[0]%/*}
 steps=$box/steps job= reported= rc=0
-say() { local IFS=' '; printf '%s %s\n' "${EPOCHREALTIME:-0}" "$*" >>"$steps"; }
-say driver "$BASH_VERSION" || {
+say() { local IFS=' '; printf '%s %s\n' "${EPOCHREALTIME:-0}" "$*" >&8; }
+# Opened once: a script that removes everything around it does not close the channel.
+{ exec 8>>"$steps" && say driver "$BASH_VERSION"; } 2>/dev/null || {
   echo "madrun driver: root of the container cannot write $steps; name another --results directory" >&2
   exit 97
 }
@@ -30,7 +31,8 @@ nap() { local _; IFS= read -r -t "$1" -u 9 _; }
 
 run_script() {
   cd "$box/work" || return 97
-  @RUN@
+  { @RUN@
+  } 8>&-
 }
 begin() {
   say begin
@@ -43,8 +45,8 @@ alive() { [[ -n $job ]] && kill -0 -- "-$job" 2>/dev/null; }
 check() {                                       # the script's shell may have died without a word
   [[ -n $job && -z $reported ]] || return 0
   kill -0 "$job" 2>/dev/null && return 0
-  wait "$job" 2>/dev/null; rc=$?; reported=1
-  say gone "$rc"
+  wait "$job" 2>/dev/null; rc=$?
+  say gone "$rc" && reported=1                  # a full disk may have room again at the next look
 }
 end_job() {                                     # TERM, grace in tenths of a second, KILL
   [[ -n $job ]] || return 0

@@ -15,14 +15,19 @@ _CAP_SYS_RESOURCE = 24
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 
-def connect(timeout_s: int = 60) -> Any:
+_FIRST_CONTACT_S, _ANSWER_S = 10, 60
+
+
+def connect() -> Any:
     """A client of the docker engine that DOCKER_HOST or the default socket names; `EngineError` says why not."""
     from docker.api import APIClient
     from docker.errors import DockerException
     from docker.utils import kwargs_from_env
 
     try:
-        return APIClient(version="auto", timeout=timeout_s, **kwargs_from_env())
+        client = APIClient(version="auto", timeout=_FIRST_CONTACT_S, **kwargs_from_env())
+        client.timeout = _ANSWER_S  # once it has answered it may take its time
+        return client
     except DockerException as error:
         raise EngineError(_why_not(str(error))) from None
 

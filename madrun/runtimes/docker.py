@@ -49,6 +49,8 @@ class DockerBox:
         if self._waiter.is_alive():
             return None
         self._pump.join(timeout_s)
+        if self._pump.is_alive():
+            return None  # output is still on its way: closing now would cut it
         self._close()
         return self._exit
 

@@ -61,6 +61,8 @@ class ProcessBox:
         except subprocess.TimeoutExpired:
             return None
         self._pump.join(timeout_s)
+        if self._pump.is_alive():
+            return None  # output is still on its way: closing now would cut it
         self._close()
         return code if code >= 0 else 128 - code
 

@@ -18,10 +18,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 OWN_LEASE_S = 3.0
+KILL_S = 10.0
 _TICK_S = 0.2
 
 
@@ -82,18 +84,19 @@ def _reap(pid: int) -> int | None:
 
 def _kill_descendants() -> None:
     """Kills until no child is left; those of killed parents become children of this process."""
-    while True:
+    deadline = time.monotonic() + KILL_S
+    while time.monotonic() < deadline:
         for pid in _descendants():
-            try:
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
         time.sleep(0.01)
+    left = " ".join(map(str, _descendants()))
+    sys.stderr.write(f"madrun supervisor: these processes may not be killed by this user: {left}\n")
 
 
 def _descendants() -> list[int]:

@@ -23,8 +23,9 @@ with log.open("ab") as target:
         time.sleep(0.05)
     target.write(b"x" * 3_000_000 + b"\\nlast\\n")
 screen.unfollow()
-screen.close()
 screen.line("done")
+screen.show(["verdict"])
+screen.close()
 """
 
 
@@ -32,7 +33,7 @@ def test_everything_of_the_log_is_shown_and_news_go_to_stderr(tmp_path):
     log = tmp_path / "console.log"
     log.touch()
     done = subprocess.run([sys.executable, "-c", FOLLOW, str(log)], capture_output=True, timeout=30, check=True)
-    assert done.stdout == log.read_bytes()
+    assert done.stdout == log.read_bytes() + b"verdict\n"
     lines = done.stderr.decode().splitlines()
     assert lines[0].startswith("madrun: [")
     assert lines[0].endswith("running")
@@ -54,9 +55,9 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):
 
 
 @pytest.mark.parametrize("lines", [["a"], ["a", "b"]])
-def test_without_a_terminal_news_are_plain_lines(capsys, lines):
+def test_without_a_terminal_news_are_plain_lines(capfd, lines):
     screen = Screen()
     for line in lines:
         screen.line(line)
     screen.close()
-    assert capsys.readouterr().err.splitlines() == [f"madrun: {line}" for line in lines]
+    assert capfd.readouterr().err.splitlines() == [f"madrun: {line}" for line in lines]
