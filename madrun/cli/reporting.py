@@ -30,8 +30,9 @@ def print_table(results: str, filters: Filters, as_json: bool, every_metric: boo
     shown = frame if every_metric else primary_rows(frame)
     sys.stdout.write(table_text(shown, width))
     more = "" if every_metric else f", {len(frame) - len(shown)} further metrics with --all-metrics"
-    file = os.path.relpath(Path(results) / perfcsv.FILE_NAME)
-    sys.stderr.write(f"{len(shown)} rows{more}; every column: {file}\n")
+    file = Path(results) / perfcsv.FILE_NAME
+    place = os.path.relpath(file) if file.exists() else "madrun report csv"
+    sys.stderr.write(f"{len(shown)} rows{more}; every column: {place}\n")
     return code
 
 
@@ -54,10 +55,26 @@ def _frame(results: str, filters: Filters) -> tuple[pd.DataFrame, int]:
     folder = Path(results)
     if not (folder / "runs").is_dir():
         raise UsageError(f"--results: {folder} holds no runs; run something first, or name the directory")
-    rows, unreadable, unfinished = perfcsv.rebuild(folder)
-    for broken in unreadable:
+    found = _rows(folder)
+    for broken in found.unreadable:
         sys.stderr.write(f"madrun: error: {broken.path}/record.json cannot be read: {broken.reason}\n")
-    for path in unfinished:
+    for path in found.unfinished:
         sys.stderr.write(f"madrun: unfinished (no record): {os.path.relpath(path)}\n")
-    frame = frame_of(rows, filters, datetime.now(timezone.utc))
-    return frame, int(ExitCode.INTERNAL if unreadable else ExitCode.OK)
+    frame = frame_of(found.rows, filters, datetime.now(timezone.utc))
+    return frame, int(ExitCode.INTERNAL if found.unreadable else ExitCode.OK)
+
+
+def _rows(folder: Path) -> perfcsv.Scan:
+    """What the records say; a perf.csv that cannot be rewritten, as in somebody else's directory, is only named."""
+    try:
+        return perfcsv.rebuild(folder)
+    except OSError as error:
+        place = os.path.relpath(folder / perfcsv.FILE_NAME)
+        culprit = f" ({os.path.relpath(error.filename)})" if error.filename else ""
+        sys.stderr.write(
+            f"madrun: {place} could not be rewritten: {error.strerror}{culprit}; the rows are those of the records\n"
+        )
+    try:
+        return perfcsv.scan(folder)
+    except OSError as error:
+        raise UsageError(f"--results: {error.filename or folder} cannot be read: {error.strerror}") from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
+import signal
 import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,20 +15,25 @@ from madrun.data.mirror import fill
 from madrun.errors import BuildError, DataError, EngineError, MadrunError
 from madrun.node import workspace as ws
 from madrun.node.boxkeeper import BoxKeeper, Stopped
+from madrun.node.collect import collect
 from madrun.node.console import Console, last_lines
 from madrun.node.link import Aborted, Link
 from madrun.node.orphans import sweep
 from madrun.node.task import Interrupt, Reporter, Task
 from madrun.node.timings import Timings
-from madrun.results.samples import samples_of_csv, samples_of_log
+from madrun.results.regular import readable
 from madrun.runtimes import images
 from madrun.runtimes.docker import DockerBox
 from madrun.runtimes.process import ProcessBox
 from madrun.spec.codec import to_plain
 from madrun.spec.plan import NodePlan
-from madrun.spec.record import Failure, NodeOutcome, Sample
+from madrun.spec.record import Failure, NodeOutcome
 
 _PATIENCE_S = 0.1
+_SIGNALS = range(129, 193)  # how a shell reports a signal: 128 + 1 to 64
+_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EFBIG}
+)
 _KINDS: dict[type[MadrunError], str] = {BuildError: "image", EngineError: "engine", DataError: "data"}
 
 
@@ -69,12 +74,22 @@ class Agent:
             failure = stopped.failure
         except MadrunError as error:
             failure = Failure(kind=_KINDS.get(type(error), "node"), text=str(error), node=rank)
-        except Exception:
-            failure = Failure(kind="internal", text=f"a defect of madrun:\n{traceback.format_exc()}", node=rank)
+        except Exception as error:
+            failure = self._disk_failure(error) or Failure(
+                kind="internal", text=f"a defect of madrun:\n{traceback.format_exc()}", node=rank
+            )
         if self._failure is None:
             self._failure = failure
             self._link.fail(failure)
         return False
+
+    def _disk_failure(self, error: Exception) -> Failure | None:
+        """In words where the host refused a file; None where that is not what happened."""
+        if not isinstance(error, OSError) or error.errno not in _DISK:
+            return None
+        place = readable(error.filename or self._space.root)
+        text = f"{place} on {self._node.hostname}: {error.strerror}; free space or name another --results"
+        return Failure(kind="disk", text=text, node=self._node.node_rank)
 
     def _prepare(self, reporter: Reporter) -> None:
         """Image and work directory; the gate: all nodes have the same image."""
@@ -93,7 +108,8 @@ class Agent:
                 if fill(Path(source), target, self._check):
                     reporter.line(f"mirrored {name} to {target}")
         with self._timings.phase("files"):
-            self._before = ws.prepare(self._space, task.files, task.plan.job.script_hash, task.plan.job.driver)
+            job = task.plan.job
+            self._before = ws.prepare(self._space, task.files, job.script_hash, job.driver, job.multiple_results)
             self._check_mounts()
         identity = self._image.identity if self._image else "none"
         with self._timings.phase("gate"):
@@ -138,6 +154,8 @@ class Agent:
         self._console = Console(self._space.console, tuple(task.secrets.values()))
         with self._timings.phase("start"):
             self._keeper = BoxKeeper(self._open_box(self._console), self._space, job, self._watched())
+            for refused in self._keeper.box.deviations:
+                reporter.line(refused)
             reporter.follow(self._space.console)
             self._keeper.await_ready()
         with self._timings.phase("barrier"):
@@ -156,8 +174,8 @@ class Agent:
 
     def _script_failure(self, code: int) -> Failure:
         rank = self._node.node_rank
-        if code > 128:
-            text = f"the script was ended by signal {code - 128} on node {rank}"
+        if code in _SIGNALS:
+            text = f"the script was ended by signal {_signal(code - 128)} on node {rank}"
         else:
             text = f"the script ended with exit code {code} on node {rank}"
         return Failure(kind="script error", text=text, node=rank, exit_code=code)
@@ -206,30 +224,11 @@ class Agent:
     def _collect(self, _reporter: Reporter) -> None:
         """Files back to the user, samples out of log and CSV."""
         with self._timings.phase("collect"):
-            findings, made = list(self._outcome.findings), list[str]()
             if self._space.box.exists():
-                findings += self._hand_over()
-                with suppress(OSError):
-                    made = ws.keep_output(self._space, self._before)
-            samples: list[Sample] = []
-            if self._space.console.exists():
-                rank = self._node.node_rank
-                samples = samples_of_log(self._space.console, rank)
-                name = self._task.plan.job.multiple_results
-                if name and self._outcome.exit_code == 0:
-                    found, problems = self._read_csv(name, made)
-                    samples, findings = samples + found, findings + problems
-                digest = hashlib.sha256(self._space.console.read_bytes()).hexdigest() if _small(self._space) else ""
-                self._outcome = replace(self._outcome, console_sha256=digest)
-            self._outcome = replace(self._outcome, samples=tuple(samples), findings=tuple(findings))
-
-    def _read_csv(self, name: str, made: list[str]) -> tuple[list[Sample], list[str]]:
-        """The `multiple_results` file, only if this run made or changed it; one node's file is enough."""
-        if name in made:
-            return samples_of_csv(self._space.output / name, self._node.node_rank)
-        if self._node.node_rank == 0:
-            return [], [f"multiple_results: the script made no {name} in its working directory"]
-        return [], []
+                findings = (*self._outcome.findings, *self._hand_over())
+                self._outcome = replace(self._outcome, findings=findings)
+            result = self._task.plan.job.multiple_results
+            self._outcome = collect(self._space, self._before, result, self._outcome)
 
     def _hand_over(self) -> list[str]:
         """Makes the files the user's own where the driver could not; a finding where that fails."""
@@ -245,6 +244,9 @@ class Agent:
         return []
 
 
-def _small(space: ws.Workspace) -> bool:
-    """Logs of gigabytes are not read a second time for a checksum."""
-    return space.console.stat().st_size < 64 << 20
+def _signal(number: int) -> str:
+    """The number of a signal with its name, where it has one."""
+    try:
+        return f"{number} ({signal.Signals(number).name})"
+    except ValueError:
+        return str(number)

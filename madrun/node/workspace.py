@@ -5,13 +5,42 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from madrun.errors import NodesError
 from madrun.registry.cardtree import add_file
+from madrun.results.regular import kind_of, open_regular
 
-Manifest = dict[str, tuple[int, int]]
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What tells whether a file was changed: cheap facts, and the hash of its content where that was asked for."""
+
+    kind: int
+    size: int
+    mtime_ns: int
+    inode: int
+    digest: str = ""
+
+
+Manifest = dict[str, State]
+_KEPT_KINDS = (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of what the script made: names in `output/`; special files with their kind, failures with reasons.
+
+    Names count from the work directory.
+    """
+
+    names: list[str] = field(default_factory=list)
+    special: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +70,13 @@ class Workspace:
         return self.root / "console.log"
 
 
-def prepare(workspace: Workspace, files: dict[str, Path], script_hash: str, driver: str) -> Manifest:
-    """Copies the card's files into an empty work directory; raises where they are no longer those of the plan."""
+def prepare(
+    workspace: Workspace, files: dict[str, Path], script_hash: str, driver: str, result: str | None = None
+) -> Manifest:
+    """Copies the card's files into an empty work directory; raises where they are no longer those of the plan.
+
+    The content of `result` is remembered, so that it is not taken for one of this run only because it was touched.
+    """
     workspace.work.mkdir(parents=True)
     digest = hashlib.sha256()
     for name, source in files.items():
@@ -55,32 +89,106 @@ def prepare(workspace: Workspace, files: dict[str, Path], script_hash: str, driv
         raise NodesError("the card's files changed since the plan was made; start again")
     (workspace.box / "driver.sh").write_text(driver)
     (workspace.box / "steps").touch()
-    return manifest(workspace.work)
-
-
-def manifest(folder: Path) -> Manifest:
-    """Size and time of change of every file, by relative name."""
-    found = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            status = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - a hot loop over what may be many files
-            found[os.path.relpath(os.path.join(parent, name), folder)] = (status.st_size, status.st_mtime_ns)  # noqa: PTH118
+    found = manifest(workspace.work)
+    if result in found:
+        found[result] = replace(found[result], digest=_digest(workspace.work / result))
     return found
 
 
-def keep_output(workspace: Workspace, before: Manifest) -> list[str]:
-    """Moves what the script made or changed to `output/` and ends the box; the names that were kept."""
-    made = sorted(name for name, state in manifest(workspace.work).items() if before.get(name) != state)
-    made = [name for name in made if "__pycache__" not in Path(name).parts]
-    for name in made:
-        target = workspace.output / name
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with open_regular(file) as source:
+        while block := source.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def manifest(folder: Path, unread: Callable[[OSError], None] | None = None) -> Manifest:
+    """State of every file, link and empty directory, by relative name; `unread` hears of what cannot be listed."""
+    found = {}
+    for parent, folders, names in os.walk(folder, onerror=unread):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]  # noqa: PTH114, PTH118 - hot
+        hollow = [""] if not folders and not names and parent != str(folder) else []
+        for name in (*names, *links, *hollow):
+            path = os.path.join(parent, name) if name else parent  # noqa: PTH118 - a hot loop over what may be many
+            status = os.lstat(path)
+            kind = stat.S_IFMT(status.st_mode)
+            found[os.path.relpath(path, folder)] = State(kind, status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
+
+
+def keep_output(workspace: Workspace, before: Manifest) -> Kept:
+    """Moves what the script made or changed to `output/` and ends the box.
+
+    The box stays where something could not be moved out of it. Never opens or follows what the script made.
+    """
+    kept = Kept()
+    _open_up(workspace.box)
+
+    def unread(error: OSError) -> None:
+        kept.failed[os.path.relpath(error.filename, workspace.work)] = error.strerror or str(error)
+
+    # the script may have put a link in place of its directory; what lies behind it is not the script's
+    there = os.path.lexists(workspace.work) and stat.S_ISDIR(os.lstat(workspace.work).st_mode)
+    now = manifest(workspace.work, unread) if there else {}
+    for name, state in sorted(now.items()):
+        was = before.get(name)
+        if "__pycache__" in Path(name).parts or (was is not None and _unchanged(workspace.work / name, was, state)):
+            continue
+        if state.kind not in _KEPT_KINDS:
+            kept.special[name] = kind_of(state.kind)
+        elif reason := _move(workspace.work / name, workspace.output / name):
+            kept.failed[name] = reason
+        else:
+            kept.names.append(name)
+    _end_box(workspace, kept)
+    return kept
+
+
+def _unchanged(path: Path, was: State, now: State) -> bool:
+    """Whether a file is still that of the card's folder: by content where that was remembered, else by its state."""
+    if not was.digest:
+        return was == now
+    same_kind = (was.kind, was.size) == (now.kind, now.size)
+    try:
+        return same_kind and _digest(path) == was.digest
+    except OSError:
+        return False  # whoever reads it will say why it cannot be read
+
+
+def _open_up(folder: Path) -> None:
+    """Makes the directories below usable for their owner, whatever the script did to their modes."""
+    for parent, folders, _ in os.walk(folder):
+        for name in folders:
+            path = Path(parent, name)
+            with suppress(OSError):  # somebody else's: what cannot be moved is reported by its name
+                mode = path.lstat().st_mode
+                if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                    path.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def _move(source: Path, target: Path) -> str:
+    """Why it could not be moved; empty where it was."""
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        (workspace.work / name).rename(target)
-    for name in ("driver.sh", "steps"):
-        kept = "steps.log" if name == "steps" else name
-        (workspace.box / name).rename(workspace.root / kept)
-    shutil.rmtree(workspace.box)
-    return made
+        source.rename(target)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _end_box(workspace: Workspace, kept: Kept) -> None:
+    """Keeps driver and steps as evidence, and removes the rest where nothing in it was to be kept."""
+    for name, target in (("driver.sh", "driver.sh"), ("steps", "steps.log")):
+        source = workspace.box / name
+        if os.path.lexists(source) and (reason := _move(source, workspace.root / target)):
+            kept.failed[f"../{name}"] = reason
+    if kept.failed:
+        return
+    try:
+        shutil.rmtree(workspace.box)
+    except OSError as error:
+        kept.failed[".."] = error.strerror or str(error)
 
 
 def foreign_files(folder: Path, uid: int) -> bool:

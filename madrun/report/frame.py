@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -27,21 +28,23 @@ SHOWN = (
     "unit",
 )
 Filters = dict[str, str | None]
+_RUN_ID = re.compile(r"[^-]+-(.+)-[^-]+-[0-9]+")
 
 
 def frame_of(rows: list[Row], filters: Filters, now: datetime) -> pd.DataFrame:
-    """The rows that pass every filter given: model (exact), tag, status, since."""
+    """The rows that pass every filter given: model (a row's or its card's exact name), tag, status, since."""
     import pandas as pd
 
     extra = list(dict.fromkeys(name for row in rows for name in row if name not in COLUMNS))
     frame: Any = pd.DataFrame(rows, columns=[*COLUMNS, *extra], dtype=str).fillna("")
     if model := filters.get("model"):
-        known = sorted(set(frame["model"]))
+        cards = [_card(run_id) for run_id in frame["run_id"]]
+        known = sorted({*frame["model"], *filter(None, cards)})
         if model not in known:
             raise UsageError(
                 f"--model: no row of {model!r}{did_you_mean(model, known)}; known: {', '.join(known) or 'none'}"
             )
-        frame = frame[frame["model"] == model]
+        frame = frame[[model in names for names in zip(frame["model"], cards, strict=True)]]
     if tag := filters.get("tag"):
         frame = frame[[tag in tags.split(",") for tags in frame["tags"]]]
     if status := filters.get("status"):
@@ -52,6 +55,12 @@ def frame_of(rows: list[Row], filters: Filters, now: datetime) -> pd.DataFrame:
         frame = frame[frame["started_at"] >= since_text(since, now)]
     kept: pd.DataFrame = frame
     return kept
+
+
+def _card(run_id: str) -> str:
+    """The card that a run id names: rows of `multiple_results` have a model of their own behind it."""
+    match = _RUN_ID.fullmatch(run_id)
+    return match[1] if match else ""
 
 
 def since_text(text: str, now: datetime) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from madrun.locks import locked
@@ -76,21 +78,30 @@ def append(results: Path, run: RunDir, record: Record) -> None:
     with locked(results / LOCK):
         if run.run_id not in _pending(results):
             return  # another run has added these rows meanwhile
-        rows, torn = rows_of(record), False
-        for name in sorted(_pending(results) - {run.run_id}):
-            other = read_record(results / "runs" / name)
-            if isinstance(other, Record):
-                theirs = rows_of(other)
-                there = _count(results / FILE_NAME, name)
-                rows = [*theirs, *rows] if not there else rows
-                torn = torn or 0 < there < len(theirs)
-            if other is not None:
-                unmark(results, name)
-        if torn:
+        try:
+            rows = _with_pending(results, run, rows_of(record))
+        except (csv.Error, UnicodeDecodeError):
+            rows = None  # the file is no longer the CSV that was written; the records are the truth
+        if rows is None:
             rebuild(results, held=True)
         else:
             _append_rows(results, rows)
         unmark(results, run.run_id)
+
+
+def _with_pending(results: Path, run: RunDir, rows: list[Row]) -> list[Row] | None:
+    """The rows, after those of runs that were killed before their turn; None where some of these are cut."""
+    torn = False
+    for name in sorted(_pending(results) - {run.run_id}):
+        other = read_record(results / "runs" / name)
+        if isinstance(other, Record):
+            theirs = rows_of(other)
+            there = _count(results / FILE_NAME, name)
+            rows = [*theirs, *rows] if not there else rows
+            torn = torn or 0 < there < len(theirs)
+        if other is not None:
+            unmark(results, name)
+    return None if torn else rows
 
 
 def mark(results: Path, run_id: str) -> None:
@@ -131,10 +142,11 @@ def _append_rows(results: Path, rows: list[Row]) -> None:
 
 
 def _header(file: Path) -> list[str] | None:
+    """The columns of the file; None where there is none, or none that can be read."""
     try:
         with file.open(newline="", encoding="utf-8") as source:
             return next(csv.reader(source), None)
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError, csv.Error):
         return None
 
 
@@ -149,32 +161,49 @@ def _ends_whole(file: Path) -> bool:
 
 def read(file: Path) -> list[Row]:
     """Every row of a perf.csv by column name; values are text and stay as written."""
+    csv.field_size_limit(sys.maxsize)  # the module's own limit, 128 KiB, is less than a cell of ours may hold
     with file.open(newline="", encoding="utf-8") as source:
         return [{name: value or "" for name, value in row.items() if name} for row in csv.DictReader(source)]
 
 
-def rebuild(results: Path, held: bool = False) -> tuple[list[Row], list[Unreadable], list[Path]]:
-    """Writes perf.csv anew from the records: its rows, the records that cannot be read, the unfinished runs."""
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What the run directories say: rows, the records that cannot be read, the unfinished runs."""
+
+    rows: list[Row]
+    unreadable: list[Unreadable]
+    unfinished: list[Path]
+    finished: list[str]
+
+
+def scan(results: Path) -> Scan:
+    """Reads every record and writes nothing."""
+    found = Scan([], [], [], [])
+    for path in run_paths(results):
+        record = read_record(path)
+        if isinstance(record, Record):
+            found.rows.extend(rows_of(record))
+            found.finished.append(path.name)
+        elif record is None:
+            found.unfinished.append(path)
+        else:
+            found.unreadable.append(record)
+    return found
+
+
+def rebuild(results: Path, held: bool = False) -> Scan:
+    """Writes perf.csv anew from the records; what was found in them."""
     if not held:
         with locked(results / LOCK):
             return rebuild(results, held=True)
-    rows: list[Row] = []
-    unreadable: list[Unreadable] = []
-    unfinished: list[Path] = []
-    for path in run_paths(results):
-        found = read_record(path)
-        if isinstance(found, Record):
-            rows += rows_of(found)
-            unmark(results, path.name)
-        elif found is None:
-            unfinished.append(path)
-        else:
-            unreadable.append(found)
-    extra = list(dict.fromkeys(name for row in rows for name in row if name not in COLUMNS))
+    found = scan(results)
+    extra = list(dict.fromkeys(name for row in found.rows for name in row if name not in COLUMNS))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*COLUMNS, *extra], restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(found.rows)
     if results.is_dir():
         write_atomically(results / FILE_NAME, text.getvalue())
-    return rows, unreadable, unfinished
+    for name in found.finished:
+        unmark(results, name)
+    return found

@@ -63,10 +63,17 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
         checks=tuple(checks),
         nodes=tuple(outcomes),
         culprit=culprit,
-        notes=(*facts.notes, *notes, *repeated(samples)),
+        notes=(*facts.notes, *_node_notes(outcomes), *notes, *repeated(samples)),
         timings=dict(outcomes[0].timings) if outcomes else {},
         provenance=facts.provenance,
     )
+
+
+def _node_notes(outcomes: Sequence[NodeOutcome]) -> list[str]:
+    """What the engines refused and what the nodes have to say; what several say alike stands there once."""
+    refused = [text for outcome in outcomes for text in outcome.deviations]
+    said = [f"node {outcome.node}: {note}" for outcome in outcomes for note in outcome.notes]
+    return list(dict.fromkeys((*refused, *said)))
 
 
 def _node_checks(outcomes: Sequence[NodeOutcome], nnodes: int) -> list[Check]:

@@ -11,7 +11,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One measured value of one metric from one node; `text` is what was printed, to the letter."""
+    """One measured value of one metric from one node; `text` is what was printed, to the letter.
+
+    `times` says how often the node printed the metric up to this value, `differed` whether the values were different.
+    """
 
     node: int
     metric: str
@@ -20,6 +23,8 @@ class Sample:
     source: str
     model: str = ""
     extra: dict[str, str] = field(default_factory=dict)
+    times: int = 1
+    differed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOutcome:
-    """How the run went on one node; times are seconds of that node's own clock."""
+    """How the run went on one node; times are seconds of that node's own clock.
+
+    `findings` stand against the run, `notes` do not.
+    """
 
     node: int
     hostname: str
@@ -44,6 +52,7 @@ class NodeOutcome:
     failure: Failure | None = None
     samples: tuple[Sample, ...] = ()
     findings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     image_id: str = ""
     started_at: float = 0.0
     script_s: float = 0.0

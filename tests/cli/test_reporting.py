@@ -67,3 +67,12 @@ def test_a_file_that_cannot_be_written_ends_with_2(madrun, results):
     done = madrun("report", "csv", "-o", "none/out.csv")
     assert done.returncode == 2
     assert "--output: none/out.csv cannot be written" in done.stderr
+
+
+def test_a_directory_that_cannot_be_written_is_still_reported(madrun, results):
+    (results / ".perf.csv.lock").mkdir()  # stands for any refusal: tests may run as root
+    done = madrun("report")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert "results/perf.csv could not be rewritten: Is a directory (results/.perf.csv.lock)" in done.stderr
+    assert not (results / "perf.csv").exists()

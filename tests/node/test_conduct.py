@@ -1,5 +1,6 @@
 """A whole run of one node in this process: real driver, process runtime, run directory, record, row."""
 
+import errno
 import json
 import threading
 import time
@@ -7,6 +8,7 @@ import time
 import pytest
 
 from madrun.errors import ExitCode
+from madrun.node import workspace
 from madrun.node.conduct import conduct
 from madrun.node.judges import JUDGES
 from madrun.node.link import SoloLink
@@ -15,6 +17,7 @@ from madrun.planning import driver
 from madrun.registry.cardtree import tree_hash
 from madrun.results import perfcsv
 from madrun.results.rundir import read_record
+from madrun.runtimes.process import ProcessBox
 from madrun.spec.card import Metric
 
 
@@ -37,10 +40,13 @@ class Quiet:
 def run(tmp_path, make_job, make_test_plan, make_facts):
     """Runs a script as node 0 of one; gives how it ended, the task and the reporter."""
 
-    def start(script, *, interrupt=None, secrets=None, index=0, link=None, **job):
+    def start(script, *, interrupt=None, secrets=None, index=0, link=None, more=None, **job):
         source = tmp_path / "run.sh"
         source.write_text(script)
         files = {"run.sh": source}
+        for name, text in (more or {}).items():
+            files[name] = tmp_path / name
+            files[name].write_text(text)
         grace = job.get("grace_s", 1.0)
         values = {"script_hash": tree_hash(files), "driver": driver.render("one", "run.sh", "", grace)} | job
         task = Task(
@@ -86,7 +92,10 @@ def test_a_good_run_leaves_plan_log_output_record_and_row(run):
     ("script", "kind", "text"),
     [
         ("echo why; exit 3\n", "script error", "exit code 3 on node 0"),
-        ("kill -9 $$\n", "script error", "signal 9 on node 0"),
+        ("kill -9 $$\n", "script error", "signal 9 (SIGKILL) on node 0"),
+        ("exit 255\n", "script error", "exit code 255 on node 0"),
+        ("exit 193\n", "script error", "exit code 193 on node 0"),
+        ("exit 163\n", "script error", "signal 35 on node 0"),
     ],
 )
 def test_a_failing_script_is_the_culprit_with_its_last_lines(run, script, kind, text):
@@ -167,3 +176,82 @@ def test_a_secret_that_the_script_prints_is_in_no_file(run, make_node):
     kept = [path for path in task.results.rglob("*") if path.is_file() and path.name != "run.sh"]
     assert len(kept) > 5
     assert [path for path in kept if secret in path.read_text()] == []
+
+
+ROWS = "model,performance,metric\nm1,007,tok\n"
+
+
+def test_a_results_file_of_the_card_that_was_only_touched_does_not_count(run):
+    ended, _, _ = run(
+        "sleep 0.02; touch out.csv; echo performance: 1 x\n", multiple_results="out.csv", more={"out.csv": ROWS}
+    )
+    assert ended.exit_code == 3
+    assert any(
+        "out.csv lay in the card's folder before the run and was not written by it" in why for why in ended.reasons
+    )
+    assert [metric.metric for metric in ended.record.metrics] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        ("mkfifo out.csv", "a FIFO"),
+        ("ln -s /etc/passwd out.csv", "a symbolic link"),
+        ("mkdir out.csv", "a directory"),
+        ("mkdir out.csv; echo 1 >out.csv/x", "a directory"),
+    ],
+)
+def test_a_results_file_that_is_no_file_is_a_reason(run, make, kind):
+    ended, _, _ = run(f"{make}; echo performance: 1 x\n", multiple_results="out.csv")
+    assert ended.exit_code == 3
+    assert ended.reasons == (f"node 0: multiple_results: out.csv is {kind}, allowed: a regular file",)
+
+
+def test_a_pipe_left_behind_is_a_note_and_no_reason(run):
+    ended, _, _ = run("mkfifo pipe; echo performance: 1 x\n")
+    assert (ended.exit_code, ended.record.notes[-1]) == (0, "node 0: pipe is a FIFO and is not kept")
+
+
+def test_what_could_not_be_kept_is_named_and_not_called_missing(run):
+    ended, _, _ = run("echo 1 >out.csv; touch ../../output; echo performance: 1 x\n", multiple_results="out.csv")
+    assert ended.exit_code == 3
+    (reason,) = ended.reasons
+    assert "work/out.csv could not be moved to" in reason
+    assert (ended.run.path / "node-0" / "box" / "work" / "out.csv").exists()
+
+
+def test_a_full_disk_is_said_in_words(run, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/r/run.sh")
+
+    monkeypatch.setattr(workspace, "prepare", full)
+    ended, _, _ = run("echo performance: 1 x\n")
+    assert ended.culprit.kind == "disk"
+    assert ended.culprit.text == "/r/run.sh on alpha: No space left on device; free space or name another --results"
+
+
+def test_another_error_of_the_system_is_still_a_defect(run, monkeypatch):
+    def broken(*_):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "x")
+
+    monkeypatch.setattr(workspace, "prepare", broken)
+    assert run("echo performance: 1 x\n")[0].culprit.kind == "internal"
+
+
+def test_what_the_engine_refused_is_said_at_once_and_in_the_record(run, monkeypatch):
+    monkeypatch.setattr(ProcessBox, "deviations", ("memlock was refused",))
+    ended, _, reporter = run("echo performance: 1 x\n")
+    assert reporter.lines == ["memlock was refused"]
+    assert ended.record.notes == ("runtime process", "memlock was refused")
+
+
+def test_a_metric_whose_name_is_a_number_fails_the_run(run):
+    ended, _, _ = run("echo performance: 12 345 tok/s; echo performance: 3 x\n")
+    assert ended.exit_code == 3
+    assert any("the metric's name is a number" in reason for reason in ended.reasons)
+
+
+def test_a_script_that_traces_itself_has_its_results_once(run):
+    ended, _, _ = run("set -x\necho 'performance: 5 tok'\n")
+    assert ended.exit_code == 0
+    assert [metric.metric for metric in ended.record.metrics] == ["tok"]

@@ -1,11 +1,12 @@
 """The work directory of one node: filled from the plan's files, emptied into output/."""
 
 import os
+import stat
 
 import pytest
 
 from madrun.errors import NodesError
-from madrun.node.workspace import Workspace, foreign_files, keep_output, manifest, prepare
+from madrun.node.workspace import Kept, Workspace, foreign_files, keep_output, manifest, prepare
 from madrun.registry.cardtree import tree_hash
 
 
@@ -57,7 +58,7 @@ def test_only_what_the_script_made_or_changed_is_kept(space, ready):
     (space.work / "sub" / "x.py").write_text("x = 22\n")
     (space.work / "__pycache__").mkdir()
     (space.work / "__pycache__" / "x.pyc").write_text("")
-    assert keep_output(space, ready) == ["made/deep/out.csv", "sub/x.py"]
+    assert keep_output(space, ready).names == ["made/deep/out.csv", "sub/x.py"]
     assert (space.output / "made" / "deep" / "out.csv").read_text() == "1"
     assert not (space.output / "run.sh").exists()
     assert not space.box.exists()
@@ -65,7 +66,7 @@ def test_only_what_the_script_made_or_changed_is_kept(space, ready):
 
 def test_driver_and_steps_are_kept_as_evidence(space, ready):
     (space.box / "steps").write_text("1 ready\n")
-    assert keep_output(space, ready) == []
+    assert keep_output(space, ready) == Kept()
     assert (space.root / "driver.sh").read_text() == "driver text"
     assert (space.root / "steps.log").read_text() == "1 ready\n"
 
@@ -76,10 +77,71 @@ def test_a_manifest_does_not_follow_links(tmp_path):
     (tmp_path / "file").write_text("abc")
     found = manifest(tmp_path)
     assert "dangling" in found
-    assert found["file"][0] == 3
+    assert found["file"].size == 3
     assert not any(name.startswith("loop/") for name in found)
 
 
 def test_files_of_somebody_else_are_noticed(space, ready):
     assert not foreign_files(space.box, os.getuid())
     assert foreign_files(space.box, os.getuid() + 1)
+
+
+def test_links_and_empty_directories_are_kept_as_they_are(space, ready, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "theirs").write_text("theirs")
+    (space.work / "folder").symlink_to(tmp_path / "elsewhere")
+    (space.work / "latest").symlink_to("nowhere")
+    (space.work / "empty" / "deep").mkdir(parents=True)
+    kept = keep_output(space, ready)
+    assert kept.names == ["empty/deep", "folder", "latest"]
+    assert (space.output / "folder").is_symlink()
+    assert str((space.output / "latest").readlink()) == "nowhere"
+    assert (space.output / "empty" / "deep").is_dir()
+    assert (tmp_path / "elsewhere" / "theirs").read_text() == "theirs"
+
+
+def test_special_files_are_dropped_by_name(space, ready):
+    os.mkfifo(space.work / "pipe")
+    (space.work / "out.csv").write_text("1")
+    kept = keep_output(space, ready)
+    assert (kept.special, kept.names, kept.failed) == ({"pipe": "a FIFO"}, ["out.csv"], {})
+    assert not space.box.exists()
+
+
+def test_a_link_in_place_of_the_work_directory_is_not_followed(space, ready, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "precious").write_text("1")
+    space.work.rename(space.box / "moved")
+    space.work.symlink_to(tmp_path / "theirs")
+    assert keep_output(space, ready).names == []
+    assert (tmp_path / "theirs" / "precious").read_text() == "1"
+
+
+def test_directories_that_the_script_closed_are_opened_for_their_owner(space, ready):
+    (space.work / "closed").mkdir(mode=0o500)
+    assert keep_output(space, ready).names == ["closed"]
+    assert stat.S_IMODE((space.output / "closed").stat().st_mode) & 0o700 == 0o700
+
+
+def test_what_cannot_be_moved_stays_and_is_named(space, ready):
+    (space.work / "made.txt").write_text("1")
+    space.output.write_text("in the way")
+    kept = keep_output(space, ready)
+    assert list(kept.failed) == ["made.txt"]
+    assert (space.work / "made.txt").read_text() == "1"
+
+
+@pytest.mark.parametrize(("content", "names"), [("echo hi\n", []), ("echo ho\n", ["run.sh"])])
+def test_a_results_file_counts_by_its_content(space, files, content, names):
+    before = prepare(space, files, tree_hash(files), "driver text", "run.sh")
+    (space.work / "run.sh").write_text(content)
+    os.utime(space.work / "run.sh", (1, 1))
+    assert keep_output(space, before).names == names
+
+
+def test_a_file_that_was_replaced_with_its_old_times_is_one_of_this_run(space, ready):
+    old = (space.work / "sub" / "x.py").stat()
+    (space.work / "new").write_text("x = 2\n")
+    os.utime(space.work / "new", ns=(old.st_atime_ns, old.st_mtime_ns))
+    (space.work / "new").rename(space.work / "sub" / "x.py")
+    assert keep_output(space, ready).names == ["sub/x.py"]

@@ -114,3 +114,14 @@ def test_the_table_keeps_to_its_width(rows):
 def test_brackets_in_a_cell_are_no_markup(rows):
     rows[0]["metric"] = "[red]tok[/red]"
     assert "[red]tok[/red]" in table_text(frame_of(rows, {}, NOW), 300)
+
+
+def test_the_name_of_a_card_stands_for_its_rows_of_multiple_results(make_record):
+    found = tuple(MetricResult(metric="tok", value=1.0, text="1", model=name) for name in ("x", "y"))
+    rows = [
+        *rows_of(make_record("20261121T000000Z-two-abcdef-1", card="two", metrics=found)),
+        *rows_of(make_record("20261121T000000Z-two_x-y-abcdef-1", card="two_x-y")),
+    ]
+    assert list(frame_of(rows, {"model": "two"}, NOW)["model"]) == ["two_x", "two_y"]
+    assert list(frame_of(rows, {"model": "two_x"}, NOW)["model"]) == ["two_x"]
+    assert list(frame_of(rows, {"model": "two_x-y"}, NOW)["model"]) == ["two_x-y"]

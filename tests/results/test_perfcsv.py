@@ -209,9 +209,9 @@ def test_a_deleted_file_is_rebuilt_from_the_run_directories(tmp_path, finish):
     finish()
     before = rows(tmp_path)
     (tmp_path / "perf.csv").unlink()
-    found, unreadable, unfinished = rebuild(tmp_path)
-    assert found == before == rows(tmp_path)
-    assert (unreadable, unfinished) == ([], [])
+    found = rebuild(tmp_path)
+    assert found.rows == before == rows(tmp_path)
+    assert (found.unreadable, found.unfinished) == ([], [])
 
 
 def test_unfinished_and_unreadable_runs_are_named(tmp_path, finish):
@@ -219,7 +219,33 @@ def test_unfinished_and_unreadable_runs_are_named(tmp_path, finish):
     open_run = create(tmp_path, "one", "abcdef")
     broken = create(tmp_path, "one", "abcdef")
     (broken.path / "record.json").write_text("{")
-    found, unreadable, unfinished = rebuild(tmp_path)
-    assert len(found) == 1
-    assert [item.path for item in unreadable] == [broken.path]
-    assert unfinished == [open_run.path]
+    found = rebuild(tmp_path)
+    assert len(found.rows) == 1
+    assert [item.path for item in found.unreadable] == [broken.path]
+    assert found.unfinished == [open_run.path]
+
+
+def test_a_cell_of_any_length_and_a_marker_left_behind_do_not_stop_later_runs(tmp_path, finish):
+    long = MetricResult(metric="tok", value=1.0, text="1", model="m", extra={"log": "x" * 200_000})
+    first, _ = finish(metrics=(long,))
+    mark(tmp_path, first.run_id)
+    csv.field_size_limit(131072)
+    finish()
+    assert [len(row["log"]) for row in rows(tmp_path)] == [200_000, 0]
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe\xff\n", b"\n\xff,\n"])
+def test_a_file_that_is_no_text_is_rebuilt_from_the_records(tmp_path, finish, damage):
+    first, _ = finish()
+    file = tmp_path / "perf.csv"
+    file.write_bytes(damage if damage[:1] != b"\n" else file.read_bytes() + damage[1:])
+    mark(tmp_path, first.run_id)
+    finish()
+    assert [row["performance"] for row in rows(tmp_path)] == ["007", "007"]
+
+
+def test_a_scan_writes_nothing(tmp_path, finish):
+    finish(add=False)
+    before = sorted(path for path in tmp_path.rglob("*"))
+    assert len(perfcsv.scan(tmp_path).rows) == 1
+    assert sorted(path for path in tmp_path.rglob("*")) == before

@@ -1,12 +1,16 @@
 """Samples out of what a script printed or wrote."""
 
+import json
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.results.samples import parse_line, repeated, samples_of_csv, samples_of_log
+from madrun.node.protocol import LINE_LIMIT
+from madrun.results.samples import parse_line, repeated, samples_of_log
+from madrun.spec.codec import to_plain
 from madrun.spec.record import Sample
 
 metrics = st.text(
@@ -79,80 +83,125 @@ def test_any_line_gives_a_number_and_a_word_or_nothing(line):
         assert not any(letter.isspace() or letter == "," for letter in parsed[1])
 
 
-def test_every_line_of_a_log_counts_with_its_place(tmp_path):
-    log = tmp_path / "console.log"
-    log.write_bytes(b"\xff\xfe\nperformance: 007 tok\nperformance: bad\nx\nperformance: 8 tok\nperformance: 1 \xffq")
-    found = samples_of_log(log, 3)
-    assert [(sample.text, sample.value, sample.source) for sample in found] == [
-        ("007", 7.0, "console.log:2"),
+@pytest.fixture
+def of_log(tmp_path):
+    """What a log of these bytes holds, as read on node 3."""
+
+    def read(content):
+        log = tmp_path / "console.log"
+        log.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return samples_of_log(log, 3)
+
+    return read
+
+
+def texts(reading):
+    return [(sample.text, sample.metric) for sample in reading.samples]
+
+
+def test_the_last_line_of_each_metric_counts_with_its_place(of_log):
+    found = of_log(b"\xff\xfe\nperformance: 007 tok\nperformance: bad\nx\nperformance: 8 tok\nperformance: 1 \xffq")
+    assert [(sample.text, sample.value, sample.source) for sample in found.samples] == [
         ("8", 8.0, "console.log:5"),
         ("1", 1.0, "console.log:6"),
     ]
-    assert {sample.node for sample in found} == {3}
+    assert [(sample.times, sample.differed) for sample in found.samples] == [(2, True), (1, False)]
+    assert {sample.node for sample in found.samples} == {3}
+    assert found.findings == ()
 
 
-def test_a_value_that_is_not_finite_is_a_sample_so_that_the_verdict_can_say_so(tmp_path):
-    (tmp_path / "console.log").write_text("performance: nan tok\n")
-    (sample,) = samples_of_log(tmp_path / "console.log", 0)
+def test_a_value_that_is_not_finite_is_a_sample_so_that_the_verdict_can_say_so(of_log):
+    (sample,) = of_log("performance: nan tok\n").samples
     assert math.isnan(sample.value)
 
 
-def read_csv(tmp_path, text):
-    file = tmp_path / "out.csv"
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return samples_of_csv(file, 1)
+def test_a_hundred_thousand_lines_of_one_metric_are_one_sample_and_one_note(of_log):
+    (sample,) = of_log("performance: 1 tok\n" * 100_000 + "performance: 2 tok\n").samples
+    assert (sample.text, sample.times) == ("2", 100_001)
+    (note,) = repeated([sample])
+    assert note == "node 3 printed tok 100001 times with different values; the last, 2, counts"
 
 
-def test_rows_of_a_csv_become_samples_with_what_else_they_say(tmp_path):
-    samples, problems = read_csv(tmp_path, "model, performance ,metric,batch\nm1,007, tok,1\n\nm2,8.5,tok,2\n")
-    assert problems == []
-    assert samples == [
-        Sample(node=1, metric="tok", value=7.0, text="007", source="out.csv:2", model="m1", extra={"batch": "1"}),
-        Sample(node=1, metric="tok", value=8.5, text="8.5", source="out.csv:4", model="m2", extra={"batch": "2"}),
-    ]
-
-
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
-    assert read_csv(tmp_path, b"\xef\xbb\xbfmodel,performance,metric\nm,1,x\n")[1] == []
+def test_any_number_of_metrics_fits_one_message_between_nodes(of_log):
+    lines = (f"performance: {number} step_{number}_{'x' * 150}\n" for number in range(40_000))
+    found = of_log("".join(lines))
+    assert 5_000 < len(found.samples) < 40_000
+    assert len(json.dumps(to_plain(found))) < LINE_LIMIT / 2
+    assert [part for part in ("console.log", "3 MiB", "left out") if part not in found.findings[0]] == []
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    "trace", ["+ echo 'performance: 5 tok'", "+++ printf performance: 5 tok", "\x1b[1m+ performance: 5 t"]
+)
+def test_what_xtrace_prints_is_no_result(of_log, trace):
+    assert texts(of_log(f"{trace}\nperformance: 6 tok\n")) == [("6", "tok")]
+
+
+def test_a_long_xtrace_line_is_still_one(of_log):
+    assert texts(of_log(f"+ echo {'x' * 400_000} performance: 5 tok\n")) == []
+
+
+def test_a_sign_that_is_no_xtrace_counts(of_log):
+    assert texts(of_log("+performance: 5 tok\n[rank0]: + performance: 6 ms\n")) == [("5", "tok"), ("6", "ms")]
+
+
+def test_a_result_behind_any_number_of_progress_updates_is_found(of_log):
+    bar = "".join(f"\r{percent}% |#####|" for percent in range(20_000))
+    assert texts(of_log(f"{bar}\rperformance: 5 tok\nperformance: 6 ms")) == [("5", "tok"), ("6", "ms")]
+    assert texts(of_log("x" * 300_000 + "performance: 5 tok\n")) == [("5", "tok")]
+
+
+def test_results_between_carriage_returns_are_results_of_one_line(of_log):
+    found = of_log("x\r\nperformance: 5 tok\rperformance: 6 ms\r\n")
+    assert texts(found) == [("5", "tok"), ("6", "ms")]
+    assert {sample.source for sample in found.samples} == {"console.log:2"}
+
+
+def test_a_result_that_lies_across_two_blocks_is_found_at_its_line(of_log):
+    for shift in range(-30, 3):
+        found = of_log("\n" * ((1 << 18) + shift) + "performance: 5 tok\r\nperformance: 6 ms\n")
+        assert texts(found) == [("5", "tok"), ("6", "ms")]
+        assert found.samples[1].source == f"console.log:{(1 << 18) + shift + 2}"
+
+
+def test_a_line_without_end_is_not_held_in_memory(tmp_path):
+    log = tmp_path / "console.log"
+    with log.open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(0, 2)
+        file.write(b" performance: 5 tok")
+    tracemalloc.start()
+    try:
+        assert texts(samples_of_log(log, 0)) == [("5", "tok")]
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "line",
     [
-        ("", ["out.csv", "model, performance, metric is missing", "found: nothing"]),
-        ("models,performance,metric\nm,1,x\n", ["column model is missing", "models"]),
-        ("model,performance,metric\nm,fast,x\n", ["out.csv:2", "'fast'", "a number"]),
-        ("model,performance,metric\nm,,x\n", ["out.csv:2", "''", "a number"]),
-        ("model,performance,metric\nm,1\n", ["out.csv:2", "2 cells under 3 columns"]),
-        ("model,performance,metric\nm,1 2,x\n", ["out.csv:2", "'1 2'"]),
-        (b"\xff\xff", ["out.csv cannot be read"]),
+        "\x1b[32mperformance: 5 tok\x1b[0m",
+        "performance: \x1b[1;31m5\x1b[m tok\x1b[K",
+        "perfor\x1b[4mmance: 5 tok\x1b(B\x1b[m",
+        "\x1b]0;title\x07performance: 5 \x1b]8;;http://x\x1b\\tok\x1b]8;;\x1b\\",
     ],
 )
-def test_a_wrong_csv_is_a_finding_with_the_place(tmp_path, text, parts):
-    samples, problems = read_csv(tmp_path, text)
-    assert samples == []
-    assert len(problems) == 1
-    assert [part for part in parts if part not in problems[0]] == []
+def test_escape_codes_are_no_part_of_a_result(of_log, line):
+    assert texts(of_log(line)) == [("5", "tok")]
 
 
-def test_good_rows_of_a_csv_with_a_bad_one_count(tmp_path):
-    samples, problems = read_csv(tmp_path, "model,performance,metric\nm,1,x\nm,bad,y\nm,2,z\n")
-    assert [sample.metric for sample in samples] == ["x", "z"]
-    assert len(problems) == 1
+@pytest.mark.parametrize("line", ["performance: 12 345 tok/s", "performance: 1 234.5 tok/s"])
+def test_a_metric_whose_name_is_a_number_is_a_finding_and_no_sample(of_log, line):
+    found = of_log(f"{line}\n")
+    assert found.samples == ()
+    assert found.findings == (f"{line}: the metric's name is a number; thousands separators are not understood",)
 
 
-def test_a_csv_that_is_not_there_is_a_finding(tmp_path):
-    samples, problems = samples_of_csv(tmp_path / "none.csv", 0)
-    assert (samples, len(problems)) == ([], 1)
-
-
-@given(st.binary(max_size=80) | st.binary(max_size=60).map(b"model,performance,metric\n".__add__))
-def test_any_bytes_are_samples_or_findings(tmp_path_factory, content):
-    file = tmp_path_factory.mktemp("any") / "out.csv"
-    file.write_bytes(content)
-    samples, problems = samples_of_csv(file, 0)
-    assert all(isinstance(sample.value, float) for sample in samples)
-    assert all("out.csv" in problem for problem in problems)
+def test_thousands_of_findings_are_ten_and_a_count(of_log):
+    found = of_log("performance: 12 345 tok/s\n" * 5000)
+    assert len(found.findings) == 11
+    assert "4990 more" in found.findings[-1]
 
 
 def sample(text, node=0, model=""):

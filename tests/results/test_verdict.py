@@ -115,3 +115,11 @@ def test_a_metric_printed_twice_is_a_note_of_the_record(judged):
     record = judged(twice)
     assert record.valid
     assert "printed tok 2 times" in record.notes[-1]
+
+
+def test_notes_and_refusals_of_the_nodes_are_notes_of_the_record_once(judged):
+    noted = replace(GOOD, deviations=("memlock was refused",), notes=("pipe is not kept",))
+    record = judged(noted, replace(noted, node=1, samples=()))
+    assert record.valid
+    assert record.notes[1:4] == ("memlock was refused", "node 0: pipe is not kept", "node 1: pipe is not kept")
+    assert len(record.notes) == 4

@@ -1,0 +1,70 @@
+"""What a run leaves on a node: files back to the user, samples out of log and CSV."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from madrun.node import workspace as ws
+from madrun.results.regular import readable
+from madrun.results.samples import Reading, samples_of_log
+from madrun.results.table import samples_of_csv
+from madrun.spec.record import NodeOutcome
+
+_MOST_NAMES = 10
+_LARGEST_HASHED = 64 << 20
+
+
+def collect(space: ws.Workspace, before: ws.Manifest, result: str | None, outcome: NodeOutcome) -> NodeOutcome:
+    """The outcome with samples, findings and notes; `result` is the name of the `multiple_results` file, if any."""
+    kept = ws.keep_output(space, before) if space.box.exists() else ws.Kept()
+    findings = [*outcome.findings, *_few([_failed(space, *item) for item in kept.failed.items()])]
+    dropped = _few([f"{readable(name)} is {kind} and is not kept" for name, kind in kept.special.items()])
+    outcome = replace(outcome, findings=tuple(findings), notes=(*outcome.notes, *dropped))
+    if not space.console.exists():
+        return outcome
+    readings = [samples_of_log(space.console, outcome.node)]
+    if result and outcome.exit_code == 0:
+        readings.append(_read_csv(space, result, kept, before, outcome.node))
+    return replace(
+        outcome,
+        samples=tuple(sample for reading in readings for sample in reading.samples),
+        findings=(*outcome.findings, *(text for reading in readings for text in reading.findings)),
+        notes=(*outcome.notes, *(text for reading in readings for text in reading.notes)),
+        console_sha256=_checksum(space),
+    )
+
+
+def _read_csv(space: ws.Workspace, name: str, kept: ws.Kept, before: ws.Manifest, node: int) -> Reading:
+    """The `multiple_results` file, only if this run made or changed it; one node's file is enough."""
+    if name in kept.special:
+        return Reading(findings=(f"multiple_results: {name} is {kept.special[name]}, allowed: a regular file",))
+    place = space.output / name
+    if name in kept.names or place.is_dir():
+        return samples_of_csv(place, node)
+    if kept.failed or node != 0:
+        return Reading()  # a failure is a finding already, and says more than that nothing was made
+    if name in before:
+        text = f"{name} lay in the card's folder before the run and was not written by it"
+    else:
+        text = f"the script made no {name} in its working directory"
+    return Reading(findings=(f"multiple_results: {text}",))
+
+
+def _failed(space: ws.Workspace, name: str, reason: str) -> str:
+    if name == "..":
+        return f"{space.box} could not be removed: {reason}; remove it by hand"
+    return f"{readable(space.work / name)} could not be moved to {space.output}: {reason}; it is still there"
+
+
+def _few(texts: list[str]) -> list[str]:
+    """At most ten of them, and how many more there are: a script may leave thousands."""
+    more = len(texts) - _MOST_NAMES
+    return [*texts[:_MOST_NAMES], f"{more} more of these"] if more > 0 else texts
+
+
+def _checksum(space: ws.Workspace) -> str:
+    """Of the console log; none for one so large that reading it a second time would take long."""
+    if space.console.stat().st_size >= _LARGEST_HASHED:
+        return ""
+    return hashlib.sha256(space.console.read_bytes()).hexdigest()
