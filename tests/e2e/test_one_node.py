@@ -64,7 +64,7 @@ def test_a_csv_of_several_results_becomes_rows_and_a_stale_one_does_not_count(re
     (repository.folder / "models/several/out.csv").write_text("\n".join(["model,performance,metric", "old,9,speed"]))
     stale = repository.run("run", "--tags", "several", "--runtime", runtime)
     assert stale.returncode == 3
-    assert "made no out.csv" in stale.stdout
+    assert "lay in the card's folder" in stale.stdout
     context = "{'docker_env_vars': {'WRITE': '1'}}"
     fresh = repository.run("run", "--tags", "several", "--runtime", runtime, "-c", context)
     assert fresh.returncode == 0, fresh.stdout
