@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from madrun.cli.argv import spread_tags
-from madrun.errors import ExitCode, MadrunError
+from madrun.errors import ExitCode, MadrunError, UsageError
 
 app = typer.Typer(
     name="madrun",
@@ -57,7 +57,7 @@ Site = Annotated[
     typer.Option(
         "--site",
         metavar="FILE",
-        help="Site file. Default: madrun-site.yaml in the repository, else the user's.",
+        help="Site file. Default: madrun-site.yaml in the repository, else ~/.config/madrun/site.yaml.",
     ),
 ]
 Mirror = Annotated[
@@ -146,14 +146,17 @@ def _plan(
     site: Site = None,
     force_mirror_local: Mirror = None,
     timeout: Timeout = None,
+    join_timeout: JoinTimeout = None,
     runtime: Runtime = None,
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     from madrun.cli.plan import print_plans
     from madrun.cli.request import make_request
 
     flags = {"force_mirror_local": force_mirror_local, "timeout": timeout, "runtime": runtime}
-    request = make_request(tags, repo, "results", (additional_context, additional_context_file, site), flags)
+    flags["join_timeout"] = join_timeout
+    request = make_request(tags, repo, results, (additional_context, additional_context_file, site), flags)
     print_plans(request, as_json)
 
 
@@ -193,6 +196,7 @@ def _report(
 
 @report_app.command("csv", help="Write the rows as CSV.")
 def _report_csv(
+    context: typer.Context,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - for standard output.")
     ] = "-",
@@ -204,7 +208,19 @@ def _report_csv(
 ) -> None:
     from madrun.cli.reporting import write_csv
 
-    raise typer.Exit(write_csv(results, {"model": model, "tag": tag, "status": status, "since": since}, output))
+    filters = {"model": model, "tag": tag, "status": status, "since": since, "results": results}
+    before = _given(context.parent)
+    if before.get("as_json"):
+        raise UsageError("report: found --json before csv; allowed: one of the two forms")
+    # What stands before `csv` counts as well; what stands after it counts more.
+    chosen = {name: {**filters, **before, **_given(context)}[name] for name in filters}
+    raise typer.Exit(write_csv(chosen.pop("results"), chosen, output))
+
+
+def _given(context: Any) -> dict[str, Any]:
+    """The options that were typed at this command, by parameter."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
 def run(words: list[str]) -> int:

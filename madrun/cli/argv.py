@@ -3,6 +3,32 @@
 from __future__ import annotations
 
 TAGS = ("--tags", "-t")
+CONTEXT_FLAGS = ("--additional-context", "-c")
+
+
+def inline_context(words: list[str]) -> tuple[int, str] | None:
+    """Where the inline context that counts stands: index of its word, and what comes before its text there.
+
+    The forms are `-c TEXT`, `-cTEXT` and the two of the long name; the last one counts.
+    """
+    found: tuple[int, str] | None = None
+    index = 0
+    while index < len(words):
+        word = words[index]
+        if word in CONTEXT_FLAGS:
+            index += 1  # the next word is the text, whatever it looks like
+            found = (index, "")
+        elif word.startswith(f"{CONTEXT_FLAGS[0]}="):
+            found = (index, f"{CONTEXT_FLAGS[0]}=")
+        elif _is_attached(word, CONTEXT_FLAGS[1]):
+            found = (index, CONTEXT_FLAGS[1])
+        index += 1
+    return found
+
+
+def _is_attached(word: str, flag: str) -> bool:
+    """Whether the word is a short flag with its value in the same word."""
+    return word.startswith(flag) and len(word) > len(flag)
 
 
 def with_tag(words: tuple[str, ...], tag: str) -> tuple[str, ...]:
@@ -10,7 +36,7 @@ def with_tag(words: tuple[str, ...], tag: str) -> tuple[str, ...]:
     kept: list[str] = []
     taking = False
     for word in words:
-        if word in TAGS or word.startswith("--tags="):
+        if word in TAGS or word.startswith("--tags=") or _is_attached(word, TAGS[1]):
             taking = word in TAGS
         elif not taking or word.startswith("-"):
             taking = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 
+from madrun.cli.argv import CONTEXT_FLAGS, inline_context
 from madrun.cli.masking import without_secrets
 from madrun.cli.prepare import Planned, prepare
 from madrun.cli.request import Request
@@ -14,8 +15,6 @@ from madrun.runtimes.spelling import docker_argv
 from madrun.spec.codec import to_json, to_plain
 from madrun.spec.plan import Plan
 from madrun.units import format_duration
-
-CONTEXT_FLAGS = ("--additional-context", "-c")
 
 
 def print_plans(request: Request, as_json: bool) -> None:
@@ -108,21 +107,19 @@ def _wrapped(words: list[str]) -> list[str]:
 
 def node_commands(planned: Planned, request: Request) -> list[str]:
     """The command of this node with each NODE_RANK in its place; secrets are masked."""
-    words = list(without_secrets(request.command, planned.secrets))
+    words = [word for word in request.command if word not in ("--dry-run", "--json")]
     words[1] = "run"
-    words = [word for word in words if word not in ("--dry-run", "--json")]
-    return [quoted(tuple(_with_rank(words, rank))) for rank in range(planned.plan.job.nnodes)]
+    ranks = range(planned.plan.job.nnodes)
+    return [quoted(without_secrets(tuple(_with_rank(words, rank)), planned.secrets)) for rank in ranks]
 
 
 def _with_rank(words: list[str], rank: int) -> list[str]:
-    """The words with this NODE_RANK in the inline context, which is added where there is none."""
-    given = [index for index, word in enumerate(words) if word.partition("=")[0] in CONTEXT_FLAGS]
-    if not given:
+    """The words with this NODE_RANK in the inline context that counts, which is added where there is none."""
+    given = inline_context(words)
+    if given is None:
         return [*words, CONTEXT_FLAGS[0], str({"multi_node_args": {"NODE_RANK": str(rank)}})]
-    flag, equals, text = words[given[-1]].partition("=")
-    if equals:
-        return [*words[: given[-1]], f"{flag}={_ranked(text, rank)}", *words[given[-1] + 1 :]]
-    return [*words[: given[-1] + 1], _ranked(words[given[-1] + 1], rank), *words[given[-1] + 2 :]]
+    index, head = given
+    return [*words[:index], head + _ranked(words[index].removeprefix(head), rank), *words[index + 1 :]]
 
 
 def _ranked(text: str, rank: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from madrun.registry.catalogue import Catalogue, load, locate
 from madrun.registry.tags import select
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
-from madrun.spec.context import Context, Layer, Origin
+from madrun.spec.context import Context, Layer, Origin, is_secret
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import Plan, make_plan
 from madrun.spec.topology import Topology
@@ -108,8 +109,8 @@ def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared
     runtime, why = choose_runtime(context, facts)
     card_facts, files, image_context = _card_facts(card, context, facts, runtime)
     topology = _topology(card, context, prepared)
-    secrets = _secrets(context)
-    job = plan_job(card, context, facts, topology, card_facts, frozenset(secrets))
+    variables, arguments = _secrets(card, context, facts)
+    job = plan_job(card, context, facts, topology, card_facts, frozenset(variables))
     node = plan_node(card, job, context, facts, topology, card_facts)
     return Planned(
         card=card,
@@ -118,10 +119,16 @@ def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared
         origins=tuple(origins),
         files=files,
         image_context=image_context,
-        secrets=secrets,
-        notes=(*warnings, *([why] if why else [])),
+        secrets=arguments | variables,
+        notes=(*warnings, *([why] if why else []), *_host_notes(context, facts, runtime)),
         filesystems=_filesystems([*node.data_sources.values(), *context.docker_mounts.values()]),
     )
+
+
+def _host_notes(context: Context, facts: HostFacts, runtime: str) -> list[str]:
+    """What of the context does not fit this host, or of this host does not reach the script."""
+    dropped = environment.dropped() if runtime == "process" else []
+    return [*topo.interface_notes(context.multi_node_args, facts.interfaces), *dropped]
 
 
 def _filesystems(paths: list[str]) -> dict[str, str]:
@@ -159,8 +166,9 @@ def _card_facts(
     card: Card, context: Context, facts: HostFacts, runtime: str
 ) -> tuple[CardFacts, dict[str, Path], dict[str, Path]]:
     folder = Path(card.folder)
-    files = cardtree.work_files(folder, card.files)
-    sources = find_sources(card.data, Path(card.repository), context.force_mirror_local)
+    repository = Path(card.repository)
+    files = cardtree.work_files(folder, card.files, repository)
+    sources = find_sources(card.data, repository, context.force_mirror_local)
     found = CardFacts(
         script_hash=cardtree.tree_hash(files),
         files=tuple(files),
@@ -173,12 +181,12 @@ def _card_facts(
     if dockerfile is None:
         return found, files, {}
     path = (folder / dockerfile).resolve()
-    image_context = cardtree.work_files(path.parent, ())
-    relative = path.relative_to(Path(card.repository).resolve())
+    image_context = cardtree.work_files(path.parent, (), repository)
+    relative = path.relative_to(repository.resolve())
     found = replace(
         found,
         dockerfile=str(relative),
-        dockerfile_text=path.read_text(),
+        dockerfile_text=cardtree.read_text(path),
         context=str(relative.parent),
         context_hash=cardtree.tree_hash(image_context),
     )
@@ -216,7 +224,22 @@ def _first_port(card: Card) -> int:
     return 20000 + int.from_bytes(digest[:4], "big") % 9400
 
 
-def _secrets(context: Context) -> dict[str, str]:
-    """Variables that reach the container but no file: secret names of the context, and MAD_SECRETS* of this host."""
-    given = {name: value for name, value in context.docker_env_vars.items() if environment.is_secret(name)}
-    return environment.forwarded_secrets() | given
+def _secrets(card: Card, context: Context, facts: HostFacts) -> tuple[dict[str, str], dict[str, str]]:
+    """What no file may show, by name: variables that reach the script, and arguments that reach the build alone.
+
+    Variables are the secret names of the context, and MAD_SECRETS* of this host.
+    """
+    variables = environment.forwarded_secrets() | _secret(context.docker_env_vars)
+    source = card.images.get(facts.accelerator.vendor)
+    arguments = _secret({**(source.args if source else {}), **context.docker_build_arg})
+    for name, value in arguments.items():
+        if variables.get(name, value) != value:
+            raise ContextError(
+                f"docker_build_arg.{name}: found another value than the variable {name} has; "
+                "allowed: one value for one secret's name"
+            )
+    return variables, arguments
+
+
+def _secret(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if is_secret(name)}

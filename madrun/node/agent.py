@@ -16,7 +16,7 @@ from madrun.errors import BuildError, DataError, EngineError, MadrunError
 from madrun.node import workspace as ws
 from madrun.node.boxkeeper import BoxKeeper, Stopped
 from madrun.node.collect import collect
-from madrun.node.console import Console, last_lines
+from madrun.node.console import MASK, Console, last_lines
 from madrun.node.link import Aborted, Link
 from madrun.node.orphans import sweep
 from madrun.node.task import Interrupt, Reporter, Task
@@ -26,7 +26,7 @@ from madrun.runtimes import images
 from madrun.runtimes.docker import DockerBox
 from madrun.runtimes.process import ProcessBox
 from madrun.spec.codec import to_plain
-from madrun.spec.plan import NodePlan
+from madrun.spec.plan import NodePlan, filled
 from madrun.spec.record import Failure, NodeOutcome
 
 _PATIENCE_S = 0.1
@@ -122,7 +122,9 @@ class Agent:
         """
         task = self._task
         pool = ThreadPoolExecutor(max_workers=1)
-        inputs = (task.engine, task.plan.job.image, task.image_context, task.lock_dir, self._image_line(reporter))
+        image = task.plan.job.image
+        image = replace(image, build_args=filled(image.build_args, task.secrets))
+        inputs = (task.engine, image, task.image_context, task.lock_dir, self._image_line(reporter))
         future = pool.submit(images.ensure, *inputs)
         pool.shutdown(wait=False)
         while True:
@@ -134,6 +136,8 @@ class Agent:
         log = self._space.root / "build.log"
 
         def say(line: str) -> None:
+            for secret in filter(None, self._task.secrets.values()):
+                line = line.replace(secret, MASK.decode())
             with log.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
             if line.strip():

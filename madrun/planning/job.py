@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from madrun.errors import CardError, ContextError
+from madrun.errors import CardError
 from madrun.planning import driver
 from madrun.spec.card import Card, ImageSource
 from madrun.spec.codec import sha256
-from madrun.spec.context import Context
+from madrun.spec.context import Context, is_secret
 from madrun.spec.facts import HostFacts
-from madrun.spec.plan import DataPlan, ImagePlan, JobPlan
+from madrun.spec.plan import SECRET, DataPlan, ImagePlan, JobPlan
 from madrun.spec.topology import Topology
 from madrun.units import parse_duration
 
 DEFAULT_TIMEOUT_S = 7200.0
 DATA_HOME = "/data_dlm"
 BASE_ARG = "BASE_DOCKER"
-OWNED = ("NNODES", "NODE_RANK", "NPROC_PER_NODE", "MASTER_ADDR", "MASTER_PORT", "MULTI_NODE_RUNNER")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +55,19 @@ def image_source(card: Card, vendor: str) -> ImageSource:
 
 
 def plan_image(card: Card, context: Context, vendor: str, files: CardFacts) -> ImagePlan:
-    """What the image is; a recipe hashes Dockerfile, build context, arguments and the name of the base."""
+    """What the image is; a recipe hashes Dockerfile, build context, arguments and the name of the base.
+
+    Secret arguments are there by name: whoever builds puts their values in the place of `{secret}`.
+    """
     if context.MAD_CONTAINER_IMAGE:
         return ImagePlan(kind="ready", name=context.MAD_CONTAINER_IMAGE)
     source = image_source(card, vendor)
     if source.image:
         return ImagePlan(kind="ready", name=source.image)
     args = {BASE_ARG: source.base} if source.base else {}
-    args |= {**source.args, **context.docker_build_arg}
+    given = {**source.args, **context.docker_build_arg}
+    # By name alone: the plan is written down and its hash is shown, and a new token makes no other image.
+    args |= {name: SECRET if is_secret(name) else value for name, value in given.items()}
     recipe = sha256([files.dockerfile_text, files.context_hash, args])
     folder, _, file_name = files.dockerfile.rpartition("/")
     stem = (folder if file_name == "Dockerfile" else file_name.removesuffix(".Dockerfile")).rpartition("/")[2]
@@ -84,9 +88,6 @@ def _image_word(text: str) -> str:
 
 
 def _job_env(card: Card, context: Context, topology: Topology, vendor: str, secrets: frozenset[str]) -> dict[str, str]:
-    for name in OWNED:
-        if name in context.docker_env_vars:
-            raise ContextError(f"docker_env_vars.{name}: is set from multi_node_args; leave it out here")
     env = {
         "PYTHONUNBUFFERED": "1",
         "MAD_MODEL_NAME": card.name,

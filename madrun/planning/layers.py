@@ -5,18 +5,24 @@ from __future__ import annotations
 import ast
 import copy
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
 from madrun.errors import ContextError
 from madrun.spec.card import Card
-from madrun.spec.context import Context, Layer, MultiNodeArgs, Origin
+from madrun.spec.context import (
+    Context,
+    Layer,
+    MultiNodeArgs,
+    Origin,
+    args_problem,
+    can_be_passed,
+    variable_problem,
+)
 from madrun.spec.validation import Invalid, did_you_mean, validate
 from madrun.units import parse_duration, parse_size
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DURATIONS = ("timeout", "grace", "join_timeout")
 
 
@@ -118,6 +124,7 @@ def _merge_into(
 def resolve(layers: list[Layer]) -> tuple[Context, list[Origin], list[str]]:
     """The context that the layers mean; `ContextError` lists every wrong value with its layer and key."""
     merged, origins, warnings = merge(layers)
+    _refuse_truth_values(merged, origins)
     try:
         context = validate(Context, merged, strict=False)
     except Invalid as invalid:
@@ -131,12 +138,17 @@ def _layer_of(key: str, origins: list[Origin]) -> str:
     return next((o.said[-1][0] for o in origins if o.key == key or o.key.startswith(key + ".")), "context")
 
 
-def _can_be_passed(text: str) -> bool:
-    """Whether the text can be a variable of a process: no NUL, and Unicode that has an encoding."""
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
+def _refuse_truth_values(merged: dict[str, Any], origins: list[Origin]) -> None:
+    """No value of the context is a truth value, but validation would take True for the number 1."""
+    nested = merged.get("multi_node_args")
+    inner = nested.items() if isinstance(nested, dict) else ()
+    for key, value in (*merged.items(), *((f"multi_node_args.{name}", value) for name, value in inner)):
+        if isinstance(value, bool):
+            raise _wrong(key, f"found {value} (bool), allowed: a number or text", origins)
+
+
+def _wrong(key: str, text: str, origins: list[Origin]) -> ContextError:
+    return ContextError(f"{_layer_of(key, origins)}: {key}: {text}")
 
 
 def _check_values(context: Context, origins: list[Origin]) -> None:
@@ -145,20 +157,32 @@ def _check_values(context: Context, origins: list[Origin]) -> None:
         try:
             _ = value if value is None else parse_duration(value)
         except ValueError as error:
-            raise ContextError(f"{_layer_of(name, origins)}: {name}: {error}") from None
+            raise _wrong(name, str(error), origins) from None
     try:
-        _ = context.shm_size if context.shm_size is None else parse_size(context.shm_size)
+        size = None if context.shm_size is None else parse_size(context.shm_size)
     except ValueError as error:
-        raise ContextError(f"{_layer_of('shm_size', origins)}: shm_size: {error}") from None
+        raise _wrong("shm_size", str(error), origins) from None
+    if size == 0:
+        raise _wrong("shm_size", f"found {context.shm_size!r}, allowed: more than 0 bytes", origins)
+    problem = args_problem(context.model_args or "")
+    if problem:
+        raise _wrong("model_args", problem, origins)
     for name, value in context.docker_env_vars.items():
-        if not _can_be_passed(value):
-            where = _layer_of(f"docker_env_vars.{name}", origins)
-            raise ContextError(f"{where}: docker_env_vars.{name}: found {value[:40]!r}, allowed: text without NUL")
-        if not _NAME.fullmatch(name):
-            where = _layer_of(f"docker_env_vars.{name}", origins)
-            raise ContextError(
-                f"{where}: docker_env_vars: found {name!r}, allowed: a variable's name (letters, digits, '_')"
-            )
+        problem = variable_problem(name, value)
+        if problem:
+            raise _wrong(f"docker_env_vars.{name}", problem, origins)
+    _check_build_args(context, origins)
+    _check_mounts(context, origins)
+
+
+def _check_build_args(context: Context, origins: list[Origin]) -> None:
+    for name, value in context.docker_build_arg.items():
+        key = f"docker_build_arg.{name}"
+        if not can_be_passed(name + value):
+            raise _wrong(key, "found what is no text without NUL; allowed: text without NUL", origins)
+
+
+def _check_mounts(context: Context, origins: list[Origin]) -> None:
     for target, source in context.docker_mounts.items():
         where = _layer_of(f"docker_mounts.{target}", origins)
         if not target.startswith("/") or not source.startswith("/"):

@@ -10,12 +10,11 @@ from madrun.runners import RUNNERS
 from madrun.spec.card import Card
 from madrun.spec.context import Context
 from madrun.spec.facts import HostFacts
-from madrun.spec.plan import RUN_DIR, RUN_ID, Container, HostProcess, JobPlan, Mount, NodePlan
+from madrun.spec.plan import RUN_DIR, RUN_ID, SECRET, Container, HostProcess, JobPlan, Mount, NodePlan
 from madrun.spec.topology import Topology
 from madrun.units import format_size, parse_size
 
 BOX = "/madrun"
-SECRET = "{secret}"
 UNLIMITED = -1
 
 

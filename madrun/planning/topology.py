@@ -12,7 +12,7 @@ from madrun.spec.topology import Topology
 from madrun.spec.validation import did_you_mean
 
 DEFAULT_PORT = 29501
-_IFNAME = re.compile(r"[=^]?[A-Za-z0-9._:@-]+(,[A-Za-z0-9._:@-]+)*")
+_IFNAME = re.compile(r"\^?=?[A-Za-z0-9._:@-]+(,[A-Za-z0-9._:@-]+)*")
 
 
 def with_scheduler(args: dict[str, object], scheduler: dict[str, str]) -> dict[str, object]:
@@ -35,6 +35,11 @@ def check_ranks(args: MultiNodeArgs, runners: tuple[str, ...]) -> None:
         hint = did_you_mean(args.RUNNER, runners)
         raise ContextError(
             f"multi_node_args.RUNNER: found {args.RUNNER!r}{hint}, allowed: {', '.join(sorted(runners))}"
+        )
+    if args.RUNNER == "plain" and (args.NPROC_PER_NODE or 1) > 1:
+        raise ContextError(
+            f"multi_node_args.NPROC_PER_NODE: found {args.NPROC_PER_NODE} with RUNNER 'plain', which starts one "
+            "process on each node; allowed: 1, or another RUNNER"
         )
     if args.NODE_RANK >= args.NNODES:
         raise ContextError(
@@ -100,6 +105,26 @@ def _given_interface(key: str, value: str | None) -> str:
     if value and not _IFNAME.fullmatch(value):
         raise ContextError(f"multi_node_args.{key}: found {value!r}, allowed: the name of an interface")
     return value or ""
+
+
+def interface_notes(args: MultiNodeArgs, interfaces: tuple[Interface, ...]) -> list[str]:
+    """A line for each interface that was named and that this host lacks.
+
+    No error: the plan of one node is also made on another host, to be read.
+    """
+    names = [interface.name for interface in interfaces]
+    nccl, gloo = args.NCCL_SOCKET_IFNAME or "", args.GLOO_SOCKET_IFNAME or ""
+    missing = []
+    # NCCL: "^" excludes, "=" is exact, else each of the list is a prefix, and one that is there will do.
+    wanted = [] if nccl.startswith("^") else [word.partition(":")[0] for word in nccl.lstrip("=").split(",") if word]
+    exact = nccl.startswith("=")
+    if wanted and not any(name == word if exact else name.startswith(word) for word in wanted for name in names):
+        missing.append(("NCCL_SOCKET_IFNAME", ", ".join(wanted)))
+    absent = [word for word in gloo.split(",") if word and word not in names]
+    if absent:
+        missing.append(("GLOO_SOCKET_IFNAME", ", ".join(absent)))
+    has = ", ".join(names) or "none"
+    return [f"{key}: this host has no interface {words}; it has: {has}" for key, words in missing]
 
 
 def _processes(args: MultiNodeArgs, facts: HostFacts, gpus_per_node: int | None) -> int:

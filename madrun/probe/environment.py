@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
-
-
-def is_secret(name: str) -> bool:
-    """Whether a variable of this name holds something that no file may show."""
-    return bool(SECRET_NAME.search(name))
+from madrun.spec.context import can_be_passed, is_secret
 
 
 def scheduler_args(env: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -32,7 +26,12 @@ def scheduler_args(env: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def forwarded_secrets(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables of this host whose name contains MAD_SECRETS: they are passed on, never written down."""
-    return {name: value for name, value in env.items() if "MAD_SECRETS" in name}
+    return {name: value for name, value in env.items() if "MAD_SECRETS" in name and _is_text(name, value)}
+
+
+def _is_text(name: str, value: str) -> bool:
+    """Not so for bytes that are no UTF-8: Python holds them as what neither JSON nor a file can."""
+    return can_be_passed(name) and can_be_passed(value)
 
 
 _PASSED = (
@@ -66,13 +65,23 @@ def process_env(env: Mapping[str, str] = os.environ) -> dict[str, str]:
 
     PATH starts with the interpreter that runs madrun, so that the torchrun beside it is found.
     """
-    passed = {
-        name: value
-        for name, value in env.items()
-        if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and not is_secret(name)
-    }
-    passed["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", "/usr/bin:/bin")))
+    passed = {name: value for name, value in env.items() if _is_taken_over(name) and _is_text(name, value)}
+    places = [place for place in env.get("PATH", "/usr/bin:/bin").split(os.pathsep) if can_be_passed(place)]
+    passed["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), *places))
     return passed
+
+
+def dropped(env: Mapping[str, str] = os.environ) -> list[str]:
+    """Notes on variables that `process_env` would take over, were they UTF-8."""
+    return [
+        f"the host's variable {ascii(name)} is left out: it is not UTF-8"
+        for name, value in env.items()
+        if (name == "PATH" or _is_taken_over(name)) and not _is_text(name, value)
+    ]
+
+
+def _is_taken_over(name: str) -> bool:
+    return (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and not is_secret(name)
 
 
 def user_folder(kind: Literal["config", "cache"], env: Mapping[str, str] = os.environ) -> Path:

@@ -12,9 +12,17 @@ from madrun.errors import CardError
 _IGNORED = {"__pycache__", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 
-def work_files(folder: Path, files: tuple[str, ...]) -> dict[str, Path]:
-    """Name in the work directory -> file: the card's folder, then `files` by their base names."""
-    found = {str(path.relative_to(folder)): path for path in _walk(folder)}
+def work_files(folder: Path, files: tuple[str, ...], repository: Path | None = None) -> dict[str, Path]:
+    """Name in the work directory -> file: the card's folder, then `files` by their base names.
+
+    Links to folders are followed inside the repository alone (default: inside the folder); `CardError` names what
+    cannot be taken along.
+    """
+    root = (repository or folder).resolve()
+    try:
+        found = {_text(path.relative_to(folder), folder): path for path in _walk(folder, root, ())}
+    except OSError as error:
+        raise CardError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
     for name in files:
         path = (folder / name).resolve()
         if path.name in found:
@@ -27,7 +35,10 @@ def tree_hash(files: dict[str, Path]) -> str:
     """Hex SHA-256 over names, executable bits and contents."""
     digest = hashlib.sha256()
     for name, path in files.items():
-        add_file(digest, name, path)
+        try:
+            add_file(digest, name, path)
+        except OSError as error:
+            raise CardError(f"{path}: cannot be read: {error.strerror}; it is one of the card's files") from None
     return digest.hexdigest()
 
 
@@ -38,11 +49,40 @@ def add_file(digest: hashlib._Hash, name: str, path: Path) -> None:
     digest.update(f"{name}\0{executable}\0{content}\n".encode())
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def read_text(path: Path) -> str:
+    """The text of one of the card's files; `CardError` where it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CardError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise CardError(f"{path}: found bytes that are not UTF-8 at {error.start}, allowed: UTF-8 text") from None
+
+
+def _text(path: Path, folder: Path) -> str:
+    """The path as text that has an encoding: it goes into hashes, plans and the archive for an image."""
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise CardError(f"{folder}: found the file name {name!r}, which is not UTF-8; rename the file") from None
+    return name
+
+
+def _walk(folder: Path, root: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Every file below; `above`: the real folders that led here."""
+    here = folder.resolve()
+    if here in above:
+        raise CardError(f"{folder}: leads back to {here}, which holds it: a loop of links; remove the link")
     for entry in sorted(folder.iterdir()):
         if entry.name in _IGNORED:
             continue
         if entry.is_dir():
-            yield from _walk(entry)
+            if entry.is_symlink() and not entry.resolve().is_relative_to(root):
+                raise CardError(
+                    f"{entry}: a link to the folder {entry.resolve()}, outside {root}; allowed: folders inside; "
+                    "mount others with docker_mounts, or name them as data"
+                )
+            yield from _walk(entry, root, (*above, here))
         elif entry.is_file():
             yield entry

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from madrun.errors import CardError
+from madrun.registry.checks import check_card
 from madrun.registry.yamlsource import line_of, read_yaml
-from madrun.spec.card import CARD_NAME, CARD_NAME_RULE, STRICT, Card, ImageSource, Metric
+from madrun.spec.card import STRICT, Card, ImageSource, Metric
 from madrun.spec.validation import Invalid, validate
 from madrun.units import parse_duration
 
@@ -77,30 +78,21 @@ def _validated(path: Path, data: dict[str, Any], at: tuple[str | int, ...]) -> C
 
 
 def _card(file: CardFile, path: Path, repository: Path, at: tuple[str | int, ...]) -> Card:
-    def fail(key: str, text: str) -> CardError:
-        return CardError(f"{path}:{line_of(path, (*at, key))}: {key}: {text}")
+    def fail(text: str, *keys: str) -> CardError:
+        return CardError(f"{path}:{line_of(path, (*at, *keys))}: {'.'.join(keys)}: {text}")
 
-    if not CARD_NAME.fullmatch(file.name):
-        raise fail("name", f"found {file.name!r}, allowed: {CARD_NAME_RULE}")
-    if not file.script.endswith((".sh", ".py")):
-        raise fail("script", f"found {file.script!r}, allowed: a .sh or a .py file")
-    _check_paths(file, path.parent, repository, fail)
-    if isinstance(file.gpus_per_node, int) and file.gpus_per_node < 1:
-        raise fail("gpus_per_node", f"found {file.gpus_per_node}, allowed: 'all' or a number >= 1")
-    primaries = [name for name, metric in file.metrics.items() if metric.primary]
-    if len(primaries) > 1:
-        raise fail("metrics", f"found primary: true on {', '.join(primaries)}, allowed: on one metric")
+    check_card(file, path.parent, repository, fail)
     try:
         timeout = None if file.timeout is None else parse_duration(file.timeout)
     except ValueError as error:
-        raise fail("timeout", str(error)) from None
+        raise fail(str(error), "timeout") from None
     return Card(
         name=file.name,
         folder=str(path.parent),
         repository=str(repository),
         source=f"{path}:{line_of(path, at) if at else 1}",
         script=file.script,
-        args=file.args,
+        args=file.args.strip("\n"),  # of a block of YAML (`>`, `|`)
         description=file.description,
         tags=file.tags,
         files=file.files,
@@ -114,30 +106,3 @@ def _card(file: CardFile, path: Path, repository: Path, at: tuple[str | int, ...
         training_precision=file.training_precision,
         runner=file.runner,
     )
-
-
-def _check_paths(file: CardFile, folder: Path, repository: Path, fail: Any) -> None:
-    """Script and files exist and stay inside the repository; the script inside the card's folder."""
-    script = folder / file.script
-    if Path(file.script).is_absolute() or ".." in Path(file.script).parts:
-        raise fail("script", f"found {file.script!r}, allowed: a path below {folder}")
-    if not script.is_file():
-        raise fail("script", f"{script} does not exist")
-    root = repository.resolve()
-    for name in file.files:
-        _check_inside(folder / name, root, "files", fail)
-    for vendor, source in file.images.items():
-        if bool(source.image) == bool(source.dockerfile):
-            raise fail("images", f"{vendor}: give either dockerfile (with base) or image")
-        if source.dockerfile:
-            _check_inside(folder / source.dockerfile, root, "images", fail)
-    if file.multiple_results and Path(file.multiple_results).name != file.multiple_results:
-        raise fail("multiple_results", f"found {file.multiple_results!r}, allowed: a file name")
-
-
-def _check_inside(file: Path, root: Path, key: str, fail: Any) -> None:
-    """The file is there, and inside the repository."""
-    if not file.resolve().is_relative_to(root):
-        raise fail(key, f"{file} lies outside the repository {root}")
-    if not file.is_file():
-        raise fail(key, f"{file} does not exist")

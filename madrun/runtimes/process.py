@@ -12,9 +12,8 @@ from pathlib import Path
 
 from madrun.errors import EngineError
 from madrun.runtimes.box import Sink
-from madrun.spec.plan import HostProcess
+from madrun.spec.plan import HostProcess, filled
 
-SECRET = "{secret}"
 _READ = 1 << 20
 
 
@@ -25,7 +24,7 @@ class ProcessBox:
     deviations: tuple[str, ...] = ()
 
     def __init__(self, process: HostProcess, secrets: Mapping[str, str], sink: Sink) -> None:
-        env = {name: secrets[name] if value == SECRET else value for name, value in process.env.items()}
+        env = filled(process.env, secrets)
         watch_read, watch_write = os.pipe()
         self._watch: int | None = watch_write
         supervisor = Path(__file__).with_name("supervisor.py")

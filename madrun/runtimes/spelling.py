@@ -7,9 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from madrun.spec.plan import Container, Mount
-
-SECRET = "{secret}"
+from madrun.spec.plan import SECRET, Container, Mount, filled
 
 
 def docker_argv(container: Container) -> list[str]:
@@ -54,7 +52,7 @@ def _mount_words(mount: Mount) -> str:
 
 def engine_config(container: Container, secrets: Mapping[str, str]) -> dict[str, Any]:
     """Body of POST /containers/create (Docker Engine API 1.41) that does what `docker_argv` says."""
-    env = [f"{name}={secrets[name] if value == SECRET else value}" for name, value in container.env.items()]
+    env = [f"{name}={value}" for name, value in filled(container.env, secrets).items()]
     host: dict[str, Any] = {
         "NetworkMode": container.network,
         "IpcMode": container.ipc,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,6 +11,64 @@ from annotated_types import Ge, Le
 
 Port = Annotated[int, Ge(1), Le(65535)]
 LAX: Mapping[str, object] = {"extra": "forbid", "coerce_numbers_to_str": True}
+# Not TOKENIZERS_VERSION: a secret argument is no part of an image's recipe, so a new value would build nothing.
+SECRET_NAME = re.compile(r"TOKEN(?!IZ)|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_NAME_RULE = "a variable's name (letters, digits, '_')"
+
+# Variables that nobody but madrun sets: what a run says of itself has to be what ran.
+SET_FROM_ARGS = ("NNODES", "NODE_RANK", "NPROC_PER_NODE", "MASTER_ADDR", "MASTER_PORT", "MULTI_NODE_RUNNER")
+SET_BY_MADRUN = (
+    "MAD_MULTI_NODE_RUNNER",
+    "WORLD_SIZE",
+    "RANK",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MADRUN_OWNER",
+    "MADRUN_RUN_ID",
+)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable or build argument of this name holds something that no file may show."""
+    return bool(SECRET_NAME.search(name))
+
+
+def variable_problem(name: str, value: str) -> str:
+    """What is wrong with a variable that is to reach the script; empty where nothing is."""
+    if not VARIABLE_NAME.fullmatch(name):
+        return f"found {name!r}, allowed: {VARIABLE_NAME_RULE}"
+    if name in SET_FROM_ARGS:
+        return "is set from multi_node_args; leave it out here"
+    if name in SET_BY_MADRUN:
+        return "is set by madrun itself, from multi_node_args and the run; leave it out here"
+    if not can_be_passed(value):
+        return f"found {'a secret' if is_secret(name) else repr(value[:40])}, allowed: text without NUL"
+    return ""
+
+
+def can_be_passed(text: str) -> bool:
+    """Whether the text can be a variable of a process: no NUL, and Unicode that has an encoding."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def args_problem(args: str) -> str:
+    """Why these arguments cannot stand on the script's line of bash; empty where they can."""
+    import shlex
+
+    if "\n" in args.rstrip("\n") or "\r" in args:
+        return "found a line break, which would end the command; allowed: one line (in YAML `>-` joins lines)"
+    if not can_be_passed(args):
+        return f"found {args[:40]!r}, allowed: text without NUL"
+    try:
+        shlex.split(args)
+    except ValueError as error:
+        what = "a backslash at the end" if "escaped" in str(error) else "an unbalanced quote in args"
+        return f"found {what}: {args[:60]!r}; allowed: words as bash reads them, every quote closed"
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +109,7 @@ class Context:
     ipc: Literal["private", "host"] = "private"
     shm_size: int | str | None = None
     memlock: Literal["unlimited", "default"] = "unlimited"
-    nofile: int | None = 1048576
+    nofile: Annotated[int, Ge(1)] | None = 1048576
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Texts that depend on the run hold `{run_id}` and `{run_dir}`; `bind` fills them 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -13,7 +14,7 @@ from madrun.spec.card import Metric
 from madrun.spec.codec import sha256
 
 FORMAT = 1
-RUN_ID, RUN_DIR = "{run_id}", "{run_dir}"
+RUN_ID, RUN_DIR, SECRET = "{run_id}", "{run_dir}", "{secret}"
 T = TypeVar("T")
 
 
@@ -146,6 +147,11 @@ class Plan:
     def node(self) -> NodePlan:
         """The part of the node that made this plan."""
         return self.nodes[0]
+
+
+def filled(values: dict[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """The values with what a plan only refers to in its place: secrets never stand in a plan."""
+    return {name: secrets.get(name, value) if value == SECRET else value for name, value in values.items()}
 
 
 def make_plan(madrun: str, job: JobPlan, node: NodePlan) -> Plan:

@@ -32,12 +32,16 @@ class Invalid(Exception):
         self.problems = problems
 
 
+# Lower, and words that share three letters count as near: `plain` for `mpirun`.
+_NEAR = 0.6
+
+
 def nearest(word: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     """The candidates most like `word`, best first; may be empty."""
     import difflib
 
     by_lower = {candidate.lower(): candidate for candidate in candidates}
-    return [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower, count, 0.5)]
+    return [by_lower[match] for match in difflib.get_close_matches(word.lower(), by_lower, count, _NEAR)]
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.cli.argv import spread_tags, with_tag
+from madrun.cli.argv import inline_context, spread_tags, with_tag
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,7 @@ def test_words_after_tags_are_tags(typed, meant):
         ("madrun run --tags a b --timeout 5", "madrun run --timeout 5 --tags x"),
         ("madrun run --timeout 5 -t a -t b", "madrun run --timeout 5 --tags x"),
         ("madrun run --tags=a --repo d", "madrun run --repo d --tags x"),
+        ("madrun run -ta --repo d", "madrun run --repo d --tags x"),
     ],
 )
 def test_a_command_can_be_said_again_for_one_tag(typed, again):
@@ -46,3 +47,23 @@ def test_no_word_is_lost_and_nothing_but_tags_is_added(words):
 @given(st.lists(st.sampled_from(["run", "--tags", "-t", "a", "b", "--json"]), max_size=8))
 def test_spreading_twice_changes_nothing(words):
     assert spread_tags(spread_tags(words)) == spread_tags(words)
+
+
+@pytest.mark.parametrize(
+    ("typed", "index", "head"),
+    [
+        ("run -c {}", 2, ""),
+        ("run --additional-context {}", 2, ""),
+        ("run -c{}", 1, "-c"),
+        ("run --additional-context={}", 1, "--additional-context="),
+        ("run -c{} -c {}", 3, ""),
+        ("run -c {} -c{} --json", 3, "-c"),
+        ("run -c -c1", 2, ""),
+    ],
+)
+def test_the_inline_context_that_counts_is_found_in_every_form(typed, index, head):
+    assert inline_context(typed.split()) == (index, head)
+
+
+def test_a_context_file_is_no_inline_context():
+    assert inline_context(["--additional-context-file", "x", "--additional-context-file=y", "-f", "c"]) is None

@@ -1,6 +1,7 @@
 """Wrong inputs through the command itself: what is named, what is allowed, and the exit code."""
 
 import json
+import os
 import socket
 
 import pytest
@@ -37,6 +38,10 @@ def nodes(**values):
         (("--site", "none.yaml"), ["--site", "none.yaml does not exist"]),
         (context(docker_mounts={"/in": "/no/such/place"}), ["docker_mounts", "/no/such/place", "does not exist"]),
         (context(docker_env_vars={"NODE_RANK": 1}), ["docker_env_vars.NODE_RANK", "multi_node_args"]),
+        (context(docker_env_vars={"WORLD_SIZE": 1}), ["docker_env_vars.WORLD_SIZE", "set by madrun"]),
+        (context(model_args="it's"), ["--additional-context: model_args", "unbalanced quote in args"]),
+        (nodes(RUNNER="plain", NPROC_PER_NODE=4), ["multi_node_args.NPROC_PER_NODE", "found 4", "one process"]),
+        (("--timeout", ""), ["--timeout", "found ''", "1h30m"]),
         (context(docker_env_vars={"A": "\ud800"}), ["docker_env_vars.A"]),
         (context(docker_env_vars={"A": "x\0y"}), ["docker_env_vars.A"]),
     ],
@@ -163,3 +168,37 @@ def test_a_report_without_runs_ends_with_2(madrun):
     done = madrun("report")
     assert done.returncode == 2
     assert "--results: results holds no runs" in done.stderr
+
+
+def _link_out(folder):
+    (folder / "out").symlink_to("/etc")
+
+
+def _loop(folder):
+    (folder / "loop").symlink_to(".")
+
+
+def _latin_name(folder):
+    (folder / os.fsdecode(b"caf\xe9.txt")).touch()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "parts"),
+    [
+        (_loop, ["models/one/loop", "a loop of links"]),
+        (_link_out, ["models/one/out", "/etc", "outside"]),
+        (_latin_name, ["models/one", "not UTF-8", "rename"]),
+    ],
+)
+def test_what_is_wrong_in_a_cards_folder_ends_with_2_and_is_named(madrun, write_card, spoil, parts):
+    spoil(write_card(script=SCRIPT).parent)
+    done = madrun("plan", "--runtime", "process", "--tags", "one")
+    assert done.returncode == 2, done.stderr
+    assert [part for part in parts if part not in done.stderr] == []
+
+
+def test_a_variable_of_the_host_that_is_not_utf8_is_left_out_with_a_note(madrun, write_card, repository):
+    write_card(script=SCRIPT)
+    done = madrun(*RUN, NCCL_X=os.fsdecode(b"\xff"))
+    assert done.returncode == 0, done.stderr
+    assert "the host's variable 'NCCL_X' is left out: it is not UTF-8" in done.stderr

@@ -4,6 +4,12 @@ import json
 
 import pytest
 
+from madrun.cli.masking import without_secrets
+from madrun.cli.prepare import _secrets
+from madrun.errors import ContextError
+from madrun.spec.card import Card, ImageSource
+from madrun.spec.context import Context
+
 NODES = "{'multi_node_args': {'NNODES': '2', 'NODE_RANK': '0', 'RUNNER': 'plain'}}"
 
 
@@ -57,6 +63,20 @@ def test_for_several_nodes_the_line_to_type_on_each_is_printed(plan):
         assert f"'NODE_RANK': '{rank}'" in line
 
 
+@pytest.mark.parametrize("form", ["-c{}", "--additional-context={}"])
+def test_an_attached_context_is_changed_in_its_place(plan, form):
+    lines = plan(form.format(NODES)).split("type on each node:\n")[1].splitlines()
+    for rank, line in enumerate(lines):
+        assert line.count("multi_node_args") == 1
+        assert "'NNODES': '2'" in line
+        assert f"'NODE_RANK': '{rank}'" in line
+
+
+def test_a_plan_takes_every_option_of_a_run_and_says_them_again(plan):
+    text = plan("--results", "elsewhere", "--join-timeout", "30s", "-c", NODES)
+    assert text.count("--results elsewhere --join-timeout 30s") == 2
+
+
 def test_the_job_hash_of_both_nodes_is_the_same(plan):
     hashes = [json.loads(plan("--json", "-c", NODES.replace("'0'", f"'{rank}'")))["job_hash"] for rank in (0, 1)]
     assert hashes[0] == hashes[1]
@@ -94,3 +114,58 @@ def test_layers_from_site_file_to_flag_replace_each_other(plan, repository):
 def test_a_context_file_is_json_yaml_or_a_python_literal(plan, repository, name, text):
     (repository / name).write_text(text)
     assert json.loads(plan("--json", "-f", name))["job"]["timeout_s"] == 7
+
+
+def test_a_secret_of_the_build_is_in_no_plan(plan):
+    context = {"docker_build_arg": {"HF_TOKEN": "hf_very_secret"}, "multi_node_args": {"NNODES": 2}}
+    text = plan("-c", repr(context))
+    assert "hf_very_secret" not in text
+    assert "'HF_TOKEN': '***'" in text
+
+
+def test_a_secret_of_one_character_leaves_the_command_readable(plan):
+    text = plan("--additional-context", repr({"docker_build_arg": {"HF_TOKEN": "x"}, "multi_node_args": {"NNODES": 2}}))
+    assert text.count("--additional-context \"{'docker_build_arg': {'HF_TOKEN': '***'}") == 2
+
+
+@pytest.mark.parametrize("secret", ["a'b\"c\\d", "line\nbreak", "gehe\u00efm"])
+@pytest.mark.parametrize("spell", [repr, json.dumps])
+def test_a_secret_is_masked_however_it_is_spelled(secret, spell):
+    (word,) = without_secrets((spell({"HF_TOKEN": secret}),), {"HF_TOKEN": secret})
+    assert word in ("{'HF_TOKEN': '***'}", '{"HF_TOKEN": "***"}', "{'HF_TOKEN': \"***\"}")
+
+
+def test_of_two_secrets_with_one_beginning_no_end_is_shown():
+    assert without_secrets(("x abcdefgh",), {"A": "abcd", "B": "abcdefgh"}) == ("x ***",)
+
+
+def test_a_secret_of_the_build_alone_is_no_variable_of_the_script(make_facts):
+    image = ImageSource(dockerfile="d", args={"CARD_KEY": "k", "X": "1"})
+    card = Card(name="one", folder="f", repository="r", source="s", script="x", images={"cpu": image})
+    context = Context(docker_env_vars={"HF_TOKEN": "t", "A": "1"}, docker_build_arg={"HF_TOKEN": "t", "PIP_TOKEN": "p"})
+    variables, arguments = _secrets(card, context, make_facts())
+    assert variables == {"HF_TOKEN": "t"}
+    assert arguments == {"HF_TOKEN": "t", "PIP_TOKEN": "p", "CARD_KEY": "k"}
+
+
+def test_one_secret_name_with_two_values_is_an_error_that_shows_neither(make_facts):
+    card = Card(name="one", folder="f", repository="r", source="s", script="x")
+    context = Context(docker_env_vars={"HF_TOKEN": "first"}, docker_build_arg={"HF_TOKEN": "second"})
+    with pytest.raises(ContextError, match="docker_build_arg.HF_TOKEN: found another value") as caught:
+        _secrets(card, context, make_facts())
+    assert "first" not in str(caught.value)
+    assert "second" not in str(caught.value)
+
+
+def test_the_users_own_site_file_counts_where_the_repository_has_none(plan, repository):
+    file = repository.parent / "home" / ".config" / "madrun" / "site.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("timeout: 7\n")
+    assert json.loads(plan("--json"))["job"]["timeout_s"] == 7
+    (repository / "madrun-site.yaml").write_text("timeout: 8\n")
+    assert json.loads(plan("--json"))["job"]["timeout_s"] == 8
+
+
+def test_an_interface_that_this_host_lacks_is_a_note_of_the_plan(plan):
+    text = plan("-c", "{'multi_node_args': {'GLOO_SOCKET_IFNAME': 'ens14np0'}}")
+    assert "note      GLOO_SOCKET_IFNAME: this host has no interface ens14np0; it has: lo" in text

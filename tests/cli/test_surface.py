@@ -8,15 +8,15 @@ import pytest
 import typer
 
 from madrun import __version__
-from madrun.cli.app import app
+from madrun.cli.app import app, run
 
 CONTEXT = {"--additional-context", "-c", "--additional-context-file", "-f", "--site"}
 WHAT = {"--tags", "-t", "--repo"}
-HOW = {"--force-mirror-local", "--timeout", "--runtime"}
+HOW = {"--force-mirror-local", "--timeout", "--runtime", "--join-timeout", "--results"}
 FILTERS = {"--model", "--tag", "--status", "--since", "--results"}
 SURFACE = {
     "": {"--version", "-V", "--install-completion", "--show-completion"},
-    "run": WHAT | CONTEXT | HOW | {"--join-timeout", "--results", "--dry-run", "--timings", "--json"},
+    "run": WHAT | CONTEXT | HOW | {"--dry-run", "--timings", "--json"},
     "plan": WHAT | CONTEXT | HOW | {"--json"},
     "list": WHAT | {"--json"},
     "report": FILTERS | {"--json", "--all-metrics"},
@@ -102,3 +102,25 @@ def test_a_broken_card_is_named_and_the_others_are_listed(madrun, write_card):
     assert done.returncode == 2
     assert done.stdout.split() == ["b"]
     assert "models/a/model.yaml:3: argz" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "results"),
+    [
+        ("--status FAILURE csv", "FAILURE", "results"),
+        ("--results r csv --status SKIPPED", "SKIPPED", "r"),
+        ("--status FAILURE --results r csv --status SUCCESS --results s", "SUCCESS", "s"),
+        ("csv --results s", None, "s"),
+    ],
+)
+def test_options_before_and_after_csv_count_and_the_later_one_more(monkeypatch, words, status, results):
+    asked = []
+    monkeypatch.setattr("madrun.cli.reporting.write_csv", lambda *given: asked.append(given) or 0)
+    assert run(["report", *words.split(), "-o", "f"]) == 0
+    assert asked == [(results, {"model": None, "tag": None, "status": status, "since": None}, "f")]
+
+
+def test_a_report_is_json_or_csv_and_not_both(madrun):
+    done = madrun("report", "--json", "csv")
+    assert done.returncode == 2
+    assert "--json before csv" in done.stderr

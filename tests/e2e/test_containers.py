@@ -250,3 +250,19 @@ def test_a_container_that_a_dead_agent_left_unstarted_is_removed_by_the_next_run
     assert done.returncode == 0
     assert left == {made["alive"]}
     assert "its dead agent had left behind" in done.stderr
+
+
+def test_a_secret_build_argument_reaches_the_build_and_no_file(docker_repository: Any, engine: Any) -> None:
+    docker_repository.add(
+        "card", MEASURED, images={"cpu": {"dockerfile": "Dockerfile", "base": docker_repository.image}}
+    )
+    text = 'ARG BASE_DOCKER\nFROM ${BASE_DOCKER}\nARG HF_TOKEN\nRUN echo "got $HF_TOKEN" && test ${#HF_TOKEN} = 18\n'
+    (docker_repository.folder / "models/card/Dockerfile").write_text(text + f"ENV AT={docker_repository.folder}\n")
+    secret = "s3cr3t-of-18-bytes"
+    context = str({"docker_build_arg": {"HF_TOKEN": secret}})
+    done = docker_repository.run("run", "--tags", "card", "-c", context)
+    engine.remove_image(docker_repository.records()[0]["provenance"]["docker_image"], force=True)
+    assert done.returncode == 0, done.stdout
+    assert "got ***" in done.stderr
+    files = [path for path in docker_repository.folder.glob("results/**/*") if path.is_file()]
+    assert not [path for path in files if secret.encode() in path.read_bytes()]

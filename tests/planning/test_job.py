@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from madrun.errors import CardError, ContextError
+from madrun.errors import CardError
 from madrun.planning.job import CardFacts, choose_runtime, plan_image, plan_job, summary
 from madrun.spec.card import Card, ImageSource, Metric
 from madrun.spec.codec import sha256
@@ -99,12 +99,6 @@ def test_the_environment_of_the_job_holds_sizes_and_the_users_words(make_facts, 
     }
 
 
-@pytest.mark.parametrize("name", ["NNODES", "NODE_RANK", "MASTER_ADDR", "MULTI_NODE_RUNNER"])
-def test_what_multi_node_args_set_may_not_be_set_as_a_variable(make_facts, make_topology, name):
-    with pytest.raises(ContextError, match=rf"docker_env_vars\.{name}.*multi_node_args"):
-        planned(make_facts, make_topology, Context(docker_env_vars={name: "1"}))
-
-
 def test_a_secret_is_in_the_job_by_name_alone(make_facts, make_topology):
     context = Context(docker_env_vars={"HF_TOKEN": "hf_very_secret", "A": "1"})
     job = planned(make_facts, make_topology, context, secrets=frozenset({"HF_TOKEN"}))
@@ -163,3 +157,19 @@ def test_a_long_part_is_cut_in_the_summary_and_still_differs(make_job):
     first, second = (summary(make_job(args="x" * 200 + end))["args"] for end in "ab")
     assert len(first) < 80
     assert first != second
+
+
+def test_a_secret_build_argument_is_in_the_image_by_name_alone():
+    def image(**arguments):
+        return plan_image(CARD, Context(docker_build_arg=arguments), "cpu", FILES)
+
+    made = image(HF_TOKEN="hf_very_secret", X="2")
+    assert made.build_args == {"BASE_DOCKER": "python:3", "HF_TOKEN": "{secret}", "X": "2"}
+    assert image(HF_TOKEN="another", X="2").recipe == made.recipe
+    assert image(X="2").recipe != made.recipe
+
+
+def test_a_secret_build_argument_of_the_card_is_in_the_image_by_name_alone():
+    source = ImageSource(dockerfile="d", args={"API_KEY": "k3y"})
+    image = plan_image(replace(CARD, images={"cpu": source}), Context(), "cpu", FILES)
+    assert image.build_args == {"API_KEY": "{secret}"}

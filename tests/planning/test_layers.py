@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from madrun.errors import ContextError
 from madrun.planning.layers import card_layer, merge, parse_text, resolve
 from madrun.spec.card import Card
-from madrun.spec.context import Layer
+from madrun.spec.context import SET_BY_MADRUN, SET_FROM_ARGS, Layer
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -151,6 +151,16 @@ def test_numbers_as_text_and_text_as_numbers_are_coerced():
         ({"shm_size": "16x"}, ["shm_size", "'16x'", "512m"]),
         ({"ipc": "shared"}, ["ipc", "'shared'", "'private' or 'host'"]),
         ({"nofile": "many"}, ["nofile", "'many'", "a whole number"]),
+        ({"nofile": -5}, ["nofile", "-5", ">= 1"]),
+        ({"shm_size": 0}, ["shm_size", "found 0", "more than 0"]),
+        ({"shm_size": "0g"}, ["shm_size", "'0g'", "more than 0"]),
+        ({"timeout": ""}, ["timeout", "''", "1h30m"]),
+        ({"timeout": True}, ["timeout", "found True (bool)"]),
+        ({"multi_node_args": {"NNODES": True}}, ["multi_node_args.NNODES", "found True (bool)"]),
+        ({"model_args": "it's"}, ["model_args", "unbalanced quote in args"]),
+        ({"model_args": "a\nb"}, ["model_args", "a line break"]),
+        ({"model_args": "a\0b"}, ["model_args", "without NUL"]),
+        ({"docker_build_arg": {"A": "x\0y"}}, ["docker_build_arg.A", "without NUL"]),
     ],
 )
 def test_a_wrong_value_is_named_with_layer_key_found_and_allowed(values, parts):
@@ -186,3 +196,17 @@ def test_a_card_speaks_in_a_layer_of_its_own():
     assert card_layer(card) == Layer(
         "card one", {"docker_env_vars": {"A": "1"}, "timeout": 5.0, "multi_node_args": {"RUNNER": "plain"}}
     )
+
+
+@pytest.mark.parametrize("name", [*SET_FROM_ARGS, *SET_BY_MADRUN])
+def test_what_madrun_sets_may_not_be_set_as_a_variable(name):
+    assert f"x: docker_env_vars.{name}: is set " in failure(Layer("x", {"docker_env_vars": {name: "1"}}))
+
+
+def test_the_place_of_the_data_may_be_set_as_a_variable():
+    context, _, _ = resolve([Layer("x", {"docker_env_vars": {"MAD_DATAHOME": "/data"}})])
+    assert context.docker_env_vars == {"MAD_DATAHOME": "/data"}
+
+
+def test_a_secret_that_cannot_be_passed_is_not_shown():
+    assert "hf_" not in failure(Layer("x", {"docker_env_vars": {"HF_TOKEN": "hf_\0"}}))

@@ -168,3 +168,7 @@ def test_the_process_starts_the_driver_in_its_work_directory(process_plan):
     process = process_plan().process
     assert process.command == ("bash", "{run_dir}/node-1/box/driver.sh")
     assert process.workdir == "{run_dir}/node-1/box/work"
+
+
+def test_the_place_of_the_data_that_the_user_gives_counts(docker_plan):
+    assert docker_plan(data=DATA, env={"MAD_DATAHOME": "/mine"}).container.env["MAD_DATAHOME"] == "/mine"

@@ -6,6 +6,7 @@ from madrun.errors import ContextError
 from madrun.planning.topology import (
     check_master_is_here,
     check_ranks,
+    interface_notes,
     interface_of,
     resolve_topology,
     with_scheduler,
@@ -20,6 +21,7 @@ KNOWN = ("torchrun", "plain")
     ("args", "parts"),
     [
         ({"RUNNER": "torchrum"}, ["RUNNER", "'torchrum'", "did you mean 'torchrun'?", "plain, torchrun"]),
+        ({"RUNNER": "plain", "NPROC_PER_NODE": 4}, ["NPROC_PER_NODE", "found 4 with RUNNER 'plain'", "allowed: 1"]),
         ({"NNODES": 2, "NODE_RANK": 2}, ["NODE_RANK", "found 2 with NNODES 2", "0 to 1"]),
         ({"MASTER_PORT": 5000, "CONTROL_PORT": 5000}, ["CONTROL_PORT", "5000", "another port"]),
         ({"MASTER_PORT": 65535, "NNODES": 2}, ["MASTER_PORT", "65535", "CONTROL_PORT"]),
@@ -32,7 +34,14 @@ def test_wrong_ranks_and_ports_are_named_with_what_is_allowed(args, parts):
 
 
 @pytest.mark.parametrize(
-    "args", [{}, {"NNODES": 2, "NODE_RANK": 1}, {"MASTER_PORT": 65535}, {"MASTER_PORT": 65535, "CONTROL_PORT": 1}]
+    "args",
+    [
+        {},
+        {"NNODES": 2, "NODE_RANK": 1},
+        {"MASTER_PORT": 65535},
+        {"MASTER_PORT": 65535, "CONTROL_PORT": 1},
+        {"RUNNER": "plain", "NPROC_PER_NODE": 1},
+    ],
 )
 def test_right_ranks_and_ports_pass(args):
     check_ranks(MultiNodeArgs(**args), KNOWN)
@@ -116,3 +125,34 @@ def test_processes_per_node_come_from_args_card_and_host_in_this_order(make_fact
 def test_more_processes_than_accelerators_is_an_error(make_facts):
     with pytest.raises(ContextError, match="found 9, but this host has 8 accelerators; allowed: 1 to 8"):
         resolved(make_facts(accelerator=Accelerator(vendor="amd", count=8)), NPROC_PER_NODE=9)
+
+
+@pytest.mark.parametrize(
+    ("nccl", "gloo", "named"),
+    [
+        ("eth", "eth0", []),
+        ("=eth0", None, []),
+        ("ib0,eth", None, []),
+        ("eth0:5000", None, []),
+        ("^docker", None, []),
+        ("^=docker0", None, []),
+        (None, None, []),
+        ("=eth", None, ["NCCL_SOCKET_IFNAME"]),
+        ("ens14np0", "ens14np0", ["NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"]),
+        (None, "eth", ["GLOO_SOCKET_IFNAME"]),
+        (None, "=eth0", ["GLOO_SOCKET_IFNAME"]),
+    ],
+)
+def test_an_interface_that_this_host_lacks_is_named_with_those_it_has(make_facts, nccl, gloo, named):
+    args = MultiNodeArgs(NCCL_SOCKET_IFNAME=nccl, GLOO_SOCKET_IFNAME=gloo)
+    resolved(make_facts(), NCCL_SOCKET_IFNAME=nccl, GLOO_SOCKET_IFNAME=gloo)
+    notes = interface_notes(args, make_facts().interfaces)
+    assert [note.partition(":")[0] for note in notes] == named
+    assert all("this host has no interface" in note and note.endswith("it has: lo, eth0") for note in notes)
+
+
+@pytest.mark.parametrize("runner", ["mpirun", "slurm"])
+def test_a_runner_that_is_like_none_gets_no_suggestion(runner):
+    with pytest.raises(ContextError, match="allowed: plain, torchrun") as caught:
+        check_ranks(MultiNodeArgs(RUNNER=runner), KNOWN)
+    assert "did you mean" not in str(caught.value)

@@ -12,7 +12,7 @@ from madrun.probe import engine
 def test_a_socket_that_is_not_there_is_named_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(EngineError, match="no docker engine answers at unix://.*none.sock.*--runtime process"):
-        engine.connect(1)
+        engine.connect()
     gc.collect()
 
 

@@ -1,23 +1,10 @@
 """What the environment says about the run."""
 
+import os
 import sys
 from pathlib import Path
 
-import pytest
-
-from madrun.probe.environment import forwarded_secrets, is_secret, process_env, scheduler_args, user_folder
-
-
-@pytest.mark.parametrize(
-    "name", ["HF_TOKEN", "my_secret", "DB_PASSWORD", "AWS_ACCESS_KEY_ID", "PASSWD", "x_credential"]
-)
-def test_names_that_hold_secrets_are_known(name):
-    assert is_secret(name)
-
-
-@pytest.mark.parametrize("name", ["NCCL_DEBUG", "PATH", "MASTER_ADDR", "OMP_NUM_THREADS"])
-def test_other_names_hold_none(name):
-    assert not is_secret(name)
+from madrun.probe.environment import dropped, forwarded_secrets, process_env, scheduler_args, user_folder
 
 
 def test_slurm_is_believed_only_inside_a_step():
@@ -60,3 +47,12 @@ def test_the_users_folders_follow_the_xdg_specification(tmp_path):
     assert user_folder("config", {"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "madrun"
     assert user_folder("cache", {}) == Path.home() / ".cache/madrun"
     assert user_folder("cache", {"XDG_CACHE_HOME": "relative"}) == Path.home() / ".cache/madrun"
+
+
+def test_a_variable_that_is_not_utf8_is_dropped_and_named():
+    wrong = os.fsdecode(b"\xff")
+    env = {"HOME": wrong, "NCCL_DEBUG": "INFO", "OTHER": wrong, "PATH": f"/a:{wrong}:/b", "MAD_SECRETS_X": wrong}
+    assert set(process_env(env)) == {"NCCL_DEBUG", "PATH"}
+    assert process_env(env)["PATH"].endswith(":/a:/b")
+    assert dropped(env) == [f"the host's variable '{name}' is left out: it is not UTF-8" for name in ("HOME", "PATH")]
+    assert forwarded_secrets(env) == {}

@@ -1,9 +1,12 @@
 """The files that a script sees, and their hash."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from madrun.errors import CardError
-from madrun.registry.cardtree import tree_hash, work_files
+from madrun.registry.cardtree import read_text, tree_hash, work_files
 
 
 @pytest.fixture
@@ -53,3 +56,49 @@ def test_the_hash_ignores_caches(folder):
     before = tree_hash(work_files(folder, ()))
     (folder / "__pycache__" / "y.pyc").write_text("new")
     assert tree_hash(work_files(folder, ())) == before
+
+
+def test_a_link_to_a_folder_of_the_repository_is_followed_and_one_out_of_it_refused(folder, tmp_path):
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "c.py").touch()
+    (folder / "link").symlink_to("../common")
+    assert "link/c.py" in work_files(folder, (), tmp_path)
+    with pytest.raises(CardError, match=r"card/link: a link to the folder .*common, outside .*card; allowed"):
+        work_files(folder, ())
+
+
+@pytest.mark.parametrize("target", [".", "..", "../sub"])
+def test_a_loop_of_links_is_named(folder, tmp_path, target):
+    (folder / "sub" / "loop").symlink_to(target)
+    with pytest.raises(CardError, match="sub/loop.*: a loop of links"):
+        work_files(folder, (), tmp_path)
+
+
+def test_a_file_name_that_is_not_utf8_is_named(folder):
+    (folder / os.fsdecode(b"caf\xe9")).touch()
+    with pytest.raises(CardError, match=r"card: found the file name 'caf\\udce9', which is not UTF-8"):
+        work_files(folder, ())
+
+
+def test_a_file_that_cannot_be_read_is_named(folder):
+    files = work_files(folder, ())
+    (folder / "run.sh").unlink()
+    with pytest.raises(CardError, match=r"card/run.sh: cannot be read: No such file"):
+        tree_hash(files)
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(CardError, match="card: cannot be read: Permission denied"):
+        work_files(folder, ())
+
+
+def test_a_text_that_is_not_utf8_is_named_with_the_place(folder):
+    (folder / "Dockerfile").write_bytes(b"FROM x\n# \xff\n")
+    with pytest.raises(CardError, match="Dockerfile: found bytes that are not UTF-8 at 9"):
+        read_text(folder / "Dockerfile")
+    with pytest.raises(CardError, match="none: cannot be read"):
+        read_text(folder / "none")

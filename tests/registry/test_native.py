@@ -1,5 +1,7 @@
 """Native cards: strict, with file and line in every error, and variants."""
 
+import json
+
 import pytest
 
 from madrun.errors import CardError
@@ -98,6 +100,21 @@ def test_card_files_are_found_in_order_and_only_one_level_deep(write_card, repos
         ("images: {cpu: {dockerfile: no.Dockerfile}}\n", 3, ["no.Dockerfile does not exist"]),
         ("multiple_results: ../out.csv\n", 3, ["'../out.csv'", "a file name"]),
         ("variants:\n  two:\n    argz: x\n", 5, ["argz: unknown key", "did you mean 'args'?"]),
+        ("runner: torchrunn\n", 3, ["runner: found 'torchrunn'", "did you mean 'torchrun'?", "plain, torchrun"]),
+        ("env:\n  A B: x\n", 4, ["env.A B: found 'A B'", "a variable's name"]),
+        ("env:\n  NNODES: '2'\n", 4, ["env.NNODES: is set from multi_node_args"]),
+        ("env:\n  RANK: '2'\n", 4, ["env.RANK: is set by madrun"]),
+        ("metrics:\n  tok:\n    max: 1\n    min: 5\n", 6, ["metrics.tok.min: found min 5 and max 1"]),
+        ("metrics:\n  tok:\n    min: .nan\n", 5, ["metrics.tok.min: found nan", "a finite number"]),
+        ("metrics:\n  tok:\n    max: .inf\n", 5, ["metrics.tok.max: found inf", "a finite number"]),
+        ("args: it's\n", 3, ["args: found an unbalanced quote in args", "it's"]),
+        ("args: 'x \\'\n", 3, ["args: found a backslash at the end"]),
+        ("args: |\n  --a 1\n  --b 2\n", 3, ["args: found a line break", "one line", ">-"]),
+        ("variants:\n  two:\n    args: it's\n", 5, ["args: found an unbalanced quote in args"]),
+        ("variants:\n  two:\n    runner: x\n", 5, ["runner: found 'x'"]),
+        ("args: a\ntags: []\nargs: b\n", 5, ["args: found again, first in line 3", "each key once"]),
+        ("metrics:\n  tok: {unit: s}\n  tok: {unit: m}\n", 5, ["tok: found again, first in line 4"]),
+        ("timeout: 2026-02-31\n", 1, []) if False else ("timeout: .nan\n", 3, ["timeout: found nan"]),
         ("variants:\n  'a b': {}\n", 4, ["'a b'", "letters, digits"]),
     ],
 )
@@ -169,3 +186,31 @@ def test_a_wrong_choice_between_a_number_and_a_word_names_the_key_alone(write_ca
     file = write_card(yaml="gpus_per_node: many\n")
     text = failure(file)
     assert text.startswith(f"{file}:3: gpus_per_node: found 'many'")
+
+
+@pytest.mark.parametrize("yaml", ["args: >\n  --a 1\n  --b 2\n", "args: |\n  --a 1 --b 2\n"])
+def test_the_line_break_that_ends_a_block_of_yaml_is_no_part_of_the_args(write_card, repository, yaml):
+    assert read_cards(write_card(yaml=yaml), repository)[0].args == "--a 1 --b 2"
+
+
+@pytest.mark.parametrize("args", ["--a 'x y' \"it's\"", "--a $HOME --b=$(nproc)", "--a it\\'s"])
+def test_args_that_bash_can_read_stay_to_the_letter(write_card, repository, args):
+    file = write_card()
+    file.write_text(json.dumps({"name": "one", "script": "run.sh", "args": args}))
+    assert read_cards(file, repository)[0].args == args
+
+
+def test_equal_bounds_of_a_metric_are_allowed(write_card, repository):
+    card = read_cards(write_card(yaml="metrics: {tok: {min: 1, max: 1}}\n"), repository)[0]
+    assert card.metrics["tok"].max == 1
+
+
+def test_a_file_behind_a_loop_of_links_is_refused(write_card):
+    file = write_card(yaml="files: [a]\n")
+    (file.parent / "a").symlink_to("b")
+    (file.parent / "b").symlink_to("a")
+    assert failure(file).startswith(f"{file}:3: files: ")
+
+
+def test_a_path_with_nul_is_refused(write_card):
+    assert "files: " in failure(write_card(yaml='files: ["a\\0b"]\n'))

@@ -95,3 +95,8 @@ def test_nearest_ignores_case_and_keeps_the_best_first():
 
 def test_nothing_is_suggested_where_nothing_is_near():
     assert did_you_mean("zzz", ["alpha", "beta"]) == ""
+
+
+def test_words_that_share_a_few_letters_are_not_near():
+    assert did_you_mean("mpirun", ["plain", "torchrun"]) == ""
+    assert did_you_mean("torchrum", ["plain", "torchrun"]) == " (did you mean 'torchrun'?)"
