@@ -25,7 +25,7 @@ from madrun.registry.catalogue import Catalogue, load, locate
 from madrun.registry.tags import select
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
-from madrun.spec.context import Context, Layer, Origin, is_secret
+from madrun.spec.context import Context, Layer, is_secret
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import Plan, make_plan
 from madrun.spec.topology import Topology
@@ -38,7 +38,6 @@ class Planned:
     card: Card
     plan: Plan
     context: Context
-    origins: tuple[Origin, ...]
     files: dict[str, Path]
     image_context: dict[str, Path]
     secrets: dict[str, str]
@@ -105,7 +104,7 @@ def _look(runtime: str) -> tuple[HostFacts, Any]:
 
 def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared) -> Planned:
     facts = prepared.facts
-    context, origins, warnings = _context(card, below, above, facts)
+    context, warnings = _context(card, below, above, facts)
     runtime, why = choose_runtime(context, facts)
     card_facts, files, image_context = _card_facts(card, context, facts, runtime)
     topology = _topology(card, context, prepared)
@@ -116,7 +115,6 @@ def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared
         card=card,
         plan=make_plan(__version__, job, node),
         context=context,
-        origins=tuple(origins),
         files=files,
         image_context=image_context,
         secrets=arguments | variables,
@@ -136,9 +134,7 @@ def _filesystems(paths: list[str]) -> dict[str, str]:
     return {path: mounts.filesystem_of(path) for path in paths if path}
 
 
-def _context(
-    card: Card, below: list[Layer], above: list[Layer], facts: HostFacts
-) -> tuple[Context, list[Origin], list[str]]:
+def _context(card: Card, below: list[Layer], above: list[Layer], facts: HostFacts) -> tuple[Context, list[str]]:
     stack = [*below, merging.card_layer(card), *above]
     merged, _, _ = merging.merge(stack)
     said = merged.get("multi_node_args", {})
@@ -146,10 +142,10 @@ def _context(
         values = topo.with_scheduler(said, facts.scheduler)
         scheduler = {name: values[name] for name in facts.scheduler}
         stack = [Layer("scheduler's environment", {"multi_node_args": scheduler}), *stack]
-    context, origins, warnings = merging.resolve(stack)
+    context, _, warnings = merging.resolve(stack)
     mirror = check_mirror(context.force_mirror_local)
     _check_mount_sources(context)
-    return replace(context, force_mirror_local=mirror), origins, warnings
+    return replace(context, force_mirror_local=mirror), warnings
 
 
 def _check_mount_sources(context: Context) -> None:

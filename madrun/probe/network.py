@@ -10,14 +10,16 @@ from madrun.spec.facts import Interface
 
 
 def interfaces() -> tuple[Interface, ...]:
-    """Interfaces that are up, in the kernel's order, with their IPv4 and IPv6 addresses."""
+    """Interfaces in the kernel's order, with their IPv4 and IPv6 addresses.
+
+    Also those that are down at this moment: a cable that was just plugged in takes a second to be reported up.
+    """
     import psutil
 
-    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
     found = []
     for name, entries in psutil.net_if_addrs().items():
         literals = [entry.address.partition("%")[0] for entry in entries if entry.family in _FAMILIES]
-        if name in up and literals:
+        if literals:
             found.append(Interface(name=name, addresses=tuple(literals)))
     return tuple(found)
 

@@ -1,0 +1,90 @@
+"""Two network namespaces stand for two hosts: own addresses, own interfaces, no results directory in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e_parts import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+ADDRESSES = ("10.231.77.1", "10.231.77.2")
+MEASURED = 'echo "node $NODE_RANK by $GLOO_SOCKET_IFNAME and $NCCL_SOCKET_IFNAME"\necho performance: 3 speed\n'
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[str, str]]:
+    """Names of two namespaces with a cable between them; gone afterwards."""
+    names = (f"madrun-{os.getpid()}-a", f"madrun-{os.getpid()}-b")
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", "fab0", "netns", names[0], "type", "veth", "peer", "name", "fab1", "netns", names[1])
+        for name, link, address in zip(names, ("fab0", "fab1"), ADDRESSES, strict=True):
+            ip("-n", name, "addr", "add", f"{address}/24", "dev", link)
+            ip("-n", name, "link", "set", link, "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def start(repository: Any, host: str, rank: int, *words: str) -> subprocess.Popen[str]:
+    args = {"MASTER_ADDR": ADDRESSES[0], "NNODES": 2, "NODE_RANK": rank}
+    command = ["ip", "netns", "exec", host, sys.executable, "-m", "madrun", "run", "--tags", "pair"]
+    command += ["--runtime", "process", "--results", f"results-{rank}", "-c", str({"multi_node_args": args}), *words]
+    with (repository.folder / f"out-{rank}.txt").open("w") as target:
+        child = subprocess.Popen(
+            command, cwd=repository.folder, stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, text=True
+        )
+    repository.started.append(child)
+    return child
+
+
+def output(repository: Any, rank: int) -> str:
+    return (repository.folder / f"out-{rank}.txt").read_text()
+
+
+def only(folder: Path) -> Path:
+    (found,) = folder.iterdir()
+    return found
+
+
+def test_two_hosts_that_share_nothing_are_one_run(host_repository: Any, hosts: tuple[str, str]) -> None:
+    host_repository.add("pair", MEASURED, metrics={"speed": {"across_nodes": "sum"}})
+    nodes = [start(host_repository, host, rank) for rank, host in enumerate(hosts)]
+    assert [node.wait(60) for node in nodes] == [0, 0], [output(host_repository, rank) for rank in (0, 1)]
+    runs = [only(host_repository.folder / f"results-{rank}/runs") for rank in (0, 1)]
+    assert runs[0].name == runs[1].name
+    record = json.loads((runs[0] / "record.json").read_text())
+    assert [metric["value"] for metric in record["metrics"]] == [6]
+    assert not (runs[1] / "record.json").exists()
+    plan = json.loads((runs[0] / "plan.json").read_text())
+    assert [(node["gloo_ifname"], node["nccl_ifname"]) for node in plan["nodes"]] == [
+        ("fab0", "=fab0"),
+        ("fab1", "=fab1"),
+    ]
+    assert "node 1 by fab1 and =fab1" in (runs[1] / "node-1/console.log").read_text()
+
+
+def test_a_host_that_is_cut_off_ends_the_run_on_both_sides(host_repository: Any, hosts: tuple[str, str]) -> None:
+    host_repository.add("pair", "touch started\nsleep 120\n")
+    nodes = [start(host_repository, host, rank) for rank, host in enumerate(hosts)]
+    started = "results-*/runs/*/node-*/box/work/started"
+    until(lambda: len(list(host_repository.folder.glob(started))) == 2, 30, "both scripts")
+    ip("-n", hosts[1], "link", "set", "fab1", "down")
+    assert [node.wait(25) for node in nodes] == [3, 3]
+    assert "node 1" in output(host_repository, 0)
+    assert "not heard of" in output(host_repository, 0)
+    assert "node 0 was lost" in output(host_repository, 1)
