@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,5 +48,11 @@ def make_request(
         additional_context_file=file,
         site=site,
         flags={name: value for name, value in flags.items() if value is not None},
-        command=("madrun", *sys.argv[1:]),
+        command=(_program(), *sys.argv[1:]),
     )
+
+
+def _program() -> str:
+    """How this user starts madrun: by its name where a shell finds it, else by the path that was typed."""
+    typed = Path(sys.argv[0])
+    return "madrun" if typed.name != "madrun" or shutil.which("madrun") else os.path.relpath(typed)

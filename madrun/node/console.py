@@ -63,6 +63,16 @@ _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 _LINE = 300
 
 
+# How torchrun begins its own report of a rank that failed; its traceback says nothing of why.
+_TORCHRUN = re.compile(r"torch/distributed/elastic/multiprocessing/api\.py:\d+\] failed \(exitcode")
+
+
+def _without_launcher(lines: list[str]) -> list[str]:
+    """The lines up to torchrun's word that a rank failed: what stands before it is the rank's own last word."""
+    told = next((number for number, line in enumerate(lines) if _TORCHRUN.search(line)), len(lines))
+    return lines[: told + 1]
+
+
 def last_lines(path: Path, count: int = 30, window: int = 64 << 10) -> tuple[str, ...]:
     """The last lines of a log, at most `count`, fit to be printed: no control codes, no endless lines."""
     try:
@@ -71,5 +81,5 @@ def last_lines(path: Path, count: int = 30, window: int = 64 << 10) -> tuple[str
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ()
-    lines = (_CONTROL.sub("", line) for line in text.splitlines()[-count:])
+    lines = (_CONTROL.sub("", line) for line in _without_launcher(text.splitlines())[-count:])
     return tuple(line if len(line) <= _LINE else f"{line[:_LINE]}..." for line in lines)
