@@ -93,6 +93,6 @@ def test_the_last_lines_of_a_log(tmp_path):
 
 def test_the_last_lines_of_a_failed_rank_are_not_those_of_torchrun(tmp_path):
     log = tmp_path / "console.log"
-    report = "E1121 06:22:11 9 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1) local_rank: 0"
+    report = "E1121 9 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1) local_rank: 0"
     log.write_text("\n".join(["FAILED loss: found 6.26", report, "Traceback (most recent call last):", *["x"] * 40]))
     assert last_lines(log) == ("FAILED loss: found 6.26", report)
