@@ -6,13 +6,13 @@ import shlex
 import sys
 
 from madrun.cli.argv import CONTEXT_FLAGS, inline_context
-from madrun.cli.masking import without_secrets
 from madrun.cli.prepare import Planned, prepare
 from madrun.cli.request import Request
 from madrun.cli.verdict import quoted
 from madrun.planning.layers import parse_text
 from madrun.runtimes.spelling import docker_argv
 from madrun.spec.codec import to_json, to_plain
+from madrun.spec.masking import without_secrets
 from madrun.spec.plan import Plan
 from madrun.units import format_duration
 

@@ -217,7 +217,7 @@ def _check_port(topology: Topology) -> None:
 def _first_port(card: Card) -> int:
     """Where the search for a free port begins: the same for equal cards, so that a printed plan stays true."""
     digest = hashlib.sha256(f"{card.name} {card.args}".encode()).digest()
-    return 20000 + int.from_bytes(digest[:4], "big") % 9400
+    return network.PORTS[int.from_bytes(digest[:4], "big") % len(network.PORTS)]
 
 
 def _secrets(card: Card, context: Context, facts: HostFacts) -> tuple[dict[str, str], dict[str, str]]:

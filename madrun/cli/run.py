@@ -9,18 +9,17 @@ from dataclasses import replace
 from types import FrameType
 
 from madrun.cli.argv import with_tag
-from madrun.cli.masking import without_secrets
 from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.request import Request
 from madrun.cli.screen import Screen
 from madrun.cli.verdict import timing_lines, verdict_lines
 from madrun.errors import ExitCode, MadrunError
-from madrun.node.boxkeeper import Stopped
 from madrun.node.conduct import Ended, conduct
 from madrun.node.join import Party, join
 from madrun.node.link import Aborted
-from madrun.node.task import Interrupt, Task
+from madrun.node.task import Interrupt, Stopped, Task
 from madrun.probe.environment import user_folder
+from madrun.spec.masking import without_secrets
 from madrun.spec.record import Failure
 from madrun.units import parse_duration
 

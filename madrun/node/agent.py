@@ -14,18 +14,19 @@ from pathlib import Path
 from madrun.data.mirror import fill
 from madrun.errors import BuildError, DataError, EngineError, MadrunError
 from madrun.node import workspace as ws
-from madrun.node.boxkeeper import BoxKeeper, Stopped
+from madrun.node.boxkeeper import BoxKeeper
 from madrun.node.collect import collect
-from madrun.node.console import MASK, Console, last_lines
+from madrun.node.console import Console, last_lines
 from madrun.node.link import Aborted, Link
 from madrun.node.orphans import sweep
-from madrun.node.task import Interrupt, Reporter, Task
+from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.node.timings import Timings
 from madrun.results.regular import readable
 from madrun.runtimes import images
 from madrun.runtimes.docker import DockerBox
 from madrun.runtimes.process import ProcessBox
 from madrun.spec.codec import to_plain
+from madrun.spec.masking import without_secrets
 from madrun.spec.plan import NodePlan, filled
 from madrun.spec.record import Failure, NodeOutcome
 
@@ -94,7 +95,7 @@ class Agent:
     def _prepare(self, reporter: Reporter) -> None:
         """Image and work directory; the gate: all nodes have the same image."""
         task = self._task
-        self._check_interrupt()
+        self._interrupt.check(self._node.node_rank)
         with self._timings.phase("image"):
             if task.engine is not None:
                 for name in sweep(task.engine, task.facts.uid):
@@ -136,8 +137,7 @@ class Agent:
         log = self._space.root / "build.log"
 
         def say(line: str) -> None:
-            for secret in filter(None, self._task.secrets.values()):
-                line = line.replace(secret, MASK.decode())
+            (line,) = without_secrets((line,), self._task.secrets)
             with log.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
             if line.strip():
@@ -154,7 +154,7 @@ class Agent:
     def _execute(self, reporter: Reporter) -> None:
         """Box, barrier, script; returns when the script has ended by itself."""
         job, task = self._task.plan.job, self._task
-        self._check_interrupt()
+        self._interrupt.check(self._node.node_rank)
         self._console = Console(self._space.console, tuple(task.secrets.values()))
         with self._timings.phase("start"):
             self._keeper = BoxKeeper(self._open_box(self._console), self._space, job, self._watched())
@@ -195,14 +195,9 @@ class Agent:
 
     def _check(self) -> None:
         """Raises where the run is over: by a signal here, or by a failure anywhere."""
-        self._check_interrupt()
+        self._interrupt.check(self._node.node_rank)
         if self._link.failure is not None:
             raise Aborted(self._link.failure)
-
-    def _check_interrupt(self) -> None:
-        if self._interrupt.event.is_set():
-            rank = self._node.node_rank
-            raise Stopped(Failure(kind="interrupted", text=f"{self._interrupt.reason} on node {rank}", node=rank))
 
     def _end(self, reporter: Reporter) -> None:
         """Ends the box in whatever state it is, and the log with it."""

@@ -8,7 +8,7 @@ import time
 
 from madrun.node.link import Aborted, Link
 from madrun.node.steps import Steps, exit_code
-from madrun.node.task import Interrupt
+from madrun.node.task import Interrupt, Stopped
 from madrun.node.workspace import Workspace
 from madrun.planning.driver import LEASE_GRACE_S
 from madrun.runtimes.box import Box
@@ -21,14 +21,6 @@ _READY_TIMEOUT_S = 60.0
 _HAND_OVER_S = 60.0
 _KILL_S = 15.0
 _QUICK_TICK_S, _SLOW_TICK_S, _QUICK_FOR_S = 0.004, 0.05, 2.0
-
-
-class Stopped(Exception):
-    """This node cannot go on; holds why."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.text)
-        self.failure = failure
 
 
 class BoxKeeper:
@@ -85,8 +77,7 @@ class BoxKeeper:
                 return
             if ended is not None:
                 raise Stopped(self._fail("node", self._how_it_ended(ended)))
-            if self._interrupt.event.is_set():
-                raise Stopped(self._fail("interrupted", f"{self._interrupt.reason} on node {self._rank}"))
+            self._interrupt.check(self._rank)
             if self._link.failure is not None:
                 raise Aborted(self._link.failure)
             waited = time.monotonic() - started

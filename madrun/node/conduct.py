@@ -9,10 +9,9 @@ from typing import Any
 
 from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.agent import Agent
-from madrun.node.boxkeeper import Stopped
 from madrun.node.link import Aborted, Link
 from madrun.node.orphans import alive
-from madrun.node.task import Interrupt, Reporter, Task
+from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.results import perfcsv, rundir
 from madrun.results.rundir import RunDir
 from madrun.results.verdict import RunFacts, judge

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from madrun import __version__
 from madrun.errors import NodesError
-from madrun.node.boxkeeper import Stopped
 from madrun.node.judges import JUDGES
 from madrun.node.link import Link, PeerLink, SoloLink, connect
 from madrun.node.protocol import hello
 from madrun.node.task import Interrupt, Reporter
 from madrun.planning.job import summary
 from madrun.spec.plan import Plan
-from madrun.spec.record import Failure
 from madrun.units import format_duration
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ class _WaitingRoom:
     def not_yet(self, waited: float, reason: str) -> None:
         """Node 0 does not answer yet."""
         node = self._plan.node
-        self._check_interrupt()
+        self._interrupt.check(self._plan.node.node_rank)
         if waited and time.monotonic() - self._told > _NEWS_EVERY_S:
             self._told = time.monotonic()
             place = f"{node.master_addr} port {node.control_port}"
@@ -90,7 +88,7 @@ class _WaitingRoom:
 
     def pause(self) -> None:
         """Called while nothing happens."""
-        self._check_interrupt()
+        self._interrupt.check(self._plan.node.node_rank)
         waited = time.monotonic() - self._started
         if not self.joined and waited > self._timeout:
             raise NodesError(
@@ -98,11 +96,6 @@ class _WaitingRoom:
                 f"{self._plan.job.nnodes} had not joined at {self._plan.node.master_addr} port "
                 f"{self._plan.node.control_port}; start madrun there with the same NNODES and its own NODE_RANK"
             )
-
-    def _check_interrupt(self) -> None:
-        if self._interrupt.event.is_set():
-            rank = self._plan.node.node_rank
-            raise Stopped(Failure(kind="interrupted", text=f"{self._interrupt.reason} on node {rank}", node=rank))
 
 
 def _ranks(ranks: list[int]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from madrun.spec.facts import HostFacts
 from madrun.spec.plan import Plan
+from madrun.spec.record import Failure
 
 
 class Reporter(Protocol):
@@ -50,6 +51,14 @@ class Task:
         return f"{self.index}/{name}"
 
 
+class Stopped(Exception):
+    """This node cannot go on; holds why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
 class Interrupt:
     """Set by a signal; the number of signals says how patient the user still is."""
 
@@ -63,3 +72,8 @@ class Interrupt:
         self.count += 1
         self.reason = self.reason or reason
         self.event.set()
+
+    def check(self, rank: int) -> None:
+        """Raises `Stopped` once a signal has come to this node."""
+        if self.event.is_set():
+            raise Stopped(Failure(kind="interrupted", text=f"{self.reason} on node {rank}", node=rank))

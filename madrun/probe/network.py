@@ -74,7 +74,10 @@ class PortClaim:
         self._claim.close()
 
 
-def claim_free_port(first: int, low: int = 20000, high: int = 29400) -> PortClaim:
+PORTS = range(20000, 29400)  # below the range of ephemeral ports, and below the default of several nodes
+
+
+def claim_free_port(first: int, low: int = PORTS.start, high: int = PORTS.stop) -> PortClaim:
     """The first free port from `first` on, wrapping inside [low, high): below the range of ephemeral ports."""
     for offset in range(high - low):
         port = low + (first - low + offset) % (high - low)

@@ -10,12 +10,11 @@ from typing import Any, ClassVar, Literal
 from madrun.errors import CardError
 from madrun.registry.checks import check_card
 from madrun.registry.yamlsource import line_of, read_yaml
-from madrun.spec.card import STRICT, Card, ImageSource, Metric
+from madrun.spec.card import STRICT, Card, ImageSource, Metric, Vendor
 from madrun.spec.validation import Invalid, validate
 from madrun.units import parse_duration
 
 FILE_NAME = "model.yaml"
-VENDORS = ("amd", "nvidia", "cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +29,7 @@ class CardFile:
     tags: tuple[str, ...] = ()
     args: str = ""
     files: tuple[str, ...] = ()
-    images: dict[Literal["amd", "nvidia", "cpu"], ImageSource] = field(default_factory=dict)
+    images: dict[Vendor, ImageSource] = field(default_factory=dict)
     gpus_per_node: Literal["all"] | int = "all"
     data: str | tuple[str, ...] = ()
     timeout: str | float | None = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from madrun.results.samples import Key, key_of
 from madrun.spec.card import Metric
 from madrun.spec.record import Check, MetricResult, Sample
 
-Key = tuple[str, str, tuple[tuple[str, str], ...]]
 SAME_TOLERANCE = 1e-9
 _COMBINE: dict[str, Callable[[Sequence[float]], float]] = {
     "sum": math.fsum,
@@ -26,8 +26,7 @@ def aggregate(
     """Results, checks and notes. Of several lines of one metric from one node the last counts."""
     last: dict[Key, dict[int, Sample]] = {}
     for sample in samples:
-        key = (sample.model, sample.metric, tuple(sample.extra.items()))
-        last.setdefault(key, {})[sample.node] = sample
+        last.setdefault(key_of(sample), {})[sample.node] = sample
     results, checks, notes = [], [], []
     for (_, name, _), by_node in last.items():
         metric = declared.get(name)

@@ -76,10 +76,11 @@ def append(results: Path, run: RunDir, record: Record) -> None:
     A marker in results/pending stands for rows that are still to come; it is made before the record.
     """
     with locked(results / LOCK):
-        if run.run_id not in _pending(results):
+        pending = _pending(results)
+        if run.run_id not in pending:
             return  # another run has added these rows meanwhile
         try:
-            rows = _with_pending(results, run, rows_of(record))
+            rows = _with_pending(results, pending - {run.run_id}, rows_of(record))
         except (csv.Error, UnicodeDecodeError):
             rows = None  # the file is no longer the CSV that was written; the records are the truth
         if rows is None:
@@ -89,10 +90,10 @@ def append(results: Path, run: RunDir, record: Record) -> None:
         unmark(results, run.run_id)
 
 
-def _with_pending(results: Path, run: RunDir, rows: list[Row]) -> list[Row] | None:
+def _with_pending(results: Path, others: set[str], rows: list[Row]) -> list[Row] | None:
     """The rows, after those of runs that were killed before their turn; None where some of these are cut."""
     torn = False
-    for name in sorted(_pending(results) - {run.run_id}):
+    for name in sorted(others):
         other = read_record(results / "runs" / name)
         if isinstance(other, Record):
             theirs = rows_of(other)

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from madrun.cli.masking import without_secrets
 from madrun.cli.prepare import _secrets
 from madrun.errors import ContextError
 from madrun.spec.card import Card, ImageSource
 from madrun.spec.context import Context
+from madrun.spec.masking import without_secrets
 
 NODES = "{'multi_node_args': {'NNODES': '2', 'NODE_RANK': '0', 'RUNNER': 'plain'}}"
 

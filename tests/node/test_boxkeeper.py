@@ -7,9 +7,9 @@ from contextlib import suppress
 import pytest
 
 from madrun.node import boxkeeper
-from madrun.node.boxkeeper import BoxKeeper, Stopped
+from madrun.node.boxkeeper import BoxKeeper
 from madrun.node.link import Aborted, SoloLink
-from madrun.node.task import Interrupt
+from madrun.node.task import Interrupt, Stopped
 from madrun.node.workspace import Workspace
 from madrun.spec.record import Failure
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from madrun.errors import ContextError, NodesError
-from madrun.node.boxkeeper import Stopped
 from madrun.node.join import join
 from madrun.node.link import Aborted, SoloLink
-from madrun.node.task import Interrupt
+from madrun.node.task import Interrupt, Stopped
 
 
 class Quiet:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from process_parts import alive, number_in
 
 from madrun.errors import EngineError
 from madrun.runtimes.process import ProcessBox
@@ -37,22 +38,6 @@ def open_box(tmp_path):
             if box.wait(0) is None:
                 box.kill()
                 box.wait(10)
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def number_in(path, seconds=10):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if path.exists() and path.read_text().strip():
-            return int(path.read_text())
-        time.sleep(0.01)
-    raise AssertionError(f"{path} was not written")
 
 
 @pytest.mark.parametrize(

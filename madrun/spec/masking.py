@@ -1,4 +1,4 @@
-"""Commands as they may be shown: without the values of secrets."""
+"""Commands and lines as they may be shown: without the values of secrets."""
 
 from __future__ import annotations
 
