@@ -40,8 +40,7 @@ def plan_lines(planned: Planned, request: Request) -> list[str]:
         f"nodes     {job.nnodes} x {job.nproc_per_node} ({job.vendor})",
         f"this node {node.node_rank} on {node.hostname}",
         f"master    {node.master_addr} port {node.master_port}, control port {node.control_port}",
-        f"runtime   {job.runtime}"
-        + (f"  image {job.image.name} ({job.image.kind})" if job.runtime == "docker" else ""),
+        f"runtime   {job.runtime}" + (f"  image {job.image.name} ({job.image.kind})" if job.in_container else ""),
         *(f"note      {note}" for note in (*planned.notes, *node.notes)),
         "environment:",
         *(f"  {name}={value}" for name, value in _env(plan).items()),

@@ -171,7 +171,7 @@ def _card_facts(
         data_paths={source.name: source.path for source in sources},
         data_providers={source.name: source.provider for source in sources},
     )
-    if runtime != "docker" or context.MAD_CONTAINER_IMAGE:
+    if runtime == "process" or context.MAD_CONTAINER_IMAGE:
         return found, files, {}
     dockerfile = image_source(card, facts.accelerator.vendor).dockerfile
     if dockerfile is None:

@@ -136,7 +136,7 @@ def _task(request: Request, prepared: Prepared, planned: Planned, index: int) ->
         files=planned.files,
         image_context=planned.image_context,
         lock_dir=user_folder("cache") / "locks",
-        engine=prepared.engine if planned.plan.job.runtime == "docker" else None,
+        engine=prepared.engine if planned.plan.job.in_container else None,
         command=without_secrets(request.command, planned.secrets),
         provenance=provenance,
         notes=planned.notes,

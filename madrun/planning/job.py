@@ -11,7 +11,7 @@ from madrun.spec.card import Card, ImageSource
 from madrun.spec.codec import sha256
 from madrun.spec.context import Context, is_secret
 from madrun.spec.facts import HostFacts
-from madrun.spec.plan import SECRET, DataPlan, ImagePlan, JobPlan
+from madrun.spec.plan import SECRET, DataPlan, ImagePlan, JobPlan, RuntimeName
 from madrun.spec.topology import Topology
 from madrun.units import parse_duration
 
@@ -34,12 +34,12 @@ class CardFacts:
     data_providers: dict[str, str] = field(default_factory=dict)
 
 
-def choose_runtime(context: Context, facts: HostFacts) -> tuple[str, str]:
-    """`docker` or `process`, and the line that says why where it was not the user's choice."""
+def choose_runtime(context: Context, facts: HostFacts) -> tuple[RuntimeName, str]:
+    """`docker`, `podman` or `process`, and the line that says why where it was not the user's choice."""
     if context.runtime != "auto":
         return context.runtime, ""
     if facts.engine is not None:
-        return "docker", ""
+        return facts.engine.name, ""
     return "process", f"runtime process, on the host itself: {facts.engine_absent}"
 
 
@@ -114,7 +114,7 @@ def plan_job(
     """The job that the card and the context mean on hosts such as this one."""
     runtime, _ = choose_runtime(context, facts)
     vendor = facts.accelerator.vendor
-    image = plan_image(card, context, vendor, files) if runtime == "docker" else ImagePlan(kind="none")
+    image = plan_image(card, context, vendor, files) if runtime != "process" else ImagePlan(kind="none")
     args = card.args if context.model_args is None else context.model_args
     grace = parse_duration(context.grace)
     return JobPlan(
@@ -123,7 +123,7 @@ def plan_job(
         script=card.script,
         args=args,
         script_hash=files.script_hash,
-        runtime="docker" if runtime == "docker" else "process",
+        runtime=runtime,
         vendor=vendor,
         runner=context.multi_node_args.RUNNER,
         nnodes=topology.nnodes,

@@ -29,10 +29,10 @@ def plan_node(
         sources = {item.name: str(PurePosixPath(context.force_mirror_local) / item.name) for item in job.data}
     box_on_host = f"{RUN_DIR}/node-{topology.node_rank}/box"
     rootless = facts.engine is not None and facts.engine.rootless
-    owner = f"{facts.uid}:{facts.gid}" if job.runtime == "docker" and facts.uid != 0 and not rootless else ""
+    owner = f"{facts.uid}:{facts.gid}" if job.in_container and facts.uid != 0 and not rootless else ""
     notes: tuple[str, ...] = ()
     container, process = None, None
-    if job.runtime == "docker":
+    if job.in_container:
         env = _node_env(job, topology, owner, {item.name: item.home for item in job.data})
         mounts = _mounts(box_on_host, job, sources, mirrors, context)
         container, notes = _container(job, context, facts, topology, (env, mounts))
@@ -131,7 +131,7 @@ def _container(
         shm_size=shm,
         ulimits=ulimits,
         gpus="all" if job.vendor == "nvidia" else "",
-        devices=facts.accelerator.devices if amd else (),
+        devices=(*facts.accelerator.control, *(gpu.device for gpu in facts.accelerator.gpus)) if amd else (),
         groups=facts.accelerator.groups if amd else (),
         cap_add=("SYS_PTRACE",) if amd else (),
         security_opt=("seccomp=unconfined",) if amd else (),

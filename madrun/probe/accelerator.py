@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from madrun.spec.facts import Accelerator
+from madrun.spec.facts import Accelerator, Gpu
 
 
 def find_accelerator(root: Path = Path("/")) -> Accelerator:
@@ -21,12 +21,13 @@ def _nvidia(root: Path) -> Accelerator | None:
     infos = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
     if not infos:
         return None
-    models = tuple(_value(info.read_text(), "Model") for info in infos)
+    gpus = tuple(
+        Gpu(index=index, model=_value(info.read_text(), "Model"), bus=info.parent.name)
+        for index, info in enumerate(infos)
+    )
     version = root / "proc/driver/nvidia/version"
     match = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", version.read_text() if version.exists() else "")
-    return Accelerator(
-        vendor="nvidia", count=len(infos), models=models, arch=models[0], driver=match[1] if match else ""
-    )
+    return Accelerator(vendor="nvidia", gpus=gpus, driver=match[1] if match else "")
 
 
 def _value(text: str, name: str) -> str:
@@ -47,11 +48,12 @@ def _amd(root: Path) -> Accelerator | None:
     renders = tuple(f"/dev/dri/renderD{facts['drm_render_minor']}" for facts in gpus if "drm_render_minor" in facts)
     return Accelerator(
         vendor="amd",
-        count=len(gpus),
-        models=archs,
-        arch=archs[0],
+        gpus=tuple(
+            Gpu(index=index, model=arch, arch=arch, device=device)
+            for index, (arch, device) in enumerate(zip(archs, renders, strict=False))
+        ),
         driver=driver.read_text().strip() if driver.exists() else "",
-        devices=("/dev/kfd", *renders),
+        control=("/dev/kfd",),
         groups=_device_groups(root, ("/dev/kfd", *renders)),
     )
 

@@ -101,7 +101,9 @@ class Context:
     docker_build_arg: dict[str, str] = field(default_factory=dict)
     MAD_CONTAINER_IMAGE: str | None = None
     model_args: str | None = None
-    runtime: Literal["auto", "docker", "process"] = "auto"
+    docker_gpus: str | None = None
+    docker_drop: tuple[str, ...] = ()
+    runtime: Literal["auto", "docker", "podman", "process"] = "auto"
     force_mirror_local: str | None = None
     timeout: float | str | None = None
     grace: float | str = 5

@@ -3,19 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """A part of a GPU that the driver offers as a device of its own (NVIDIA MIG); `name` as `1g.18gb`."""
+
+    name: str
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU. `index` counts as the vendor's tools do; `device` is its device file, `memory` is in bytes.
+
+    What could not be found is empty, 0 or None; `arch` is `gfx942` or `sm_90`, `model` the product's name.
+    """
+
+    index: int
+    model: str = ""
+    arch: str = ""
+    uuid: str = ""
+    bus: str = ""
+    device: str = ""
+    memory: int = 0
+    numa: int | None = None
+    partitions: tuple[Partition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """The accelerators of a host; `vendor` is `cpu` where there are none."""
+    """The accelerators of a host; `vendor` is `amd`, `nvidia`, or `cpu` where there are none.
+
+    `driver`: version of the kernel driver. `stack`: version of the host's ROCm, or the highest CUDA version that the
+    driver supports. `control`: device files that every job needs beside those of its GPUs. `groups`: numeric ids of
+    the groups that own the device files. `notes`: what the sources contradicted each other about.
+    """
 
     vendor: str = "cpu"
-    count: int = 0
-    models: tuple[str, ...] = ()
-    arch: str = ""
+    gpus: tuple[Gpu, ...] = ()
     driver: str = ""
-    devices: tuple[str, ...] = ()
+    stack: str = ""
+    control: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """GPUs of this host."""
+        return len(self.gpus)
+
+    @property
+    def arch(self) -> str:
+        """Architecture of the first GPU; empty without one."""
+        return self.gpus[0].arch if self.gpus else ""
+
+    @property
+    def model(self) -> str:
+        """Product name of the first GPU; empty without one."""
+        return self.gpus[0].model if self.gpus else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +83,22 @@ class GitState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """The container engine of this host; limits are the daemon's hard limits, None = not known."""
+    """The container engine that answered. Limits are the daemon's hard limits, None = not known.
 
-    name: str
+    `name` is `docker` or `podman`; `host` its address; `local` whether it sees the files of this host;
+    `architecture` as images name it (`amd64`); `runtimes` those it knows; `cdi` the CDI devices it found
+    (`nvidia.com/gpu=0`); `buildkit` whether BuildKit can build here.
+    """
+
+    name: Literal["docker", "podman"]
     version: str
     id: str = ""
+    host: str = ""
+    local: bool = True
+    architecture: str = ""
+    runtimes: tuple[str, ...] = ()
+    cdi: tuple[str, ...] = ()
+    buildkit: bool = False
     rootless: bool = False
     can_raise_limits: bool | None = None
     memlock: int | None = None
@@ -49,7 +107,10 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """One host as it was when the plan was made."""
+    """One host as it was when the plan was made.
+
+    `machine` as uname says it (`x86_64`); `infiniband`: the device files under /dev/infiniband.
+    """
 
     hostname: str
     host_id: str
@@ -60,7 +121,9 @@ class HostFacts:
     uid: int
     gid: int
     python: str
+    machine: str = ""
     accelerator: Accelerator
+    infiniband: tuple[str, ...] = ()
     interfaces: tuple[Interface, ...] = ()
     process_env: dict[str, str] = field(default_factory=dict)
     engine: Engine | None = None

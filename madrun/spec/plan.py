@@ -15,6 +15,7 @@ from madrun.spec.codec import sha256
 
 FORMAT = 1
 RUN_ID, RUN_DIR, SECRET = "{run_id}", "{run_dir}", "{secret}"
+RuntimeName = Literal["docker", "podman", "process"]
 T = TypeVar("T")
 
 
@@ -49,7 +50,7 @@ class JobPlan:
     script: str
     args: str
     script_hash: str
-    runtime: Literal["docker", "process"]
+    runtime: RuntimeName
     vendor: str
     runner: str
     nnodes: int
@@ -66,6 +67,11 @@ class JobPlan:
     driver: str
     training_precision: str = ""
 
+    @property
+    def in_container(self) -> bool:
+        """Whether a container encloses the script; else it runs on the host itself."""
+        return self.runtime != "process"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
@@ -78,7 +84,11 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """What `docker run` is given, as data; `docker_argv` and `engine_config` say it in the two languages."""
+    """What `docker run` is given, as data; `docker_argv` and `engine_config` say it in the two languages.
+
+    `gpus` is `all`, or indices and ids such as `0,2`, for the engine's GPU request; `cdi` names devices as
+    `nvidia.com/gpu=0`, the other way to ask. `program` is the command line client: docker or podman.
+    """
 
     name: str
     image: str
@@ -93,7 +103,9 @@ class Container:
     shm_size: int
     ulimits: dict[str, int]
     user: str = "root"
+    program: str = "docker"
     gpus: str = ""
+    cdi: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     cap_add: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from madrun.planning.job import CardFacts, choose_runtime, plan_image, plan_job,
 from madrun.spec.card import Card, ImageSource, Metric
 from madrun.spec.codec import sha256
 from madrun.spec.context import Context
-from madrun.spec.facts import Accelerator, Engine
+from madrun.spec.facts import Accelerator, Engine, Gpu
 
 CARD = Card(
     name="one",
@@ -52,7 +52,7 @@ def test_the_process_runtime_is_chosen_where_none_answers_and_says_why(make_fact
 
 
 def test_a_missing_image_for_the_accelerator_lists_those_there_are(make_facts, make_topology):
-    facts = make_facts(engine=DOCKER, accelerator=Accelerator(vendor="amd", count=2))
+    facts = make_facts(engine=DOCKER, accelerator=Accelerator(vendor="amd", gpus=(Gpu(index=0), Gpu(index=1))))
     with pytest.raises(CardError, match=r"model.yaml:1: images: none for amd.*the card has: cpu.*MAD_CONTAINER_IMAGE"):
         plan_job(CARD, Context(), facts, make_topology(), FILES, frozenset())
 

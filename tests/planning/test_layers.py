@@ -145,7 +145,7 @@ def test_numbers_as_text_and_text_as_numbers_are_coerced():
         ({"docker_env_vars": {"A B": "1"}}, ["docker_env_vars", "'A B'", "a variable's name"]),
         ({"docker_mounts": {"data": "/data"}}, ["docker_mounts", "'data'", "absolute path in the container"]),
         ({"docker_mounts": {"/data": "data"}}, ["docker_mounts", "'data'", "absolute path on the host"]),
-        ({"runtime": "podmann"}, ["runtime", "'podmann'", "'auto', 'docker' or 'process'"]),
+        ({"runtime": "podmann"}, ["runtime", "'podmann'", "'auto', 'docker', 'podman' or 'process'"]),
         ({"timeout": "soon"}, ["timeout", "'soon'", "1h30m"]),
         ({"grace": -1}, ["grace", "-1", "seconds"]),
         ({"shm_size": "16x"}, ["shm_size", "'16x'", "512m"]),

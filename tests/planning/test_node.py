@@ -7,7 +7,7 @@ from madrun.planning.job import CardFacts
 from madrun.planning.node import plan_node
 from madrun.spec.card import Card
 from madrun.spec.context import Context
-from madrun.spec.facts import Accelerator, Engine
+from madrun.spec.facts import Accelerator, Engine, Gpu
 from madrun.spec.plan import DataPlan, ImagePlan, Mount
 
 CARD = Card(name="one", folder="/r/models/one", repository="/r", source="s", script="run.sh", files=("../x.py",))
@@ -134,7 +134,9 @@ def test_nvidia_devices_come_through_the_toolkit(docker_plan):
 
 
 def test_amd_devices_and_their_groups_are_named(docker_plan):
-    accelerator = Accelerator(vendor="amd", count=1, devices=("/dev/kfd", "/dev/dri/renderD128"), groups=("44", "109"))
+    accelerator = Accelerator(
+        vendor="amd", gpus=(Gpu(index=0, device="/dev/dri/renderD128"),), control=("/dev/kfd",), groups=("44", "109")
+    )
     container = docker_plan(accelerator=accelerator, vendor="amd").container
     assert (container.gpus, container.devices) == ("", ("/dev/kfd", "/dev/dri/renderD128"))
     assert (container.groups, container.cap_add) == (("44", "109"), ("SYS_PTRACE",))

@@ -12,7 +12,7 @@ from madrun.planning.topology import (
     with_scheduler,
 )
 from madrun.spec.context import MultiNodeArgs
-from madrun.spec.facts import Accelerator
+from madrun.spec.facts import Accelerator, Gpu
 
 KNOWN = ("torchrun", "plain")
 
@@ -116,7 +116,7 @@ def test_an_interface_name_with_shell_characters_is_refused(make_facts):
     ],
 )
 def test_processes_per_node_come_from_args_card_and_host_in_this_order(make_facts, gpus, card, args, processes):
-    facts = make_facts(accelerator=Accelerator(vendor="amd", count=gpus))
+    facts = make_facts(accelerator=Accelerator(vendor="amd", gpus=tuple(Gpu(index=i) for i in range(gpus))))
     topology = resolved(facts, card, NNODES=2, **args)
     assert topology.nproc_per_node == processes
     assert topology.world_size == 2 * processes
@@ -124,7 +124,10 @@ def test_processes_per_node_come_from_args_card_and_host_in_this_order(make_fact
 
 def test_more_processes_than_accelerators_is_an_error(make_facts):
     with pytest.raises(ContextError, match="found 9, but this host has 8 accelerators; allowed: 1 to 8"):
-        resolved(make_facts(accelerator=Accelerator(vendor="amd", count=8)), NPROC_PER_NODE=9)
+        resolved(
+            make_facts(accelerator=Accelerator(vendor="amd", gpus=tuple(Gpu(index=i) for i in range(8)))),
+            NPROC_PER_NODE=9,
+        )
 
 
 @pytest.mark.parametrize(
