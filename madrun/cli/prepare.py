@@ -16,6 +16,7 @@ from madrun.data.sources import check_mirror, find_sources
 from madrun.errors import ContextError, EngineError, UsageError
 from madrun.planning import layers as merging
 from madrun.planning import topology as topo
+from madrun.planning.devices import choose, partition_note
 from madrun.planning.job import CardFacts, choose_runtime, image_source, plan_job
 from madrun.planning.node import plan_node
 from madrun.probe import engine as engine_probe
@@ -103,14 +104,15 @@ def _look(runtime: str) -> tuple[HostFacts, Any]:
 
 
 def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared) -> Planned:
-    facts = prepared.facts
-    context, warnings = _context(card, below, above, facts)
+    context, warnings = _context(card, below, above, prepared.facts)
+    chosen = choose(prepared.facts, context.docker_gpus)
+    facts = chosen.facts
     runtime, why = choose_runtime(context, facts)
     card_facts, files, image_context = _card_facts(card, context, facts, runtime)
-    topology = _topology(card, context, prepared)
+    topology = _topology(card, context, facts, prepared.claims)
     variables, arguments = _secrets(card, context, facts)
     job = plan_job(card, context, facts, topology, card_facts, frozenset(variables))
-    node = plan_node(card, job, context, facts, topology, card_facts)
+    node = plan_node(card, job, context, chosen, topology, card_facts)
     return Planned(
         card=card,
         plan=make_plan(__version__, job, node),
@@ -118,7 +120,7 @@ def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared
         files=files,
         image_context=image_context,
         secrets=arguments | variables,
-        notes=(*warnings, *([why] if why else []), *_host_notes(context, facts, runtime)),
+        notes=(*warnings, *filter(None, (why, chosen.note)), *_host_notes(context, facts, runtime)),
         filesystems=_filesystems([*node.data_sources.values(), *context.docker_mounts.values()]),
     )
 
@@ -126,7 +128,9 @@ def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared
 def _host_notes(context: Context, facts: HostFacts, runtime: str) -> list[str]:
     """What of the context does not fit this host, or of this host does not reach the script."""
     dropped = environment.dropped() if runtime == "process" else []
-    return [*topo.interface_notes(context.multi_node_args, facts.interfaces), *dropped]
+    partitions = partition_note(facts.accelerator)
+    unclear = [*facts.accelerator.notes, *([partitions] if partitions else [])]
+    return [*unclear, *topo.interface_notes(context.multi_node_args, facts.interfaces), *dropped]
 
 
 def _filesystems(paths: list[str]) -> dict[str, str]:
@@ -189,15 +193,15 @@ def _card_facts(
     return found, files, image_context
 
 
-def _topology(card: Card, context: Context, prepared: Prepared) -> Topology:
-    args, facts = context.multi_node_args, prepared.facts
+def _topology(card: Card, context: Context, facts: HostFacts, claims: list[network.PortClaim]) -> Topology:
+    args = context.multi_node_args
     topo.check_ranks(args, tuple(RUNNERS))
     master = network.resolve(args.MASTER_ADDR)
     topo.check_master_is_here(args, master, facts)
     free_port = 0
     if args.NNODES == 1 and args.MASTER_PORT is None:
         claim = network.claim_free_port(_first_port(card))
-        prepared.claims.append(claim)
+        claims.append(claim)
         free_port = claim.port
     local = network.local_address_towards(master)
     topology = topo.resolve_topology(args, facts, card.gpus_per_node, master, local, free_port)

@@ -41,6 +41,14 @@ class BoxKeeper:
     def await_ready(self) -> None:
         """Returns when the driver stands; `Stopped` where it ended, is not heard of, or the run is over."""
         self._until("ready", _READY_TIMEOUT_S, self._fail("engine", "the driver did not report within 60 s"))
+        missing = self.steps.seen.get("missing")
+        if missing is not None:
+            text = (
+                f"in the container on node {self._rank} these device files are missing or may not be opened: "
+                f"{missing.value.strip()}; the engine took the request and did not carry it out. "
+                "Check the vendor's container toolkit and the owners of the files on the host"
+            )
+            raise Stopped(self._fail("engine", text))
 
     def run_script(self) -> int:
         """Starts the script and returns its exit code; `Stopped` on time-out, interrupt or a driver that died."""

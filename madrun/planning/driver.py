@@ -68,6 +68,9 @@ finish() {
 trap 'say signal; end_job @GRACE@; finish 143' TERM INT HUP
 trap '' PIPE
 
+missing=                                        # an engine may take a request for GPUs and give none
+for file in ${MADRUN_DEVICES:-}; do [[ -r $file && -w $file ]] || missing+=" $file"; done
+[[ -z $missing ]] || say "missing$missing"
 say ready
 while IFS= read -r -t @LEASE@ line; do
   case $line in

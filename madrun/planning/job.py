@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from madrun.errors import CardError
 from madrun.planning import driver
+from madrun.spec import dockerfile
 from madrun.spec.card import Card, ImageSource
 from madrun.spec.codec import sha256
 from madrun.spec.context import Context, is_secret
@@ -69,6 +70,10 @@ def plan_image(card: Card, context: Context, vendor: str, files: CardFacts) -> I
     # By name alone: the plan is written down and its hash is shown, and a new token makes no other image.
     args |= {name: SECRET if is_secret(name) else value for name, value in given.items()}
     recipe = sha256([files.dockerfile_text, files.context_hash, args])
+    try:
+        bases = dockerfile.bases(files.dockerfile_text, args)
+    except dockerfile.UnsetArgument as unset:
+        raise CardError(f"{files.dockerfile}: {unset}; give it with base or args, or docker_build_arg") from None
     folder, _, file_name = files.dockerfile.rpartition("/")
     stem = (folder if file_name == "Dockerfile" else file_name.removesuffix(".Dockerfile")).rpartition("/")[2]
     return ImagePlan(
@@ -78,7 +83,7 @@ def plan_image(card: Card, context: Context, vendor: str, files: CardFacts) -> I
         dockerfile=file_name,
         context=files.context,
         build_args=args,
-        base=args.get(BASE_ARG, ""),
+        base=next(iter(bases), ""),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from madrun.errors import ContextError
 from madrun.spec.card import Card
 from madrun.spec.context import (
+    DROPPABLE,
     Context,
     Layer,
     MultiNodeArgs,
@@ -171,8 +172,16 @@ def _check_values(context: Context, origins: list[Origin]) -> None:
         problem = variable_problem(name, value)
         if problem:
             raise _wrong(f"docker_env_vars.{name}", problem, origins)
+    _check_drops(context, origins)
     _check_build_args(context, origins)
     _check_mounts(context, origins)
+
+
+def _check_drops(context: Context, origins: list[Origin]) -> None:
+    for name in context.docker_drop:
+        if name not in DROPPABLE:
+            hint = did_you_mean(name, DROPPABLE)
+            raise _wrong("docker_drop", f"found {name!r}{hint}, allowed: a list of {', '.join(DROPPABLE)}", origins)
 
 
 def _check_build_args(context: Context, origins: list[Origin]) -> None:

@@ -5,23 +5,21 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from madrun.errors import ContextError
+from madrun.planning.container import plan_container
+from madrun.planning.devices import Chosen
 from madrun.planning.job import CardFacts
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
 from madrun.spec.context import Context
-from madrun.spec.facts import HostFacts
-from madrun.spec.plan import RUN_DIR, RUN_ID, SECRET, Container, HostProcess, JobPlan, Mount, NodePlan
+from madrun.spec.plan import BOX, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
 from madrun.spec.topology import Topology
-from madrun.units import format_size, parse_size
-
-BOX = "/madrun"
-UNLIMITED = -1
 
 
 def plan_node(
-    card: Card, job: JobPlan, context: Context, facts: HostFacts, topology: Topology, files: CardFacts
+    card: Card, job: JobPlan, context: Context, chosen: Chosen, topology: Topology, files: CardFacts
 ) -> NodePlan:
     """What this host does for the job; `ContextError` where the process runtime cannot do what was asked."""
+    facts = chosen.facts
     sources = dict(files.data_paths)
     mirrors: dict[str, str] = {}
     if context.force_mirror_local:
@@ -35,10 +33,10 @@ def plan_node(
     if job.in_container:
         env = _node_env(job, topology, owner, {item.name: item.home for item in job.data})
         mounts = _mounts(box_on_host, job, sources, mirrors, context)
-        container, notes = _container(job, context, facts, topology, (env, mounts))
+        container, notes = plan_container(job, context, chosen, topology, (env, mounts))
     else:
         _refuse_mounts(context)
-        env = facts.process_env | _node_env(job, topology, owner, sources)
+        env = facts.process_env | chosen.env | _node_env(job, topology, owner, sources)
         process = HostProcess(
             command=("bash", f"{box_on_host}/driver.sh"),
             workdir=f"{box_on_host}/work",
@@ -61,6 +59,7 @@ def plan_node(
         owner=owner,
         container=container,
         process=process,
+        gpus=tuple(gpu.index for gpu in facts.accelerator.gpus),
         notes=notes,
     )
 
@@ -100,65 +99,6 @@ def _mounts(
     if twice:
         raise ContextError(f"docker_mounts: {', '.join(sorted(twice))} is mounted already; allowed: another path")
     return tuple(mounts)
-
-
-def _container(
-    job: JobPlan,
-    context: Context,
-    facts: HostFacts,
-    topology: Topology,
-    filled: tuple[dict[str, str], tuple[Mount, ...]],
-) -> tuple[Container, tuple[str, ...]]:
-    ulimits, notes = _ulimits(context, facts)
-    amd = job.vendor == "amd"
-    shm = facts.memory // 2 if context.shm_size is None else parse_size(context.shm_size)
-    container = Container(
-        name=f"madrun-{RUN_ID}-n{topology.node_rank}",
-        image=job.image.name,
-        entrypoint=("bash",),
-        command=(f"{BOX}/driver.sh",),
-        workdir=f"{BOX}/work",
-        env=filled[0],
-        mounts=filled[1],
-        labels={
-            "madrun.run": RUN_ID,
-            "madrun.node": str(topology.node_rank),
-            "madrun.card": job.card,
-            "madrun.owner": str(facts.uid),
-        },
-        network="host",
-        ipc=context.ipc,
-        shm_size=shm,
-        ulimits=ulimits,
-        gpus="all" if job.vendor == "nvidia" else "",
-        devices=(*facts.accelerator.control, *(gpu.device for gpu in facts.accelerator.gpus)) if amd else (),
-        groups=facts.accelerator.groups if amd else (),
-        cap_add=("SYS_PTRACE",) if amd else (),
-        security_opt=("seccomp=unconfined",) if amd else (),
-    )
-    return container, notes
-
-
-def _ulimits(context: Context, facts: HostFacts) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The limits to ask for; those that the engine is known to refuse are left out and named."""
-    wanted = {}
-    if context.memlock == "unlimited":
-        wanted["memlock"] = UNLIMITED
-    if context.nofile is not None:
-        wanted["nofile"] = context.nofile
-    engine = facts.engine
-    if engine is None or engine.can_raise_limits is not False:
-        return wanted, ()
-    hard = {"memlock": engine.memlock, "nofile": engine.nofile}
-    notes = []
-    for name, value in list(wanted.items()):
-        limit = hard[name]
-        if limit is not None and not 0 <= value <= limit:
-            asked = "unlimited" if value == UNLIMITED else str(value)
-            shown = format_size(limit) if name == "memlock" else str(limit)
-            notes.append(f"{name} {asked} left out: the engine may not raise it above {shown} (no CAP_SYS_RESOURCE)")
-            del wanted[name]
-    return wanted, tuple(notes)
 
 
 def _refuse_mounts(context: Context) -> None:

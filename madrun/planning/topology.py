@@ -6,6 +6,7 @@ import ipaddress
 import re
 
 from madrun.errors import ContextError
+from madrun.planning.devices import most_processes
 from madrun.spec.context import MultiNodeArgs
 from madrun.spec.facts import HostFacts, Interface
 from madrun.spec.topology import Topology
@@ -128,11 +129,13 @@ def interface_notes(args: MultiNodeArgs, interfaces: tuple[Interface, ...]) -> l
 
 
 def _processes(args: MultiNodeArgs, facts: HostFacts, gpus_per_node: int | None) -> int:
-    found = facts.accelerator.count
+    found = most_processes(facts.accelerator)
     wanted = args.NPROC_PER_NODE or gpus_per_node or found or 1
     if found and wanted > found:
+        key = "multi_node_args.NPROC_PER_NODE" if args.NPROC_PER_NODE else "the card's gpus_per_node"
+        one = "GPU" if found == 1 else "GPUs"
+        mig = ", with MIG on: a process sees one instance" if found < facts.accelerator.count else ""
         raise ContextError(
-            f"multi_node_args.NPROC_PER_NODE: found {wanted}, but this host has {found} accelerators; "
-            f"allowed: 1 to {found}"
+            f"{key}: found {wanted}, but the job has {found} {one} on this host{mig}; allowed: 1 to {found}"
         )
     return 1 if args.RUNNER == "plain" else wanted

@@ -12,7 +12,7 @@ from madrun.spec.plan import SECRET, Container, Mount, filled
 
 def docker_argv(container: Container) -> list[str]:
     """`docker run ...` as a user would type it; a secret is taken from the environment of who types it."""
-    words = ["docker", "run", "--rm", "--interactive", "--name", container.name]
+    words = [container.program, "run", "--rm", "--interactive", "--name", container.name]
     words += [
         "--entrypoint",
         container.entrypoint[0],
@@ -25,9 +25,9 @@ def docker_argv(container: Container) -> list[str]:
     words += ["--log-driver", container.log_driver]
     for name, limit in container.ulimits.items():
         words += ["--ulimit", f"{name}={limit}:{limit}"]
-    words += ["--gpus", container.gpus] if container.gpus else []
+    words += ["--gpus", _gpu_words(container.gpus)] if container.gpus else []
     for flag, values in (
-        ("--device", container.devices),
+        ("--device", (*container.devices, *container.cdi)),
         ("--group-add", container.groups),
         ("--cap-add", container.cap_add),
         ("--security-opt", container.security_opt),
@@ -40,6 +40,17 @@ def docker_argv(container: Container) -> list[str]:
     for name, value in container.env.items():
         words += ["--env", name if value == SECRET else f"{name}={value}"]
     return [*words, container.image, *container.entrypoint[1:], *container.command]
+
+
+def _gpu_words(gpus: str) -> str:
+    """`all`, or the devices as one field: --gpus is a CSV line, and so is the list of devices in it."""
+    return gpus if gpus == "all" else f'"device={gpus}"'
+
+
+def _gpu_request(gpus: str) -> dict[str, Any]:
+    """The same for the Engine API (DeviceRequest): a count of -1 is all."""
+    which: dict[str, Any] = {"Count": -1} if gpus == "all" else {"DeviceIDs": gpus.split(",")}
+    return {"Driver": "", "Capabilities": [["gpu"]], **which}
 
 
 def _mount_words(mount: Mount) -> str:
@@ -72,8 +83,10 @@ def engine_config(container: Container, secrets: Mapping[str, str]) -> dict[str,
         "CapAdd": list(container.cap_add),
         "SecurityOpt": list(container.security_opt),
     }
-    if container.gpus:
-        host["DeviceRequests"] = [{"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}]
+    requests = [_gpu_request(container.gpus)] if container.gpus else []
+    requests += [{"Driver": "cdi", "DeviceIDs": list(container.cdi)}] if container.cdi else []
+    if requests:
+        host["DeviceRequests"] = requests
     return {
         "Image": container.image,
         "Entrypoint": list(container.entrypoint),

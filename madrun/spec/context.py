@@ -24,9 +24,13 @@ SET_BY_MADRUN = (
     "RANK",
     "LOCAL_RANK",
     "LOCAL_WORLD_SIZE",
+    "MADRUN_DEVICES",
     "MADRUN_OWNER",
     "MADRUN_RUN_ID",
 )
+
+# Flags that an engine may be asked to do without; the record says so.
+DROPPABLE = ("memlock", "nofile", "stack", "SYS_PTRACE", "seccomp", "groups", "infiniband")
 
 
 def is_secret(name: str) -> bool:

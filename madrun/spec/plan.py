@@ -14,6 +14,7 @@ from madrun.spec.card import Metric
 from madrun.spec.codec import sha256
 
 FORMAT = 1
+BOX = "/madrun"  # where a container finds the directory of its run
 RUN_ID, RUN_DIR, SECRET = "{run_id}", "{run_dir}", "{secret}"
 RuntimeName = Literal["docker", "podman", "process"]
 T = TypeVar("T")
@@ -124,7 +125,10 @@ class HostProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
-    """What one node does: rank, addresses, and the exact container or process."""
+    """What one node does: rank, addresses, and the exact container or process.
+
+    `gpus` are the indices of the GPUs that the job gets here.
+    """
 
     node_rank: int
     hostname: str
@@ -142,6 +146,7 @@ class NodePlan:
     owner: str
     container: Container | None = None
     process: HostProcess | None = None
+    gpus: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -71,6 +71,15 @@ def keep(tmp_path, make_job, monkeypatch):
                 keeper.end(by_itself=True)
 
 
+def test_a_container_without_its_gpus_is_not_started(keep):
+    keeper, box = keep()
+    box.report("driver 5.2", "missing  /dev/nvidia0 /dev/nvidia1", "ready")
+    with pytest.raises(Stopped, match="missing or may not be opened: /dev/nvidia0 /dev/nvidia1; the engine") as raised:
+        keeper.await_ready()
+    assert raised.value.failure.kind == "engine"
+    assert "go" not in box.lines
+
+
 def test_a_script_is_started_once_ready_and_its_exit_code_comes_back(keep):
     keeper, box = keep({"go": ["begin", "exit 3"]})
     box.report("driver 5.2", "ready")

@@ -117,6 +117,18 @@ def test_nothing_starts_before_go(start, until):
     assert ends_with(process) == (0, "")
 
 
+def test_device_files_that_are_not_there_are_reported_before_the_driver_is_ready(start, until):
+    start(env={"MADRUN_DEVICES": "/dev/null /dev/nvidia7 /dev/zero /dev/dri/renderD199"})
+    steps = until("ready")
+    assert [words[0] for words in steps] == ["driver", "missing", "ready"]
+    assert steps[1][1:] == ("/dev/nvidia7", "/dev/dri/renderD199")
+
+
+def test_device_files_that_are_there_are_not_worth_a_word(start, until):
+    start(env={"MADRUN_DEVICES": "/dev/null"})
+    assert [words[0] for words in until("ready")] == ["driver", "ready"]
+
+
 def test_stop_ends_the_script_with_term_first(start, until):
     process = start("trap 'echo terminated; exit 0' TERM\necho up\nwhile :; do sleep 0.05; done\n")
     send(process, "go")

@@ -27,7 +27,7 @@ FILES = CardFacts(
     script_hash="abc",
     files=("run.sh",),
     dockerfile="models/docker/Cpu.Dockerfile",
-    dockerfile_text="FROM x",
+    dockerfile_text="ARG BASE_DOCKER\nFROM ${BASE_DOCKER}",
     context="models/docker",
     context_hash="def",
     data_providers={"corpus": "local", "weights": "local"},
@@ -171,5 +171,19 @@ def test_a_secret_build_argument_is_in_the_image_by_name_alone():
 
 def test_a_secret_build_argument_of_the_card_is_in_the_image_by_name_alone():
     source = ImageSource(dockerfile="d", args={"API_KEY": "k3y"})
-    image = plan_image(replace(CARD, images={"cpu": source}), Context(), "cpu", FILES)
+    files = replace(FILES, dockerfile_text="FROM x")
+    image = plan_image(replace(CARD, images={"cpu": source}), Context(), "cpu", files)
     assert image.build_args == {"API_KEY": "{secret}"}
+
+
+def test_the_base_is_what_the_last_stage_begins_from_whatever_the_card_says():
+    text = "ARG BASE_DOCKER=x\nFROM builder:1 AS b\nFROM mine:${BASE_DOCKER}\nCOPY --from=b / /\n"
+    image = plan_image(CARD, Context(docker_build_arg={"BASE_DOCKER": "7"}), "cpu", replace(FILES, dockerfile_text=text))
+    assert image.base == "mine:7"
+
+
+def test_a_base_without_a_value_is_an_error_of_the_card_with_the_line():
+    card = replace(CARD, images={"cpu": ImageSource(dockerfile="d")})
+    files = replace(FILES, dockerfile_text="ARG X\nFROM ${X}\n")
+    with pytest.raises(CardError, match=r"Cpu.Dockerfile: line 2: FROM needs the build argument X.*docker_build_arg"):
+        plan_image(card, Context(), "cpu", files)

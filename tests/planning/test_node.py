@@ -3,17 +3,17 @@
 import pytest
 
 from madrun.errors import ContextError
+from madrun.planning.devices import Chosen
 from madrun.planning.job import CardFacts
 from madrun.planning.node import plan_node
 from madrun.spec.card import Card
 from madrun.spec.context import Context
-from madrun.spec.facts import Accelerator, Engine, Gpu
+from madrun.spec.facts import Accelerator, Engine
 from madrun.spec.plan import DataPlan, ImagePlan, Mount
 
 CARD = Card(name="one", folder="/r/models/one", repository="/r", source="s", script="run.sh", files=("../x.py",))
 FILES = CardFacts(script_hash="h", files=("run.sh",), data_paths={"corpus": "/nfs/corpus"})
 DATA = (DataPlan(name="corpus", provider="local", home="/data_dlm_0"),)
-LIMITED = {"name": "docker", "version": "27", "memlock": 8 << 20, "nofile": 524288}
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def docker_plan(make_job, make_facts, make_topology):
         engine = engine or Engine(name="docker", version="27")
         facts = make_facts(engine=engine, accelerator=accelerator or Accelerator())
         values = {"runtime": "docker", "runner": "torchrun", "image": ImagePlan(kind="ready", name="img:1")} | job
-        return plan_node(CARD, make_job(**values), context or Context(), facts, topology or make_topology(), FILES)
+        chosen = Chosen(facts=facts)
+        return plan_node(CARD, make_job(**values), context or Context(), chosen, topology or make_topology(), FILES)
 
     return plan
 
@@ -31,7 +32,8 @@ def docker_plan(make_job, make_facts, make_topology):
 def process_plan(make_job, make_facts, make_topology):
     def plan(context=None, **job):
         facts = make_facts(process_env={"PATH": "/bin", "HOME": "/home/a"})
-        return plan_node(CARD, make_job(**job), context or Context(), facts, make_topology(), FILES)
+        chosen = Chosen(facts=facts)
+        return plan_node(CARD, make_job(**job), context or Context(), chosen, make_topology(), FILES)
 
     return plan
 
@@ -80,12 +82,6 @@ def test_an_entrypoint_of_the_image_is_replaced_by_the_driver(docker_plan):
     assert (container.entrypoint, container.command) == (("bash",), ("/madrun/driver.sh",))
 
 
-def test_half_of_the_memory_is_shared_memory_unless_given(docker_plan):
-    assert docker_plan().container.shm_size == 4 << 30
-    assert docker_plan(Context(shm_size="16g", ipc="host")).container.shm_size == 16 << 30
-    assert docker_plan(Context(ipc="host")).container.ipc == "host"
-
-
 def test_files_belong_to_the_user_unless_the_user_is_root_or_the_engine_rootless(docker_plan, make_facts, process_plan):
     assert docker_plan().owner == "1000:1001"
     assert docker_plan().container.env["MADRUN_OWNER"] == "1000:1001"
@@ -126,44 +122,6 @@ def test_mounts_that_need_a_container_are_refused_on_the_host(process_plan):
     assert process_plan(Context(docker_mounts={"/a": "/a"})).process is not None
     with pytest.raises(ContextError, match="docker_mounts: .*/in.*the runtime is process"):
         process_plan(Context(docker_mounts={"/in": "/on/host"}))
-
-
-def test_nvidia_devices_come_through_the_toolkit(docker_plan):
-    container = docker_plan(vendor="nvidia").container
-    assert (container.gpus, container.devices, container.cap_add) == ("all", (), ())
-
-
-def test_amd_devices_and_their_groups_are_named(docker_plan):
-    accelerator = Accelerator(
-        vendor="amd", gpus=(Gpu(index=0, device="/dev/dri/renderD128"),), control=("/dev/kfd",), groups=("44", "109")
-    )
-    container = docker_plan(accelerator=accelerator, vendor="amd").container
-    assert (container.gpus, container.devices) == ("", ("/dev/kfd", "/dev/dri/renderD128"))
-    assert (container.groups, container.cap_add) == (("44", "109"), ("SYS_PTRACE",))
-    assert container.security_opt == ("seccomp=unconfined",)
-
-
-def test_limits_are_asked_for(docker_plan):
-    node = docker_plan()
-    assert node.container.ulimits == {"memlock": -1, "nofile": 1048576}
-    assert node.notes == ()
-    assert docker_plan(Context(memlock="default", nofile=None)).container.ulimits == {}
-
-
-def test_limits_that_the_engine_may_not_raise_are_left_out_and_named(docker_plan):
-    node = docker_plan(engine=Engine(can_raise_limits=False, **LIMITED))
-    assert node.container.ulimits == {}
-    assert len(node.notes) == 2
-    assert "memlock unlimited left out" in node.notes[0]
-    assert "8 MiB" in node.notes[0]
-    assert "nofile 1048576 left out" in node.notes[1]
-    assert "524288" in node.notes[1]
-
-
-def test_limits_below_the_engines_own_stay(docker_plan):
-    node = docker_plan(Context(nofile=4096), engine=Engine(can_raise_limits=False, **LIMITED))
-    assert node.container.ulimits == {"nofile": 4096}
-    assert docker_plan(engine=Engine(can_raise_limits=True, **LIMITED)).notes == ()
 
 
 def test_the_process_starts_the_driver_in_its_work_directory(process_plan):

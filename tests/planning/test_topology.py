@@ -123,7 +123,7 @@ def test_processes_per_node_come_from_args_card_and_host_in_this_order(make_fact
 
 
 def test_more_processes_than_accelerators_is_an_error(make_facts):
-    with pytest.raises(ContextError, match="found 9, but this host has 8 accelerators; allowed: 1 to 8"):
+    with pytest.raises(ContextError, match="found 9, but the job has 8 GPUs on this host; allowed: 1 to 8"):
         resolved(
             make_facts(accelerator=Accelerator(vendor="amd", gpus=tuple(Gpu(index=i) for i in range(8)))),
             NPROC_PER_NODE=9,

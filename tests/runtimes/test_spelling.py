@@ -99,3 +99,23 @@ def test_a_long_entrypoint_is_split_as_the_command_line_demands(container, entry
 def test_all_gpus_are_requested_from_the_engine(container):
     (request,) = engine_config(container, SECRETS)["HostConfig"]["DeviceRequests"]
     assert request == {"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}
+
+
+def test_some_gpus_are_one_field_of_a_csv_line_and_ids_for_the_engine(container):
+    some = replace(container, gpus="0,MIG-1")
+    words = docker_argv(some)
+    assert words[words.index("--gpus") + 1] == '"device=0,MIG-1"'
+    assert engine_config(some, {})["HostConfig"]["DeviceRequests"] == [
+        {"Driver": "", "Capabilities": [["gpu"]], "DeviceIDs": ["0", "MIG-1"]}
+    ]
+
+
+def test_cdi_devices_are_devices_in_words_and_a_request_to_the_engine(container):
+    by_cdi = replace(container, program="podman", gpus="", cdi=("nvidia.com/gpu=0",))
+    words = docker_argv(by_cdi)
+    assert words[:2] == ["podman", "run"]
+    assert "--gpus" not in words
+    assert "nvidia.com/gpu=0" in words
+    assert engine_config(by_cdi, {})["HostConfig"]["DeviceRequests"] == [
+        {"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=0"]}
+    ]
