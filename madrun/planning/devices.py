@@ -58,6 +58,8 @@ def choose(facts: HostFacts, docker_gpus: str | None) -> Chosen:
         gpus, why = _by_request(every, docker_gpus.strip()), "docker_gpus"
     else:
         gpus, why = _by_environment(every, facts.process_env)
+    why = why or "the others have no device file"
+    gpus = tuple(gpu for gpu in gpus if gpu.device)
     left = every if gpus == every.gpus else replace(every, gpus=gpus) if gpus else Accelerator(notes=every.notes)
     words = ",".join(str(gpu.index) for gpu in gpus) or "none"
     return Chosen(
@@ -74,7 +76,9 @@ def _shown(accelerator: Accelerator) -> dict[str, str]:
     if not first:
         return {}
     positions = ",".join(str(place) for place in range(accelerator.count))
-    return {first: ",".join(_ids(accelerator))} | dict.fromkeys(within, positions)
+    # CUDA counts the fastest GPU first unless told to count as nvidia-smi does.
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if accelerator.vendor == "nvidia" else {}
+    return {first: ",".join(_ids(accelerator))} | dict.fromkeys(within, positions) | order
 
 
 def _ids(accelerator: Accelerator) -> tuple[str, ...]:
@@ -120,8 +124,8 @@ def _visible(gpus: tuple[Gpu, ...], text: str, key: str) -> tuple[Gpu, ...]:
 
 
 def _matching(gpu: Gpu, place: int, word: str) -> Gpu | None:
-    """The GPU, or the part of it that the word names; AMD writes `GPU-` before the id."""
-    if word == str(place) or (gpu.uuid and word in (gpu.uuid, f"GPU-{gpu.uuid}")):
+    """The GPU, or the part of it that the word names."""
+    if word == str(place) or (gpu.uuid and word == gpu.uuid):
         return gpu
     parts = tuple(part for part in gpu.partitions if part.uuid == word)
     return replace(gpu, partitions=parts) if parts else None
@@ -134,6 +138,12 @@ def _named(accelerator: Accelerator, text: str, key: str) -> tuple[Gpu, ...]:
     if missing:
         have = f"the GPUs {min(by_index)} to {max(by_index)}" if by_index else "no GPU"
         raise ContextError(f"{key}: found {missing[0]} in {text!r}, but this host has {have}")
+    hidden = [index for index in indices if accelerator.vendor != "cpu" and not by_index[index].device]
+    if hidden:
+        raise ContextError(
+            f"{key}: GPU {hidden[0]} in {text!r} has no device file on this host; "
+            f"allowed: {', '.join(str(gpu.index) for gpu in accelerator.gpus if gpu.device) or 'none'}"
+        )
     twice = [index for index in indices if indices.count(index) > 1]
     if twice:
         raise ContextError(f"{key}: found {twice[0]} twice in {text!r}; allowed: each GPU once")

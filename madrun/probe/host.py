@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from madrun.probe import accelerator, environment, network
+from madrun.probe import accelerator, environment, fabric, network
 from madrun.spec.facts import Engine, HostFacts
 
 
@@ -23,7 +23,9 @@ def facts(engine: Engine | None, engine_absent: str = "") -> HostFacts:
         uid=os.getuid(),
         gid=os.getgid(),
         python=".".join(map(str, sys.version_info[:3])),
+        machine=os.uname().machine,
         accelerator=accelerator.find_accelerator(),
+        infiniband=fabric.infiniband_devices(),
         interfaces=network.interfaces(),
         process_env=environment.process_env(),
         engine=engine,

@@ -13,7 +13,7 @@ from madrun.spec.facts import Accelerator, Engine, Gpu, Partition
 RENDER = [f"/dev/dri/renderD{128 + 8 * index}" for index in range(8)]
 AMD = Accelerator(
     vendor="amd",
-    gpus=tuple(Gpu(index=i, device=RENDER[i], uuid=f"{i:016x}") for i in range(8)),
+    gpus=tuple(Gpu(index=i, device=RENDER[i], uuid=f"GPU-{i:016x}") for i in range(8)),
     control=("/dev/kfd",),
     groups=("109",),
 )
@@ -72,6 +72,15 @@ def test_gpus_that_do_not_exist_or_are_no_indices_are_refused(chosen, text, word
         chosen(AMD, text)
 
 
+def test_a_gpu_without_its_device_file_is_not_given(chosen):
+    gpus = (Gpu(index=0, device=RENDER[0]), Gpu(index=1))
+    with pytest.raises(ContextError, match="GPU 1 in '0-1' has no device file on this host; allowed: 0"):
+        chosen(Accelerator(vendor="amd", gpus=gpus), "0-1")
+    choice = chosen(Accelerator(vendor="amd", gpus=gpus))
+    assert indices(choice) == [0]
+    assert choice.note == "GPUs 0 of the 2 of this host (the others have no device file)"
+
+
 @pytest.mark.parametrize("text", ["all", "0"])
 def test_gpus_are_not_asked_of_a_host_without_any(chosen, text):
     with pytest.raises(ContextError, match="this host has no GPU"):
@@ -118,7 +127,7 @@ def test_what_the_user_asks_for_stands_above_the_variables(chosen):
     choice = chosen(AMD, "5,6", ROCR_VISIBLE_DEVICES="0", HIP_VISIBLE_DEVICES="0")
     assert indices(choice) == [5, 6]
     assert choice.env == {"ROCR_VISIBLE_DEVICES": "5,6", "HIP_VISIBLE_DEVICES": "0,1"}
-    assert chosen(NVIDIA, "1").env == {"CUDA_VISIBLE_DEVICES": "1"}
+    assert chosen(NVIDIA, "1").env == {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def test_an_amd_gpu_is_given_by_its_render_node(chosen):

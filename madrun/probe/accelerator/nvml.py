@@ -1,0 +1,61 @@
+"""NVML through NVIDIA's own Python binding (package nvidia-ml-py, module pynvml) where that is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from madrun.probe.accelerator.nvidiasmi import sm
+from madrun.probe.accelerator.published import pci_address
+from madrun.spec.facts import Accelerator, Gpu, Partition
+
+
+def read(pynvml: Any) -> Accelerator | None:
+    """GPUs, driver and CUDA version; None where NVML does not answer (no driver, other version, no permission)."""
+    try:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError, OSError):
+        return None
+    try:
+        gpus = tuple(_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+        cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+        driver = pynvml.nvmlSystemGetDriverVersion()
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+    return Accelerator(vendor="nvidia", gpus=gpus, driver=_word(driver), stack=f"{cuda // 1000}.{cuda % 1000 // 10}")
+
+
+def _gpu(pynvml: Any, index: int) -> Gpu:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return Gpu(
+        index=index,
+        model=_word(pynvml.nvmlDeviceGetName(handle)),
+        arch=sm(f"{major}.{minor}"),
+        uuid=_word(pynvml.nvmlDeviceGetUUID(handle)),
+        bus=pci_address(_word(pynvml.nvmlDeviceGetPciInfo(handle).busId)),
+        memory=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        partitions=_partitions(pynvml, handle),
+    )
+
+
+def _partitions(pynvml: Any, handle: object) -> tuple[Partition, ...]:
+    """MIG devices; their name ends in ` MIG 1g.18gb`. An index that is not taken, or a GPU without MIG, is an error."""
+    found = []
+    try:
+        slots = pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)
+    except pynvml.NVMLError:
+        return ()
+    for slot in range(slots):
+        try:
+            part = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, slot)
+        except pynvml.NVMLError:
+            continue
+        name = _word(pynvml.nvmlDeviceGetName(part)).rpartition(" MIG ")[2]
+        found.append(Partition(name=name, uuid=_word(pynvml.nvmlDeviceGetUUID(part))))
+    return tuple(found)
+
+
+def _word(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
