@@ -68,10 +68,10 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: int) -> str:
-    """`512 B`, `16.0 KiB`, `1.50 GiB`."""
+    """`512 B`, `16 KiB`, `1.5 GiB`: three figures at most."""
     number = float(size)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if number < 1024 or unit == "TiB":
+        if number < (1024 if unit == "B" else 999.5) or unit == "TiB":
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"
         number /= 1024
     raise AssertionError("unreachable")

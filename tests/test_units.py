@@ -83,7 +83,15 @@ def test_a_duration_is_printed_in_three_figures(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(512, "512 B"), (16 << 10, "16 KiB"), (3 << 29, "1.5 GiB"), (5 << 50, "5.12e+03 TiB")]
+    ("size", "text"),
+    [
+        (512, "512 B"),
+        (16 << 10, "16 KiB"),
+        (999 << 20, "999 MiB"),
+        (1010 << 20, "0.986 GiB"),
+        (3 << 29, "1.5 GiB"),
+        (5 << 50, "5.12e+03 TiB"),
+    ],
 )
 def test_a_size_is_printed_with_a_unit(size, text):
     assert format_size(size) == text

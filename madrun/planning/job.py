@@ -37,10 +37,13 @@ class CardFacts:
 
 def choose_runtime(context: Context, facts: HostFacts) -> tuple[RuntimeName, str]:
     """`docker`, `podman` or `process`, and the line that says why where it was not the user's choice."""
+    engine = facts.engine
+    if engine is not None and context.runtime == "docker" and engine.name == "podman":
+        return "podman", f"runtime podman: podman is what answers at {engine.host}, where docker was asked for"
     if context.runtime != "auto":
         return context.runtime, ""
-    if facts.engine is not None:
-        return facts.engine.name, ""
+    if engine is not None:
+        return engine.name, ""
     return "process", f"runtime process, on the host itself: {facts.engine_absent}"
 
 
@@ -120,7 +123,8 @@ def plan_job(
     runtime, _ = choose_runtime(context, facts)
     vendor = facts.accelerator.vendor
     image = plan_image(card, context, vendor, files) if runtime != "process" else ImagePlan(kind="none")
-    args = card.args if context.model_args is None else context.model_args
+    said = card.args if context.model_args is None else context.model_args
+    args = " ".join((said, *context.more_args)) if context.more_args else said
     grace = parse_duration(context.grace)
     return JobPlan(
         card=card.name,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from madrun.errors import CardError
 
-_IGNORED = {"__pycache__", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+IGNORED = {"__pycache__", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 
 def work_files(folder: Path, files: tuple[str, ...], repository: Path | None = None) -> dict[str, Path]:
@@ -20,7 +20,7 @@ def work_files(folder: Path, files: tuple[str, ...], repository: Path | None = N
     """
     root = (repository or folder).resolve()
     try:
-        found = {_text(path.relative_to(folder), folder): path for path in _walk(folder, root, ())}
+        found = {text_name(path.relative_to(folder), folder): path for path in _walk(folder, root, ())}
     except OSError as error:
         raise CardError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
     for name in files:
@@ -59,7 +59,7 @@ def read_text(path: Path) -> str:
         raise CardError(f"{path}: found bytes that are not UTF-8 at {error.start}, allowed: UTF-8 text") from None
 
 
-def _text(path: Path, folder: Path) -> str:
+def text_name(path: Path, folder: Path) -> str:
     """The path as text that has an encoding: it goes into hashes, plans and the archive for an image."""
     name = str(path)
     try:
@@ -75,7 +75,7 @@ def _walk(folder: Path, root: Path, above: tuple[Path, ...]) -> Iterator[Path]:
     if here in above:
         raise CardError(f"{folder}: leads back to {here}, which holds it: a loop of links; remove the link")
     for entry in sorted(folder.iterdir()):
-        if entry.name in _IGNORED:
+        if entry.name in IGNORED:
             continue
         if entry.is_dir():
             if entry.is_symlink() and not entry.resolve().is_relative_to(root):

@@ -41,7 +41,7 @@ class UnsetArgument(Exception):
 
 def instructions(text: str) -> Iterator[Instruction]:
     """The instructions in order; comments and the bodies of heredocs are left out."""
-    lines = text.removeprefix("\ufeff").splitlines()
+    lines = text.removeprefix("\ufeff").split("\n")
     escape = "`" if directives(text).get("escape") == "`" else "\\"
     number = 0
     while number < len(lines):
@@ -72,7 +72,7 @@ def _after_heredoc(lines: list[str], number: int, end: str) -> int:
 def directives(text: str) -> dict[str, str]:
     """The parser directives at the top, such as `syntax` and `escape`."""
     found: dict[str, str] = {}
-    for line in text.removeprefix("\ufeff").splitlines():
+    for line in text.removeprefix("\ufeff").split("\n"):
         match = _DIRECTIVE.fullmatch(line.strip())
         if match is None:
             break

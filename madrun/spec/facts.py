@@ -87,7 +87,7 @@ class Engine:
 
     `name` is `docker` or `podman`; `host` its address; `local` whether it sees the files of this host;
     `architecture` as images name it (`amd64`); `runtimes` those it knows; `cdi` the CDI devices it found
-    (`nvidia.com/gpu=0`); `buildkit` whether BuildKit can build here.
+    (`nvidia.com/gpu=0`).
     """
 
     name: Literal["docker", "podman"]
@@ -98,7 +98,6 @@ class Engine:
     architecture: str = ""
     runtimes: tuple[str, ...] = ()
     cdi: tuple[str, ...] = ()
-    buildkit: bool = False
     rootless: bool = False
     can_raise_limits: bool | None = None
     memlock: int | None = None

@@ -178,7 +178,9 @@ def test_a_secret_build_argument_of_the_card_is_in_the_image_by_name_alone():
 
 def test_the_base_is_what_the_last_stage_begins_from_whatever_the_card_says():
     text = "ARG BASE_DOCKER=x\nFROM builder:1 AS b\nFROM mine:${BASE_DOCKER}\nCOPY --from=b / /\n"
-    image = plan_image(CARD, Context(docker_build_arg={"BASE_DOCKER": "7"}), "cpu", replace(FILES, dockerfile_text=text))
+    image = plan_image(
+        CARD, Context(docker_build_arg={"BASE_DOCKER": "7"}), "cpu", replace(FILES, dockerfile_text=text)
+    )
     assert image.base == "mine:7"
 
 
@@ -187,3 +189,18 @@ def test_a_base_without_a_value_is_an_error_of_the_card_with_the_line():
     files = replace(FILES, dockerfile_text="ARG X\nFROM ${X}\n")
     with pytest.raises(CardError, match=r"Cpu.Dockerfile: line 2: FROM needs the build argument X.*docker_build_arg"):
         plan_image(card, Context(), "cpu", files)
+
+
+@pytest.mark.parametrize(
+    ("context", "args"),
+    [
+        (Context(more_args=("--x 1", "'y z'")), " --x 1 'y z'"),
+        (Context(model_args="--new", more_args=("--x",)), "--new --x"),
+        (Context(model_args="--new"), "--new"),
+    ],
+)
+def test_more_args_come_after_the_cards_or_what_replaces_them(make_facts, make_topology, context, args):
+    before = planned(make_facts, make_topology, Context()).args if context.model_args is None else ""
+    job = planned(make_facts, make_topology, context)
+    assert job.args == before + args
+    assert job.args in job.driver

@@ -1,73 +1,90 @@
-"""Images of the plan: found, pulled or built, and known by an identity that two nodes can compare."""
+"""The image of a plan: found, pulled or built, and checked to be one that this host's engine can run."""
 
 from __future__ import annotations
 
-import io
+import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from madrun.errors import BuildError
 from madrun.locks import locked
-from madrun.spec.codec import sha256
+from madrun.runtimes.images.identity import (
+    BASES,
+    IDENTITY,
+    RECIPE,
+    identity_of,
+    labels_of,
+    recipe_identity,
+    recipe_or_id,
+)
+from madrun.runtimes.images.place import Place
+from madrun.runtimes.images.watch import Watch
+from madrun.spec.dockerfile import UnsetArgument, bases, only_buildkit
 from madrun.spec.plan import ImagePlan
 
-RECIPE, IDENTITY, BASE = "madrun.recipe", "madrun.identity", "madrun.base"
-_LAST_LINES = 30
-Line = Callable[[str], None]
+_RUNS_TOO = {"amd64": ("386",), "arm64": ("arm",)}
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image that lies on this host. `identity` is equal on two nodes if what runs is equal."""
+    """An image that lies on this host. `identity` is equal on two nodes if what runs is equal.
+
+    `how` is `found`, `pulled` or `built`; `env`, `labels` and `architecture` are what the image says of itself.
+    """
 
     id: str
     identity: str
     seconds: float
     how: str
+    env: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    architecture: str = ""
 
 
-def ensure(client: Any, image: ImagePlan, context: dict[str, Path], lock_dir: Path, say: Line) -> Prepared:
-    """The image, pulled or built where this host lacks it; `say` gets the engine's lines. Raises `BuildError`."""
+def ensure(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: Watch) -> Prepared:
+    """The image, pulled or built where this host lacks it, its secret arguments filled in. Raises `BuildError`."""
     started = time.monotonic()
-    found, how = _up_to_date(client, image), "found"
+    found, how = _up_to_date(place, image), "found"
     if found is None:
-        with locked(lock_dir / (image.name.replace("/", "_").replace(":", "_") + ".lock")):
-            found = _up_to_date(client, image)  # another run may have made it meanwhile
+        with locked(place.lock_dir / (image.name.replace("/", "_").replace(":", "_") + ".lock")):
+            found = _up_to_date(place, image)  # another run may have made it meanwhile
             if found is None and image.kind == "ready":
-                found, how = _pull(client, image.name, say), "pulled"
+                found, how = _pulled(place, image.name, watch), "pulled"
             elif found is None:
-                base = _inspect(client, image.base) if image.base else None
-                found, how = _build(client, image, base, context, say), "built"
-    return Prepared(str(found["Id"]), identity_of(found), time.monotonic() - started, how)
+                found, how = _built(place, image, context, watch), "built"
+    _check_platform(place, image.name, found)
+    config = found.get("Config") or {}
+    return Prepared(
+        id=str(found["Id"]),
+        identity=recipe_or_id(found) if image.kind == "build" else identity_of(found, image.name),
+        seconds=time.monotonic() - started,
+        how=how,
+        env=dict(str(entry).partition("=")[::2] for entry in config.get("Env") or []),
+        labels=labels_of(found),
+        architecture=str(found.get("Architecture") or ""),
+    )
 
 
-def identity_of(inspected: dict[str, Any]) -> str:
-    """Registry digest, else the identity that a recipe left as a label, else the image's id."""
-    digests = inspected.get("RepoDigests") or []
-    labels = (inspected.get("Config") or {}).get("Labels") or {}
-    if digests:
-        return str(digests[0]).partition("@")[2]
-    return str(labels.get(IDENTITY) or inspected["Id"])
-
-
-def _up_to_date(client: Any, image: ImagePlan) -> dict[str, Any] | None:
-    """The image as it lies here; None where it is missing, or was built on another base than lies here now."""
-    found = _inspect(client, image.name)
-    if found is None or image.kind == "ready" or not image.base:
+def _up_to_date(place: Place, image: ImagePlan) -> dict[str, Any] | None:
+    """The image as it lies here; None where it is missing, or was built on other bases than lie here now."""
+    found = _inspect(place, image.name)
+    if found is None or image.kind == "ready":
         return found
-    base = _inspect(client, image.base)
-    built_on = (found["Config"].get("Labels") or {}).get(BASE)
-    return found if base is None or built_on == base["Id"] else None
+    for name, built_on in json.loads(labels_of(found).get(BASES) or "{}").items():
+        base = _inspect(place, name)
+        if base is not None and base["Id"] != built_on:
+            return None
+    return found
 
 
-def _inspect(client: Any, name: str) -> dict[str, Any] | None:
+def _inspect(place: Place, name: str) -> dict[str, Any] | None:
     from docker.errors import APIError, ImageNotFound
 
     try:
-        found: dict[str, Any] = client.inspect_image(name)
+        found: dict[str, Any] = place.client.inspect_image(name)
         return found
     except ImageNotFound:
         return None
@@ -75,99 +92,66 @@ def _inspect(client: Any, name: str) -> dict[str, Any] | None:
         raise BuildError(f"image {name}: the engine says: {error.explanation or error}") from None
 
 
-def _pull(client: Any, name: str, say: Line) -> dict[str, Any]:
-    from docker.errors import APIError
+def _pulled(place: Place, name: str, watch: Watch) -> dict[str, Any]:
+    from madrun.runtimes.images.pull import pull
 
-    say(f"pulling {name}")
-    reference, tag = _split_reference(name)
-    try:
-        for event in client.pull(reference, tag=tag, stream=True, decode=True):
-            if "error" in event:
-                raise BuildError(_pull_failed(name, event["error"]))
-            if event.get("status") and "progress" not in event:
-                say(f"{event.get('id', '')} {event['status']}".strip())
-    except APIError as error:
-        raise BuildError(_pull_failed(name, str(error.explanation or error))) from None
-    found = _inspect(client, name)
+    pull(place.client, name, watch)
+    found = _inspect(place, name)
     if found is None:
         raise BuildError(f"image {name}: pulled, but the engine does not have it")
+    watch.line(f"pulled {name}: {identity_of(found, name)}")
     return found
 
 
-def _split_reference(name: str) -> tuple[str, str | None]:
-    if "@" in name:
-        return name, None
-    head, _, last = name.rpartition("/")
-    repository, _, tag = last.partition(":")
-    return f"{head}/{repository}" if head else repository, tag or "latest"
+def _built(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: Watch) -> dict[str, Any]:
+    from madrun.runtimes.images import buildkit, classic
+    from madrun.runtimes.images.failures import build_failed, needs_buildkit
 
-
-def _pull_failed(name: str, text: str) -> str:
-    return (
-        f"image {name}: not on this host, and it could not be pulled: {text.strip()}\n"
-        "check the name, log in to its registry, or name another image with MAD_CONTAINER_IMAGE"
-    )
-
-
-def _build(
-    client: Any, image: ImagePlan, base: dict[str, Any] | None, context: dict[str, Path], say: Line
-) -> dict[str, Any]:
-    from docker.errors import APIError
-
-    say(f"building {image.name} from {image.context}/{image.dockerfile}")
-    base_identity = identity_of(base) if base else image.base
-    labels = {RECIPE: image.recipe, IDENTITY: f"recipe:{sha256([image.recipe, base_identity])}"}
-    labels |= {BASE: str(base["Id"])} if base else {}
-    lines: list[str] = []
-    try:
-        for event in client.build(
-            fileobj=_tar(context),
-            custom_context=True,
-            dockerfile=image.dockerfile,
-            buildargs=image.build_args,
-            tag=image.name,
-            labels=labels,
-            network_mode="host",
-            rm=True,
-            forcerm=True,
-            decode=True,
-        ):
-            for line in str(event.get("stream") or event.get("error") or "").splitlines():
-                lines.append(line)
-                say(line)
-            if "error" in event:
-                raise BuildError(_build_failed(image, lines))
-    except APIError as error:
-        raise BuildError(_build_failed(image, [*lines, str(error.explanation or error)])) from None
-    found = _inspect(client, image.name)
+    text = context[image.dockerfile].read_text(encoding="utf-8")
+    builder = place.buildkit() if _is_docker(place) else None
+    refused = only_buildkit(text) if builder is None and _is_docker(place) else ()
+    if refused:
+        raise needs_buildkit(image, refused)
+    labels = _labels(place, image, text, watch)
+    by = "BuildKit" if builder else "the classic builder" if _is_docker(place) else "the engine"
+    watch.line(f"building {image.name} from {image.context}/{image.dockerfile} with {by}")
+    if builder is not None:
+        done, lines = buildkit.build(builder, image, context, labels, watch)
+    else:
+        done, lines = classic.build(place.client, image, context, labels, watch)
+    found = _inspect(place, image.name) if done else None
     if found is None:
-        raise BuildError(_build_failed(image, lines))
-    if base is None and image.base and (pulled := _inspect(client, image.base)):
-        # The builder pulled the base meanwhile: build again from its cache, now labelled with the base's id.
-        return _build(client, image, pulled, context, say)
+        raise build_failed(place.client, image, text, lines)
     return found
 
 
-def _build_failed(image: ImagePlan, lines: list[str]) -> str:
-    last = "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
-    return (
-        f"image {image.name}: the build of {image.context}/{image.dockerfile} failed (base {image.base or 'none'}):\n"
-        f"{last}\nanother base is named with docker_build_arg: {{'BASE_DOCKER': 'NAME'}} in the context or site file"
-    )
+def _is_docker(place: Place) -> bool:
+    return place.engine is None or place.engine.name == "docker"
 
 
-def _tar(files: dict[str, Path]) -> io.BytesIO:
-    """The build context with owners and times left out, so that the builder's cache sees equal files as equal."""
-    import tarfile
+def _labels(place: Place, image: ImagePlan, text: str, watch: Watch) -> dict[str, str]:
+    """What the image will say of its making. Bases that are missing here are pulled first: the identity is theirs."""
+    try:
+        names = bases(text, image.build_args)
+    except UnsetArgument as unset:
+        raise BuildError(f"image {image.name}: {image.context}/{image.dockerfile}: {unset}") from None
+    found = {}
+    for name in names:
+        found[name] = _inspect(place, name) or _pulled(place, name, watch)
+        _check_platform(place, name, found[name])
+    ids = {name: str(base["Id"]) for name, base in found.items()}
+    identities = {name: identity_of(base, name) for name, base in found.items()}
+    identity = recipe_identity(image.recipe, identities)
+    return {RECIPE: image.recipe, IDENTITY: identity, BASES: json.dumps(ids, sort_keys=True)}
 
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as archive:
-        for name, path in files.items():
-            info = archive.gettarinfo(str(path), arcname=name)
-            info.uid = info.gid = 0
-            info.uname = info.gname = ""
-            info.mtime = 0
-            with path.open("rb") as content:
-                archive.addfile(info, content)
-    target.seek(0)
-    return target
+
+def _check_platform(place: Place, name: str, found: Mapping[str, Any]) -> None:
+    """Emulated, an image of another architecture may even run; its numbers would say nothing of this host."""
+    mine = place.engine.architecture if place.engine else ""
+    theirs, system = str(found.get("Architecture") or ""), str(found.get("Os") or "linux")
+    fits = not mine or not theirs or theirs == mine or theirs in _RUNS_TOO.get(mine, ())
+    if not fits or system != "linux":
+        raise BuildError(
+            f"image {name} is for {system}/{theirs}, this host's engine runs linux/{mine or 'unknown'}; "
+            f"pull or build one for {mine or 'it'}, or name another with MAD_CONTAINER_IMAGE or BASE_DOCKER"
+        )

@@ -1,0 +1,90 @@
+"""The files that an image is built from, as the builder gets them, and their hash.
+
+Modes are reduced to the executable bit, owners and times are left out: a checkout under another umask or user is the
+same context and makes the same image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from madrun.errors import CardError
+from madrun.registry.cardtree import IGNORED, read_text, text_name
+from madrun.registry.dockerignore import Hits, Pattern, match, read_patterns
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """Name -> path of every entry that is sent, folders and links as such, in order; and the hash of it all."""
+
+    entries: dict[str, Path]
+    hash: str
+
+
+def build_context(dockerfile: Path) -> BuildContext:
+    """The folder of the Dockerfile without what its .dockerignore leaves out; `CardError` names what cannot be sent.
+
+    `<name of the Dockerfile>.dockerignore` counts before `.dockerignore`, whichever builder there is: the recipe must
+    not depend on it. The Dockerfile itself is always sent; version control and Python's caches never are.
+    """
+    folder = dockerfile.parent
+    patterns = _patterns(dockerfile)
+    try:
+        entries = dict(_walk(folder, folder, patterns, ()))
+        entries[dockerfile.name] = dockerfile
+        entries = dict(sorted(entries.items()))
+        return BuildContext(entries, _hash(entries))
+    except OSError as error:
+        raise CardError(
+            f"{error.filename or folder}: cannot be read: {error.strerror}; it is part of the build context of "
+            f"{dockerfile}: make it readable or name it in .dockerignore"
+        ) from None
+
+
+def _patterns(dockerfile: Path) -> tuple[Pattern, ...]:
+    for name in (f"{dockerfile.name}.dockerignore", ".dockerignore"):
+        file = dockerfile.with_name(name)
+        if file.is_file():
+            return read_patterns(read_text(file), str(file))
+    return ()
+
+
+def _walk(folder: Path, top: Path, patterns: tuple[Pattern, ...], above: Hits) -> Iterator[tuple[str, Path]]:
+    """What is not left out, each after the folders that hold it."""
+    exceptions = any(pattern.exception for pattern in patterns)
+    for entry in sorted(folder.iterdir()):
+        if entry.name in IGNORED:
+            continue
+        name = text_name(entry.relative_to(top), top)
+        out, hits = match(name, patterns, above)
+        if entry.is_dir() and not entry.is_symlink():
+            inside = [] if out and not exceptions else list(_walk(entry, top, patterns, hits))
+            if not out or inside:
+                yield name, entry
+            yield from inside
+        elif not out and (entry.is_symlink() or entry.is_file()):
+            yield name, entry
+
+
+def _hash(entries: dict[str, Path]) -> str:
+    """Hex SHA-256 over kinds, names, and contents or targets of links."""
+    digest = hashlib.sha256()
+    for name, path in entries.items():
+        digest.update(f"{name}\0{_describe(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _describe(path: Path) -> str:
+    if path.is_symlink():
+        return f"link\0{text_name(path.readlink(), path)}"
+    if path.is_dir():
+        return "folder"
+    kind = "program" if path.stat().st_mode & 0o111 else "file"
+    with path.open("rb") as file:
+        content = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            content.update(chunk)
+    return f"{kind}\0{content.hexdigest()}"

@@ -1,0 +1,117 @@
+"""`madrun build` prepares each image once, whatever becomes of the others. The engine is a fake."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from madrun.cli import build
+from madrun.errors import BuildError, EngineError, ExitCode, UsageError
+from madrun.runtimes import images
+from madrun.spec.plan import ImagePlan
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
+    """Runs the command over cards given as (name, image); returns exit code, output and the images asked for."""
+
+    def start(*cards, as_json=False, engine="a client", outcome=None, secrets=None):
+        planned = [
+            SimpleNamespace(
+                card=SimpleNamespace(name=name),
+                plan=SimpleNamespace(job=make_job(image=image)),
+                image_context={},
+                secrets=secrets or {},
+            )
+            for name, image in cards
+        ]
+        facts = make_facts(engine_absent="nothing answers at /x.sock")
+        prepared = SimpleNamespace(engine=engine, facts=facts, planned=planned)
+        asked = []
+
+        def ensure(place, image, context, watch):
+            asked.append(image)
+            watch.line(f"working on {image.name}")
+            return (outcome or found)(image)
+
+        monkeypatch.setattr(build, "prepare", lambda request: prepared)
+        monkeypatch.setattr(build.images, "ensure", ensure)
+        code = build.build_images(SimpleNamespace(results=tmp_path), as_json)
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err, asked=asked)
+
+    return start
+
+
+def found(image):
+    return images.Prepared(id="sha256:i", identity=f"sha256:of-{image.name}", seconds=1.25, how="built")
+
+
+def fails_for(name):
+    def outcome(image):
+        if image.name == name:
+            raise BuildError(f"image {name}: the step failed")
+        return found(image)
+
+    return outcome
+
+
+ONE, TWO = ImagePlan(kind="build", name="madrun/one:1"), ImagePlan(kind="ready", name="reg/two:2")
+
+
+def test_an_image_that_cards_share_is_built_once_and_printed_with_them(run):
+    done = run(("a", ONE), ("b", TWO), ("c", ONE))
+    assert done.code == ExitCode.OK
+    assert done.asked == [ONE, TWO]
+    first, second = done.out.splitlines()
+    assert first.split()[:2] == ["madrun/one:1", "built"]
+    assert "1.25 s  sha256:of-madrun/one:1  (a, c)" in first
+    assert "(b)" in second
+    assert "working on reg/two:2" in done.err
+
+
+def test_a_build_that_fails_is_exit_code_2_and_the_others_are_built(run):
+    done = run(("a", ONE), ("b", TWO), outcome=fails_for(ONE.name))
+    assert done.code == ExitCode.USAGE
+    assert [line.split()[1] for line in done.out.splitlines()] == ["failed", "built"]
+    assert "error: image madrun/one:1: the step failed" in done.err
+
+
+def test_as_json_standard_output_is_the_rows_alone(run, tmp_path):
+    done = run(("a", ONE), ("b", TWO), as_json=True, outcome=fails_for(TWO.name))
+    one, two = json.loads(done.out)
+    log = tmp_path / "builds" / "madrun_one_1.log"
+    assert one == {
+        "image": "madrun/one:1", "cards": ["a"], "how": "built", "identity": "sha256:of-madrun/one:1",
+        "id": "sha256:i", "seconds": 1.25, "log": str(log), "error": "",
+    }  # fmt: skip
+    assert (two["how"], two["error"]) == ("failed", "image reg/two:2: the step failed")
+    assert log.read_text() == "working on madrun/one:1\n"
+
+
+def test_secrets_reach_the_build_and_neither_screen_nor_log(run, tmp_path):
+    image = ImagePlan(kind="build", name="m:1", build_args={"HF_TOKEN": "{secret}", "A": "1"})
+
+    def outcome(image):
+        raise BuildError(f"image m:1: token {image.build_args['HF_TOKEN']} was refused")
+
+    done = run(("a", image), outcome=outcome, secrets={"HF_TOKEN": "s3cr3t-value"}, as_json=True)
+    assert done.asked[0].build_args == {"HF_TOKEN": "s3cr3t-value", "A": "1"}
+    assert "s3cr3t" not in done.out + done.err
+    assert json.loads(done.out)[0]["error"] == "image m:1: token *** was refused"
+
+
+def test_without_an_engine_there_is_nothing_to_build_with(run):
+    with pytest.raises(EngineError, match="nothing answers at /x.sock"):
+        run(("a", ONE), engine=None)
+
+
+def test_a_card_for_the_process_runtime_is_named(run):
+    with pytest.raises(UsageError, match=r"found b with runtime process"):
+        run(("a", ONE), ("b", ImagePlan(kind="none")))
+
+
+def test_a_log_that_cannot_be_written_is_an_error_of_results(run, tmp_path):
+    (tmp_path / "builds").write_text("")
+    with pytest.raises(UsageError, match=r"--results: .*builds.* cannot be written: "):
+        run(("a", ONE))
