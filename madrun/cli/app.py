@@ -1,14 +1,17 @@
-"""The commands and their options; each command's work is imported when it is called."""
+"""The commands; their options stand in options.py, and each command's work is imported when it is called."""
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated, Any
 
 import typer
 
+from madrun.cli import completion
 from madrun.cli.argv import spread_tags
+from madrun.cli.options import AsJson, Repo, ReportOptions, RunOptions, SavedPlan, Show, Tags, takes
 from madrun.errors import ExitCode, MadrunError, UsageError
 
 app = typer.Typer(
@@ -26,66 +29,6 @@ report_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(report_app)
-
-Tags = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tags",
-        "-t",
-        metavar="TAG...",
-        help="Cards by name, tag, folder/name or 'all'; card:key=value adds arguments.",
-    ),
-]
-Repo = Annotated[
-    str | None,
-    typer.Option(
-        "--repo",
-        metavar="DIR",
-        help="Model repository. Default: this directory, else the cards installed with madrun.",
-    ),
-]
-Inline = Annotated[
-    str | None,
-    typer.Option("--additional-context", "-c", metavar="TEXT", help="Context as JSON or a Python literal."),
-]
-ContextFile = Annotated[
-    str | None,
-    typer.Option("--additional-context-file", "-f", metavar="FILE", help="Context as JSON, YAML or a Python literal."),
-]
-Site = Annotated[
-    str | None,
-    typer.Option(
-        "--site",
-        metavar="FILE",
-        help="Site file. Default: madrun-site.yaml in the repository, else ~/.config/madrun/site.yaml.",
-    ),
-]
-Mirror = Annotated[
-    str | None,
-    typer.Option(
-        "--force-mirror-local",
-        metavar="DIR",
-        help="Mount DIR/<data name>; filled from the data source when it is not there.",
-    ),
-]
-Timeout = Annotated[
-    str | None,
-    typer.Option(
-        "--timeout",
-        metavar="TIME",
-        help="Time limit of the script: 90s, 2h; 0 for none. Default: the card's, else 2h.",
-    ),
-]
-JoinTimeout = Annotated[
-    str | None,
-    typer.Option("--join-timeout", metavar="TIME", help="How long nodes wait for each other. Default: 10m."),
-]
-Runtime = Annotated[
-    str | None,
-    typer.Option("--runtime", metavar="NAME", help="auto, docker or process. Default: docker where an engine answers."),
-]
-Results = Annotated[str, typer.Option("--results", metavar="DIR", help="Where runs and perf.csv go.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -107,57 +50,78 @@ def _root(
 
 
 @app.command("run", help="Run the selected cards and record the results.")
+@takes(options=RunOptions, show=Show)
 def _run(
-    tags: Tags = None,
-    repo: Repo = None,
-    additional_context: Inline = None,
-    additional_context_file: ContextFile = None,
-    site: Site = None,
-    force_mirror_local: Mirror = None,
-    timeout: Timeout = None,
-    join_timeout: JoinTimeout = None,
-    runtime: Runtime = None,
-    results: Results = "results",
+    options: RunOptions,
+    show: Show,
+    plan: SavedPlan = None,
+    repeat: Annotated[
+        int, typer.Option("--repeat", metavar="N", min=1, help="Run each card N times; median and spread at the end.")
+    ] = 1,
+    keep_alive: Annotated[
+        bool, typer.Option("--keep-alive", help="Keep the container after its script has ended, until Ctrl-C.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
-    timings: Annotated[bool, typer.Option("--timings", help="Print where the time went.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print the plan as JSON.")] = False,
 ) -> None:
+    from functools import partial
+
     from madrun.cli.request import make_request
 
-    flags = {"force_mirror_local": force_mirror_local, "timeout": timeout, "runtime": runtime}
-    flags["join_timeout"] = join_timeout
-    request = make_request(tags, repo, results, (additional_context, additional_context_file, site), flags)
+    if show.quiet and show.verbose:
+        raise UsageError("found both --quiet and --verbose; allowed: one of them")
     if dry_run:
         from madrun.cli.plan import print_plans
 
-        print_plans(request, as_json)
+        print_plans(make_request(options, plan), show.as_json)
         return
     from madrun.cli.run import run_cards
 
-    raise typer.Exit(run_cards(request, timings))
+    raise typer.Exit(run_cards(partial(make_request, options, plan), show, repeat, keep_alive))
 
 
 @app.command("plan", help="Print what `run` would execute, to the letter.")
-def _plan(
-    tags: Tags = None,
-    repo: Repo = None,
-    additional_context: Inline = None,
-    additional_context_file: ContextFile = None,
-    site: Site = None,
-    force_mirror_local: Mirror = None,
-    timeout: Timeout = None,
-    join_timeout: JoinTimeout = None,
-    runtime: Runtime = None,
-    results: Results = "results",
-    as_json: AsJson = False,
-) -> None:
+@takes(options=RunOptions)
+def _plan(options: RunOptions, plan: SavedPlan = None, as_json: AsJson = False) -> None:
     from madrun.cli.plan import print_plans
     from madrun.cli.request import make_request
 
-    flags = {"force_mirror_local": force_mirror_local, "timeout": timeout, "runtime": runtime}
-    flags["join_timeout"] = join_timeout
-    request = make_request(tags, repo, results, (additional_context, additional_context_file, site), flags)
-    print_plans(request, as_json)
+    print_plans(make_request(options, plan), as_json)
+
+
+@app.command("explain", help="Print where each value came from, what it overrode, and whether it reached a container.")
+@takes(options=RunOptions)
+def _explain(
+    options: RunOptions,
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys of the context, or variables of the script.")
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="Explain a run that was: its directory, or its id below --results.",
+            autocompletion=completion.run_ids,
+        ),
+    ] = None,
+    node: Annotated[int, typer.Option("--node", metavar="RANK", min=0, help="With --run: the node.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    from madrun.cli.explaining import explain_cards, explain_run
+
+    if run is None:
+        explain_cards(options, keys or [], as_json)
+    else:
+        explain_run(options, (run, node), keys or [], as_json)
+
+
+@app.command("build", help="Build or pull the images of the selected cards; run nothing.")
+@takes(options=RunOptions)
+def _build(options: RunOptions, as_json: AsJson = False) -> None:
+    from madrun.cli.build import build_images
+    from madrun.cli.request import make_request
+
+    raise typer.Exit(build_images(make_request(options), as_json))
 
 
 @app.command("list", help="List the cards of the repository.")
@@ -167,48 +131,32 @@ def _list(tags: Tags = None, repo: Repo = None, as_json: AsJson = False) -> None
     raise typer.Exit(print_cards(tags, repo, as_json))
 
 
-Card = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Only this card.")]
-Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only cards with this tag.")]
-Status = Annotated[str | None, typer.Option("--status", metavar="STATUS", help="SUCCESS, FAILURE or SKIPPED.")]
-Since = Annotated[
-    str | None,
-    typer.Option("--since", metavar="TIME", help="Not older than 2h, 7d, or a date such as 2026-11-21."),
-]
-
-
 @report_app.callback()
+@takes(options=ReportOptions)
 def _report(
     context: typer.Context,
-    model: Card = None,
-    tag: Tag = None,
-    status: Status = None,
-    since: Since = None,
-    results: Results = "results",
+    options: ReportOptions,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="A row for each metric, not each run.")] = False,
     as_json: AsJson = False,
 ) -> None:
     if context.invoked_subcommand is None:
         from madrun.cli.reporting import print_table
 
-        filters = {"model": model, "tag": tag, "status": status, "since": since}
-        raise typer.Exit(print_table(results, filters, as_json, all_metrics))
+        raise typer.Exit(print_table(options.results, options.filters(), as_json, all_metrics))
 
 
 @report_app.command("csv", help="Write the rows as CSV.")
+@takes(options=ReportOptions)
 def _report_csv(
     context: typer.Context,
+    options: ReportOptions,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - for standard output.")
     ] = "-",
-    model: Card = None,
-    tag: Tag = None,
-    status: Status = None,
-    since: Since = None,
-    results: Results = "results",
 ) -> None:
     from madrun.cli.reporting import write_csv
 
-    filters = {"model": model, "tag": tag, "status": status, "since": since, "results": results}
+    filters = {**options.filters(), "results": options.results}
     before = _given(context.parent)
     if before.get("as_json"):
         raise UsageError("report: found --json before csv; allowed: one of the two forms")
@@ -226,6 +174,8 @@ def _given(context: Any) -> dict[str, Any]:
 def run(words: list[str]) -> int:
     """Carries out one command line and returns its exit code; the one place where any error ends."""
     try:
+        if completion.ASKED in os.environ:
+            completion.spread_asked_words()
         result = app(args=spread_tags(words), standalone_mode=True, prog_name="madrun")
     except MadrunError as error:
         sys.stderr.write(f"madrun: error: {error}\n")

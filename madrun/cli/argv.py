@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TAGS = ("--tags", "-t")
 CONTEXT_FLAGS = ("--additional-context", "-c")
+_TAKES_ANY_TEXT = ("--arg", "-a", "--env", "-e", "--mount")
 
 
 def inline_context(words: list[str]) -> tuple[int, str] | None:
@@ -15,7 +16,9 @@ def inline_context(words: list[str]) -> tuple[int, str] | None:
     index = 0
     while index < len(words):
         word = words[index]
-        if word in CONTEXT_FLAGS:
+        if word in _TAKES_ANY_TEXT:
+            index += 1  # its value may look like a flag
+        elif word in CONTEXT_FLAGS:
             index += 1  # the next word is the text, whatever it looks like
             found = (index, "")
         elif word.startswith(f"{CONTEXT_FLAGS[0]}="):
@@ -45,7 +48,12 @@ def with_tag(words: tuple[str, ...], tag: str) -> tuple[str, ...]:
 
 
 def spread_tags(words: list[str]) -> list[str]:
-    """`--tags a b c` as `--tags a --tags b --tags c`; everything else stays."""
+    """`--tags a b c` as `--tags a --tags b --tags c`; everything else stays.
+
+    Not so for `explain`: what stands there without a flag is a key.
+    """
+    if words[:1] == ["explain"]:
+        return list(words)
     spread: list[str] = []
     taking = False
     for word in words:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def site_layer(request: Request, repository: Path) -> list[Layer]:
 
 
 def user_layers(request: Request) -> list[Layer]:
-    """Context file, inline context and flags, lowest first."""
+    """Context file, inline context, shorthands and flags, lowest first."""
     layers = []
     if request.additional_context_file is not None:
         file = Path(request.additional_context_file).expanduser()
@@ -34,9 +35,39 @@ def user_layers(request: Request) -> list[Layer]:
         layers.append(Layer(name, _read_map(file, "--additional-context-file")))
     if request.additional_context is not None:
         layers.append(Layer("--additional-context", parse_text(request.additional_context, "--additional-context")))
+    if request.env:
+        layers.append(Layer("--env", {"docker_env_vars": dict(map(_variable, request.env))}))
+    if request.mount:
+        layers.append(Layer("--mount", {"docker_mounts": dict(map(_mount, request.mount))}))
+    if request.arg:
+        layers.append(Layer("--arg", {"more_args": list(request.arg)}))
     for name, value in request.flags.items():
         layers.append(Layer(f"--{name.replace('_', '-')}", {name: value}))
     return layers
+
+
+def _variable(word: str) -> tuple[str, str]:
+    """`NAME=VALUE`, or `NAME` with the value that it has on this host, as `docker run --env` takes them."""
+    name, given, value = word.partition("=")
+    if given and name:
+        return name, value
+    if not name or name != name.strip():
+        raise ContextError(f"--env: found the name {name!r}, allowed: NAME=VALUE, or NAME of a variable of this host")
+    if name not in os.environ:
+        raise ContextError(f"--env: {name} is not set on this host; set it, or give its value as --env {name}=VALUE")
+    return name, os.environ[name]
+
+
+def _mount(word: str) -> tuple[str, str]:
+    """`HOST:CONTAINER[:ro]` as an entry of docker_mounts; a relative path of the host counts from here."""
+    source, *rest = word.split(":")
+    target, modes = (rest[0], rest[1:]) if rest else ("", [])
+    if not source or not target.startswith("/") or modes not in ([], ["ro"], ["rw"]):
+        raise ContextError(
+            f"--mount: found {word!r}, allowed: HOST:CONTAINER or HOST:CONTAINER:ro, where CONTAINER is an absolute "
+            "path; a path that holds a colon goes into docker_mounts of the context"
+        )
+    return target, ":".join((str(Path(source).expanduser().absolute()), *modes))
 
 
 def _read_map(path: Path, flag: str) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from madrun.cli.request import Request
 from madrun.cli.verdict import quoted
 from madrun.planning.layers import parse_text
 from madrun.runtimes.spelling import docker_argv
-from madrun.spec.codec import to_json, to_plain
+from madrun.spec.codec import to_json
 from madrun.spec.masking import without_secrets
-from madrun.spec.plan import Plan
+from madrun.spec.plan import Plan, sealed
 from madrun.units import format_duration
 
 
@@ -21,7 +21,7 @@ def print_plans(request: Request, as_json: bool) -> None:
     """Prints a plan for each selected card; nothing is started."""
     prepared = prepare(request)
     if as_json:
-        plans = [to_plain(planned.plan) for planned in prepared.planned]
+        plans = [sealed(planned.plan) for planned in prepared.planned]
         sys.stdout.write(to_json(plans[0] if len(plans) == 1 else plans))
         return
     for planned in prepared.planned:
@@ -41,6 +41,7 @@ def plan_lines(planned: Planned, request: Request) -> list[str]:
         f"this node {node.node_rank} on {node.hostname}",
         f"master    {node.master_addr} port {node.master_port}, control port {node.control_port}",
         f"runtime   {job.runtime}" + (f"  image {job.image.name} ({job.image.kind})" if job.in_container else ""),
+        *(f"changed   {change.removeprefix('changed since: ')}" for change in planned.changes),
         *(f"note      {note}" for note in (*planned.notes, *node.notes)),
         "environment:",
         *(f"  {name}={value}" for name, value in _env(plan).items()),
@@ -49,7 +50,7 @@ def plan_lines(planned: Planned, request: Request) -> list[str]:
         "metrics:",
         *_metric_lines(plan),
         "command:",
-        *_wrapped(_argv(plan)),
+        *_wrapped(start_words(plan)),
         "driver ({run_dir}/node-%d/box/driver.sh):" % node.node_rank,  # noqa: UP031 - braces stand for themselves
         *(f"  {line}" for line in job.driver.splitlines()),
     ]
@@ -86,7 +87,8 @@ def _metric_lines(plan: Plan) -> list[str]:
     ]
 
 
-def _argv(plan: Plan) -> list[str]:
+def start_words(plan: Plan) -> list[str]:
+    """What starts the driver on this node: `docker run ...`, or the host's own bash."""
     node = plan.node
     if node.container is not None:
         return docker_argv(node.container)

@@ -17,16 +17,18 @@ from madrun.errors import ContextError, EngineError, UsageError
 from madrun.planning import layers as merging
 from madrun.planning import topology as topo
 from madrun.planning.devices import choose, partition_note
+from madrun.planning.explain import Explained, explain
 from madrun.planning.job import CardFacts, choose_runtime, image_source, plan_job
 from madrun.planning.node import plan_node
 from madrun.probe import engine as engine_probe
 from madrun.probe import environment, git, host, mounts, network
 from madrun.registry import cardtree
+from madrun.registry.buildcontext import build_context
 from madrun.registry.catalogue import Catalogue, load, locate
 from madrun.registry.tags import select
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
-from madrun.spec.context import Context, Layer, is_secret
+from madrun.spec.context import Context, Layer, Origin, is_secret, mount_source
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import Plan, make_plan
 from madrun.spec.topology import Topology
@@ -34,7 +36,10 @@ from madrun.spec.topology import Topology
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One card with its plan and what the plan was made from."""
+    """One card with its plan and what the plan was made from.
+
+    `repeats` is the run whose plan this is, `changes` what is not as it was then; empty for a new plan.
+    """
 
     card: Card
     plan: Plan
@@ -44,6 +49,9 @@ class Planned:
     secrets: dict[str, str]
     notes: tuple[str, ...]
     filesystems: dict[str, str]
+    explained: tuple[Explained, ...] = ()
+    changes: tuple[str, ...] = ()
+    repeats: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +68,10 @@ class Prepared:
 
 def prepare(request: Request) -> Prepared:
     """Plans for every selected card, in order. Raises the error of the first thing that is wrong."""
+    if request.saved:
+        from madrun.cli.repeating import prepare_saved
+
+        return prepare_saved(request)
     repository = locate(request.repo, Path.cwd())
     pool = ThreadPoolExecutor(max_workers=1)
     git_state = pool.submit(git.state, repository)
@@ -67,7 +79,7 @@ def prepare(request: Request) -> Prepared:
     cards = _select(load(repository), request.tags)
     below = site_layer(request, repository)
     above = user_layers(request)
-    facts, client = _look(_wanted_runtime([*below, *above]))
+    facts, client = look(_wanted_runtime([*below, *above]))
     prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
     for card in cards:
         prepared.planned.append(_plan(card, below, above, prepared))
@@ -90,38 +102,41 @@ def _wanted_runtime(layers: list[Layer]) -> str:
     return str(said[-1]) if said else "auto"
 
 
-def _look(runtime: str) -> tuple[HostFacts, Any]:
-    """Facts of this host, and a client of its engine; with runtime docker a missing engine is an error."""
+def look(runtime: str) -> tuple[HostFacts, Any]:
+    """Facts of this host, and a client of its engine; where docker or podman was asked for, its lack is an error."""
     if runtime == "process":
         return host.facts(None, "it was asked for"), None
+    wanted: engine_probe.Wanted = "docker" if runtime == "docker" else "podman" if runtime == "podman" else "auto"
     try:
-        client = engine_probe.connect()
+        client, engine = engine_probe.connect(wanted)
     except EngineError as error:
-        if runtime == "docker":
+        if wanted != "auto":
             raise
         return host.facts(None, str(error).partition(";")[0]), None
-    return host.facts(engine_probe.describe(client)), client
+    return host.facts(engine), client
 
 
 def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared) -> Planned:
-    context, warnings = _context(card, below, above, prepared.facts)
+    context, origins, warnings = _context(card, below, above, prepared.facts)
     chosen = choose(prepared.facts, context.docker_gpus)
     facts = chosen.facts
     runtime, why = choose_runtime(context, facts)
-    card_facts, files, image_context = _card_facts(card, context, facts, runtime)
+    found, files, image_context = card_facts(card, context, facts, runtime)
     topology = _topology(card, context, facts, prepared.claims)
     variables, arguments = _secrets(card, context, facts)
-    job = plan_job(card, context, facts, topology, card_facts, frozenset(variables))
-    node = plan_node(card, job, context, chosen, topology, card_facts)
+    job = plan_job(card, context, facts, topology, found, frozenset(variables))
+    node = plan_node(card, job, context, chosen, topology, found)
+    plan = make_plan(__version__, job, node)
     return Planned(
         card=card,
-        plan=make_plan(__version__, job, node),
+        plan=plan,
         context=context,
         files=files,
         image_context=image_context,
         secrets=arguments | variables,
         notes=(*warnings, *filter(None, (why, chosen.note)), *_host_notes(context, facts, runtime)),
-        filesystems=_filesystems([*node.data_sources.values(), *context.docker_mounts.values()]),
+        filesystems=filesystems([*node.data_sources.values(), *map(_host_path, context.docker_mounts.values())]),
+        explained=explain(context, origins, plan, card, {"runtime": why, "docker_gpus": chosen.note}),
     )
 
 
@@ -133,12 +148,18 @@ def _host_notes(context: Context, facts: HostFacts, runtime: str) -> list[str]:
     return [*unclear, *topo.interface_notes(context.multi_node_args, facts.interfaces), *dropped]
 
 
-def _filesystems(paths: list[str]) -> dict[str, str]:
+def _host_path(source: str) -> str:
+    return mount_source(source)[0]
+
+
+def filesystems(paths: list[str]) -> dict[str, str]:
     """The file system of every path that is mounted from this host."""
     return {path: mounts.filesystem_of(path) for path in paths if path}
 
 
-def _context(card: Card, below: list[Layer], above: list[Layer], facts: HostFacts) -> tuple[Context, list[str]]:
+def _context(
+    card: Card, below: list[Layer], above: list[Layer], facts: HostFacts
+) -> tuple[Context, list[Origin], list[str]]:
     stack = [*below, merging.card_layer(card), *above]
     merged, _, _ = merging.merge(stack)
     said = merged.get("multi_node_args", {})
@@ -146,14 +167,14 @@ def _context(card: Card, below: list[Layer], above: list[Layer], facts: HostFact
         values = topo.with_scheduler(said, facts.scheduler)
         scheduler = {name: values[name] for name in facts.scheduler}
         stack = [Layer("scheduler's environment", {"multi_node_args": scheduler}), *stack]
-    context, _, warnings = merging.resolve(stack)
+    context, origins, warnings = merging.resolve(stack)
     mirror = check_mirror(context.force_mirror_local)
     _check_mount_sources(context)
-    return replace(context, force_mirror_local=mirror), warnings
+    return replace(context, force_mirror_local=mirror), origins, warnings
 
 
 def _check_mount_sources(context: Context) -> None:
-    for target, source in context.docker_mounts.items():
+    for target, source in zip(context.docker_mounts, map(_host_path, context.docker_mounts.values()), strict=True):
         if not Path(source).exists():
             turned = " (the other way round? the key is the path in the container)" if Path(target).exists() else ""
             raise ContextError(
@@ -162,7 +183,7 @@ def _check_mount_sources(context: Context) -> None:
             )
 
 
-def _card_facts(
+def card_facts(
     card: Card, context: Context, facts: HostFacts, runtime: str
 ) -> tuple[CardFacts, dict[str, Path], dict[str, Path]]:
     folder = Path(card.folder)
@@ -181,16 +202,16 @@ def _card_facts(
     if dockerfile is None:
         return found, files, {}
     path = (folder / dockerfile).resolve()
-    image_context = cardtree.work_files(path.parent, (), repository)
+    context_files = build_context(path)
     relative = path.relative_to(repository.resolve())
     found = replace(
         found,
         dockerfile=str(relative),
         dockerfile_text=cardtree.read_text(path),
         context=str(relative.parent),
-        context_hash=cardtree.tree_hash(image_context),
+        context_hash=context_files.hash,
     )
-    return found, files, image_context
+    return found, files, context_files.entries
 
 
 def _topology(card: Card, context: Context, facts: HostFacts, claims: list[network.PortClaim]) -> Topology:

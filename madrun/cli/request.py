@@ -7,14 +7,22 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from madrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from madrun.cli.options import RunOptions
+
+_OF_THE_CONTEXT = ("force_mirror_local", "timeout", "runtime", "join_timeout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The words of a `run` or `plan` command; `flags` are those that belong to the context."""
+    """The words of a `run`, `plan` or `explain` command; `flags` are those that belong to the context.
+
+    `saved` names the plan that is to be repeated, empty where the plan is made from cards.
+    """
 
     tags: tuple[str, ...]
     repo: str | None
@@ -22,34 +30,53 @@ class Request:
     additional_context: str | None
     additional_context_file: str | None
     site: str | None
+    env: tuple[str, ...]
+    mount: tuple[str, ...]
+    arg: tuple[str, ...]
     flags: dict[str, Any]
     command: tuple[str, ...]
+    saved: str = ""
 
 
-def make_request(
-    tags: list[str] | None,
-    repo: str | None,
-    results: str,
-    contexts: tuple[str | None, str | None, str | None],
-    flags: dict[str, str | None],
-) -> Request:
-    """Checks what needs no file: at least one tag."""
+def make_request(options: RunOptions, saved: str | None = None) -> Request:
+    """Checks what needs no file: at least one tag, or a saved plan and nothing that is part of it."""
     from madrun.registry.tags import split_tags
 
-    words = tuple(split_tags(tags or []))
-    if not words:
+    words = tuple(split_tags(options.tags or []))
+    if saved is not None:
+        _refuse_parts_of_the_plan(options)
+    elif not words:
         raise UsageError("--tags: nothing is selected; allowed: names or tags of cards (madrun list shows them)")
-    inline, file, site = contexts
+    flags = {name: getattr(options, name) for name in _OF_THE_CONTEXT}
     return Request(
         tags=words,
-        repo=repo,
-        results=Path(results).absolute(),
-        additional_context=inline,
-        additional_context_file=file,
-        site=site,
+        repo=options.repo,
+        results=Path(options.results).absolute(),
+        additional_context=options.additional_context,
+        additional_context_file=options.additional_context_file,
+        site=options.site,
+        env=tuple(options.env or ()),
+        mount=tuple(options.mount or ()),
+        arg=tuple(options.arg or ()),
         flags={name: value for name, value in flags.items() if value is not None},
         command=(_program(), *sys.argv[1:]),
+        saved=saved or "",
     )
+
+
+_BESIDE_A_PLAN = ("additional_context", "join_timeout", "results")
+
+
+def _refuse_parts_of_the_plan(options: RunOptions) -> None:
+    """A saved plan says all of what is run; what would change it makes another plan."""
+    given = [name for name in options.__dataclass_fields__ if getattr(options, name) and name not in _BESIDE_A_PLAN]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(
+            f"--plan: found {flags} beside it, which would change the plan; allowed: --results, --join-timeout and "
+            "--additional-context with NODE_RANK, MASTER_ADDR, MASTER_PORT or CONTROL_PORT. Leave it out, or leave "
+            "--plan out and make a new plan"
+        )
 
 
 def _program() -> str:

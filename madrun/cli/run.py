@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 from madrun.cli.argv import with_tag
+from madrun.cli.colour import painted, wanted
+from madrun.cli.options import Show
+from madrun.cli.plan import start_words
 from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.request import Request
 from madrun.cli.screen import Screen
-from madrun.cli.verdict import timing_lines, verdict_lines
-from madrun.errors import ExitCode, MadrunError
+from madrun.cli.summary import Finished, document, summary_lines
+from madrun.cli.task import make_task
+from madrun.cli.verdict import quoted, timing_lines, verdict_lines
+from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.conduct import Ended, conduct
 from madrun.node.join import Party, join
-from madrun.node.link import Aborted
-from madrun.node.task import Interrupt, Stopped, Task
-from madrun.probe.environment import user_folder
-from madrun.spec.masking import without_secrets
+from madrun.node.link import Aborted, Link
+from madrun.node.task import Interrupt, Stopped
+from madrun.spec.codec import to_json
+from madrun.spec.plan import bind
 from madrun.spec.record import Failure
 from madrun.units import parse_duration
 
+_LOOK_EVERY_S = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SEVERITY = (
     ExitCode.INTERNAL,
@@ -33,71 +41,175 @@ _SEVERITY = (
 )
 
 
-def run_cards(request: Request, timings: bool) -> int:
-    """Runs and returns the exit code; prints a verdict for each card."""
-    started = time.monotonic()
-    prepared = prepare(request)  # nothing runs yet: until here a signal ends the process as it always does
-    before = {"plan": time.monotonic() - started}
-    interrupt = _catch_signals()
-    screen = Screen(lambda: interrupt.count)
-    notes = [note for planned in prepared.planned for note in (*planned.notes, *planned.plan.node.notes)]
-    for note in dict.fromkeys(notes):
-        screen.line(note)
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """One command line on its way: what it asks for, what it runs, and where its runs are shown."""
+
+    request: Request
+    show: Show
+    prepared: Prepared
+    runs: list[tuple[Planned, str]]
+    keep_alive: bool
+    interrupt: Interrupt
+    screen: Screen
+    before: dict[str, float]
+    finished: list[Finished]
+
+    @property
+    def coloured(self) -> bool:
+        """Whether verdicts are shown in colour."""
+        return wanted(2 if self.show.as_json else 1)
+
+
+def run_cards(asked: Callable[[], Request], show: Show, repeat: int, keep_alive: bool) -> int:
+    """Runs and returns the exit code; prints a verdict for each card, and a summary of several runs.
+
+    As JSON the one document is all that standard output gets: scripts and verdicts go to standard error.
+    """
+    before: dict[str, float] = {}
+    finished: list[Finished] = []
+    error = ""
+    code = int(ExitCode.INTERNAL)
     try:
-        party = _join(prepared, interrupt, screen)
+        code = _run(asked(), show, (repeat, keep_alive), before, finished)
+    except MadrunError as caught:
+        code, error = int(caught.exit_code), str(caught)
+        raise
+    finally:
+        if show.as_json:
+            sys.stdout.write(to_json(document(finished, code, before, error)))
+    return code
+
+
+def _run(
+    request: Request, show: Show, how: tuple[int, bool], before: dict[str, float], finished: list[Finished]
+) -> int:
+    started = time.monotonic()
+    repeat, keep_alive = how
+    prepared = prepare(request)  # nothing runs yet: until here a signal ends the process as it always does
+    runs = [
+        (planned, f"{number} of {repeat}" if repeat > 1 else "")
+        for planned in prepared.planned
+        for number in range(1, repeat + 1)
+    ]
+    if keep_alive:
+        _check_keep_alive(runs)
+    before["plan"] = time.monotonic() - started
+    interrupt = _catch_signals()
+    screen = Screen(lambda: interrupt.count, out=2 if show.as_json else 1, quiet=show.quiet)
+    command = _Command(request, show, prepared, runs, keep_alive, interrupt, screen, before, finished)
+    _tell_before(command)
+    try:
+        party = _join(command)
         before["join"] = time.monotonic() - started - before["plan"]
         try:
-            return _run_all(request, prepared, party, (interrupt, screen), before if timings else None)
+            return _run_all(command, party)
         finally:
             party.close()
     except Stopped as stopped:
-        screen.line(stopped.failure.text)
+        screen.say(stopped.failure.text)
         return int(ExitCode.INTERRUPTED)
     except Aborted as aborted:
-        screen.line(f"error: {aborted.failure.kind}: {aborted.failure.text}")
+        screen.say(f"error: {aborted.failure.kind}: {aborted.failure.text}")
         interrupted = aborted.failure.kind == "interrupted"
         return int(ExitCode.INTERRUPTED if interrupted else ExitCode.RUN_FAILED)
     finally:
         screen.close()
 
 
-def _join(prepared: Prepared, interrupt: Interrupt, screen: Screen) -> Party:
-    plans = [planned.plan for planned in prepared.planned]
-    limit = parse_duration(prepared.planned[0].context.join_timeout)
-    return join(plans, limit, interrupt, screen)
+def _check_keep_alive(runs: list[tuple[Planned, str]]) -> None:
+    """`UsageError` where there is no container to keep, or something is to come after it."""
+    if len(runs) > 1:
+        raise UsageError(
+            f"--keep-alive: found {len(runs)} runs, and each would wait for Ctrl-C before the next; "
+            "allowed: one card, without --repeat"
+        )
+    if not runs[0][0].plan.job.in_container:
+        raise UsageError(
+            "--keep-alive: found runtime process, which has no container to enter: the script ran on this host "
+            "itself, and what it made is kept in the run directory; allowed: runtime docker or podman"
+        )
 
 
-def _run_all(
-    request: Request,
-    prepared: Prepared,
-    party: Party,
-    watched: tuple[Interrupt, Screen],
-    before: dict[str, float] | None,
-) -> int:
-    interrupt, screen = watched
+def _tell_before(command: _Command) -> None:
+    """Notes of all runs, each once; what has changed since the run that is repeated comes first."""
+    planned = command.prepared.planned
+    for one in (one for one in planned if one.repeats):
+        command.screen.line(f"repeats {one.repeats}, job hash {one.plan.job_hash[:12]}")
+    for change in (change for one in planned for change in one.changes):
+        command.screen.line(change)
+    for note in dict.fromkeys(note for one in planned for note in (*one.notes, *one.plan.node.notes)):
+        command.screen.line(note)
+    if command.show.verbose:
+        engine = command.prepared.facts.engine
+        if engine is not None:
+            command.screen.line(f"engine {engine.name} {engine.version} {engine.host}".rstrip())
+        for one in planned:
+            command.screen.line(f"{one.plan.job.card}: job {one.plan.job_hash}")
+            command.screen.line(f"{one.plan.job.card}: {quoted(tuple(start_words(one.plan)))}")
+
+
+def _join(command: _Command) -> Party:
+    plans = [planned.plan for planned, _ in command.runs]
+    limit = parse_duration(command.prepared.planned[0].context.join_timeout)
+    return join(plans, limit, command.interrupt, command.screen)
+
+
+def _run_all(command: _Command, party: Party) -> int:
+    interrupt, screen, runs = command.interrupt, command.screen, command.runs
     codes: list[int] = []
-    for index, planned in enumerate(prepared.planned):
-        task = _task(request, prepared, planned, index)
+    for index, (planned, number) in enumerate(runs):
+        task = make_task(command.request, command.prepared, planned, (index, number, command.keep_alive))
+        again = _again(task.command, planned, command)
+        linger = partial(_keep_alive, command, party.link, planned, again)
         try:
-            ended = conduct(task, party.link, interrupt, screen)
+            ended = conduct(task, party.link, interrupt, screen, linger)
         except MadrunError as error:
             party.link.fail(Failure(kind="node", text=str(error), node=planned.plan.node.node_rank))
             raise
-        screen.show(verdict_lines(ended, planned.plan, _again(task.command, planned, prepared), planned.notes))
-        if before is not None:
-            screen.show(timing_lines(before | ended.outcome.timings))
+        if len(command.finished) == index:
+            _show_verdict(command, planned, again, ended)
         codes.append(ended.exit_code)
         if _must_stop(ended, interrupt):
-            unrun = len(prepared.planned) > len(codes)
-            codes += [ExitCode.INTERRUPTED] if unrun and interrupt.event.is_set() else []
+            codes += [ExitCode.INTERRUPTED] if len(runs) > len(codes) and interrupt.event.is_set() else []
             break
+    screen.show(painted(summary_lines(command.finished), command.coloured))
     return _worst(codes)
 
 
-def _again(command: tuple[str, ...], planned: Planned, prepared: Prepared) -> tuple[str, ...]:
+def _show_verdict(command: _Command, planned: Planned, again: tuple[str, ...], ended: Ended) -> None:
+    timings = command.before | ended.outcome.timings
+    said = () if command.show.quiet else (*planned.changes, *planned.notes)
+    command.finished.append(Finished(planned=planned, ended=ended, again=again, timings=timings))
+    command.screen.show(painted(verdict_lines(ended, planned.plan, again, said), command.coloured))
+    if command.show.timings or command.show.verbose:
+        command.screen.show(timing_lines(timings))
+
+
+def _keep_alive(
+    command: _Command, link: Link, planned: Planned, again: tuple[str, ...], ended: Ended, stands: Callable[[], bool]
+) -> None:
+    """Shows the verdict, and waits beside the container until a signal here or on another node, or its end."""
+    _show_verdict(command, planned, again, ended)
+    rank = planned.plan.node.node_rank
+    container = bind(planned.plan.node, ended.run.run_id, str(ended.run.path)).container
+    assert container is not None
+    command.screen.phase("kept alive")
+    command.screen.show([f"kept alive: {container.program} exec -it {container.name} bash     (Ctrl-C here ends it)"])
+    while not command.interrupt.event.wait(_LOOK_EVERY_S):
+        if link.failure is not None and link.failure.kind == "interrupted":
+            command.screen.say(f"ended: {link.failure.text}")
+            return
+        if not stands():
+            command.screen.say("the container has ended by itself")
+            return
+    link.fail(Failure(kind="interrupted", text=f"{command.interrupt.reason} on node {rank}", node=rank))
+
+
+def _again(words: tuple[str, ...], planned: Planned, command: _Command) -> tuple[str, ...]:
     """The command that repeats this card alone; the whole command where a tag gave the card further arguments."""
-    alone = len(prepared.planned) == 1 or ":" in " ".join(word for word in command if not word.startswith("{"))
-    return command if alone else with_tag(command, planned.card.name)
+    whole = len(command.prepared.planned) == 1 or any(":" in tag for tag in command.request.tags)
+    return words if whole else with_tag(words, planned.card.name)
 
 
 def _must_stop(ended: Ended, interrupt: Interrupt) -> bool:
@@ -121,45 +233,3 @@ def _catch_signals() -> Interrupt:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup asked for that
             signal.signal(number, caught)
     return interrupt
-
-
-def _task(request: Request, prepared: Prepared, planned: Planned, index: int) -> Task:
-    def provenance() -> dict[str, str]:
-        return _provenance(prepared, planned)
-
-    return Task(
-        plan=planned.plan,
-        index=index,
-        results=request.results,
-        secrets=planned.secrets,
-        facts=replace(prepared.facts, process_env={}, filesystems=planned.filesystems),
-        files=planned.files,
-        image_context=planned.image_context,
-        lock_dir=user_folder("cache") / "locks",
-        engine=prepared.engine if planned.plan.job.in_container else None,
-        command=without_secrets(request.command, planned.secrets),
-        provenance=provenance,
-        notes=planned.notes,
-    )
-
-
-def _provenance(prepared: Prepared, planned: Planned) -> dict[str, str]:
-    """What the record says of where the numbers came from; the names are columns of perf.csv where it has them."""
-    job, facts = planned.plan.job, prepared.facts
-    commit = prepared.git_state.result()
-    return {
-        "training_precision": job.training_precision,
-        "pipeline": os.environ.get("pipeline", ""),  # noqa: SIM112 - the name that MAD uses
-        "build_number": os.environ.get("BUILD_NUMBER", ""),
-        "docker_file": f"{job.image.context}/{job.image.dockerfile}" if job.image.dockerfile else "",
-        "base_docker": job.image.base,
-        "docker_image": job.image.name,
-        "git_commit": commit.commit,
-        "git_dirty": str(commit.dirty).lower() if commit.commit else "",
-        "machine_name": facts.hostname,
-        "gpu_architecture": facts.accelerator.arch,
-        "dataname": ",".join(item.name for item in job.data),
-        "data_provider_type": ",".join(item.provider for item in job.data),
-        "repository": str(prepared.repository),
-        "script_hash": job.script_hash,
-    }

@@ -37,9 +37,13 @@ class _Log:
 
 
 class Screen:
-    """Shows a command's runs. `signals` says how many signals the user has sent: then `close` is impatient."""
+    """Shows a command's runs. `signals` says how many signals the user has sent: then `close` is impatient.
 
-    def __init__(self, signals: Callable[[], int] = lambda: 0, out: int = 1, err: int = 2) -> None:
+    `out` and `err` are file descriptors; a quiet one shows neither logs nor news, only what is `say` or `show`.
+    """
+
+    def __init__(self, signals: Callable[[], int] = lambda: 0, out: int = 1, err: int = 2, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._started = time.monotonic()
         self._signals = signals
         self._out, self._err = Outlet(out), Outlet(err)
@@ -56,17 +60,26 @@ class Screen:
 
     def phase(self, name: str) -> None:
         """The progress line of a terminal, else a plain line."""
+        if self._quiet:
+            return
         self._phase = name
         if not self._terminal:
             self.line(f"[{time.monotonic() - self._started:.1f} s] {name}")
 
     def line(self, text: str) -> None:
         """One line of news on stderr."""
+        if not self._quiet:
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """One line on stderr that has to be read, however quiet the screen is."""
         self._news.append(text)
         self._wake.set()
 
     def follow(self, console: Path) -> None:
         """Show this log as it grows, after what was said before."""
+        if self._quiet:
+            return
         self._last_log = _Log(console, threading.Event())
         self._shows.append(self._last_log)
         self._wake.set()

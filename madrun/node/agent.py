@@ -7,7 +7,6 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from madrun.node import workspace as ws
 from madrun.node.boxkeeper import BoxKeeper
 from madrun.node.collect import collect
 from madrun.node.console import Console, last_lines
+from madrun.node.imagework import driver_notes, obtain
 from madrun.node.link import Aborted, Link
 from madrun.node.orphans import sweep
+from madrun.node.snapshot import keep_environment
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.node.timings import Timings
 from madrun.results.regular import readable
@@ -26,11 +27,10 @@ from madrun.runtimes import images
 from madrun.runtimes.docker import DockerBox
 from madrun.runtimes.process import ProcessBox
 from madrun.spec.codec import to_plain
-from madrun.spec.masking import without_secrets
-from madrun.spec.plan import NodePlan, filled
+from madrun.spec.plan import NodePlan
 from madrun.spec.record import Failure, NodeOutcome
 
-_PATIENCE_S = 0.1
+AFTERWARDS = "kept-alive"  # where the files go that were made in a container after its script had ended
 _SIGNALS = range(129, 193)  # how a shell reports a signal: 128 + 1 to 64
 _DISK = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EFBIG}
@@ -50,6 +50,7 @@ class Agent:
         self._keeper: BoxKeeper | None = None
         self._image: images.Prepared | None = None
         self._failure: Failure | None = None
+        self.kept = False
         self._outcome = NodeOutcome(node=node.node_rank, hostname=node.hostname, console=str(self._space.console))
 
     def run(self, reporter: Reporter) -> NodeOutcome:
@@ -101,8 +102,11 @@ class Agent:
                 for name in sweep(task.engine, task.facts.uid):
                     reporter.line(f"removed {name}, which its dead agent had left behind")
                 reporter.phase("image")
-                self._image = self._patiently(reporter)
-                self._outcome = replace(self._outcome, build_s=self._image.seconds)
+                self._image = obtain(task, self._space.root / "build.log", self._check, reporter)
+                notes = driver_notes(task, self._image)
+                for note in notes:
+                    reporter.line(note)
+                self._outcome = replace(self._outcome, build_s=self._image.seconds, deviations=notes)
         with self._timings.phase("data"):
             for name, source in self._node.mirrors.items():
                 target = Path(self._node.data_sources[name])
@@ -115,35 +119,6 @@ class Agent:
         identity = self._image.identity if self._image else "none"
         with self._timings.phase("gate"):
             self._link.meet(task.stage("prepared"), {"image": identity, "hostname": self._node.hostname})
-
-    def _patiently(self, reporter: Reporter) -> images.Prepared:
-        """The image; a signal or another node's failure does not wait for it.
-
-        The thread that is then left behind ends with this process, and the engine ends a build whose client has gone.
-        """
-        task = self._task
-        pool = ThreadPoolExecutor(max_workers=1)
-        image = task.plan.job.image
-        image = replace(image, build_args=filled(image.build_args, task.secrets))
-        inputs = (task.engine, image, task.image_context, task.lock_dir, self._image_line(reporter))
-        future = pool.submit(images.ensure, *inputs)
-        pool.shutdown(wait=False)
-        while True:
-            self._check()
-            if future in wait((future,), timeout=_PATIENCE_S).done:
-                return future.result()
-
-    def _image_line(self, reporter: Reporter) -> images.Line:
-        log = self._space.root / "build.log"
-
-        def say(line: str) -> None:
-            (line,) = without_secrets((line,), self._task.secrets)
-            with log.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-            if line.strip():
-                reporter.line(line)
-
-        return say
 
     def _check_mounts(self) -> None:
         container = self._node.container
@@ -162,6 +137,7 @@ class Agent:
                 reporter.line(refused)
             reporter.follow(self._space.console)
             self._keeper.await_ready()
+            keep_environment(self._space, task.secrets)
         with self._timings.phase("barrier"):
             self._link.meet(task.stage("ready"))
         self._outcome = replace(self._outcome, started_at=time.time())
@@ -203,8 +179,10 @@ class Agent:
         """Ends the box in whatever state it is, and the log with it."""
         with self._timings.phase("end"):
             if self._keeper is not None:
-                findings = self._keeper.end(by_itself=self._outcome.exit_code is not None)
-                deviations = self._keeper.box.deviations
+                by_itself = self._outcome.exit_code is not None
+                self.kept = self._may_stay() and self._keeper.stay(by_itself)
+                findings = [] if self.kept else self._keeper.end(by_itself)
+                deviations = (*self._outcome.deviations, *self._keeper.box.deviations)
                 marker = "end" in self._keeper.steps.seen
                 self._outcome = replace(
                     self._outcome,
@@ -227,7 +205,28 @@ class Agent:
                 findings = (*self._outcome.findings, *self._hand_over())
                 self._outcome = replace(self._outcome, findings=findings)
             result = self._task.plan.job.multiple_results
-            self._outcome = collect(self._space, self._before, result, self._outcome)
+            self._outcome = collect(self._space, self._before, result, self._outcome, self.kept)
+            self._before = ws.manifest(self._space.work) if self.kept else {}
+
+    def _may_stay(self) -> bool:
+        """Whether the container is to stand on after its script: asked for, and nobody has ended the run."""
+        failure = self._link.failure
+        lost = failure is not None and failure.kind in ("node lost", "interrupted")
+        return self._task.keep_alive and not lost and not self._interrupt.event.is_set()
+
+    @property
+    def stands(self) -> bool:
+        """Whether the container that was kept has not ended by itself."""
+        return self.kept and self._keeper is not None and self._keeper.box.wait(0) is None
+
+    def release(self) -> None:
+        """Ends a container that was kept; what was made in it since the script's end goes to `kept-alive/`."""
+        if not self.kept or self._keeper is None:
+            return
+        self._keeper.end(by_itself=True)
+        self.kept = False
+        self._hand_over()
+        ws.keep_output(self._space, self._before, into=AFTERWARDS)
 
     def _hand_over(self) -> list[str]:
         """Makes the files the user's own where the driver could not; a finding where that fails."""

@@ -76,7 +76,7 @@ class BoxKeeper:
     def _fail(self, kind: str, text: str) -> Failure:
         return Failure(kind=kind, text=text, node=self._rank)
 
-    def _until(self, name: str, limit_s: float, late: Failure) -> None:
+    def _until(self, name: str, limit_s: float, late: Failure, watching: bool = True) -> None:
         started = time.monotonic()
         while True:
             ended = self.box.wait(0)
@@ -86,12 +86,22 @@ class BoxKeeper:
             if ended is not None:
                 raise Stopped(self._fail("node", self._how_it_ended(ended)))
             self._interrupt.check(self._rank)
-            if self._link.failure is not None:
+            if watching and self._link.failure is not None:
                 raise Aborted(self._link.failure)
             waited = time.monotonic() - started
             if waited > limit_s:
                 raise Stopped(late)
             time.sleep(_QUICK_TICK_S if waited < _QUICK_FOR_S else _SLOW_TICK_S)
+
+    def stay(self, by_itself: bool) -> bool:
+        """Ends the script where it still runs, and leaves the box standing; False where the box has gone meanwhile."""
+        self.box.send("stay" if by_itself else f"stay {round(self._grace() * 10)}")
+        late = self._fail("node", "the driver did not report the end of the script")
+        try:
+            self._until("end", _HAND_OVER_S, late, watching=False)
+        except Stopped:
+            return False
+        return True
 
     def end(self, by_itself: bool) -> list[str]:
         """Ends the box within the grace period and a little; findings say what could not be ended."""

@@ -15,9 +15,14 @@ _MOST_NAMES = 10
 _LARGEST_HASHED = 64 << 20
 
 
-def collect(space: ws.Workspace, before: ws.Manifest, result: str | None, outcome: NodeOutcome) -> NodeOutcome:
-    """The outcome with samples, findings and notes; `result` is the name of the `multiple_results` file, if any."""
-    kept = ws.keep_output(space, before) if space.box.exists() else ws.Kept()
+def collect(
+    space: ws.Workspace, before: ws.Manifest, result: str | None, outcome: NodeOutcome, stays: bool = False
+) -> NodeOutcome:
+    """The outcome with samples, findings and notes; `result` is the name of the `multiple_results` file, if any.
+
+    `stays`: the box is still in use, and is left as it is.
+    """
+    kept = ws.keep_output(space, before, stays) if space.box.exists() else ws.Kept()
     findings = [*outcome.findings, *_few([_failed(space, *item) for item in kept.failed.items()])]
     dropped = _few([f"{readable(name)} is {kind} and is not kept" for name, kind in kept.special.items()])
     outcome = replace(outcome, findings=tuple(findings), notes=(*outcome.notes, *dropped))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from madrun.node.link import Aborted, Link
 from madrun.node.orphans import alive
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.results import perfcsv, rundir
-from madrun.results.rundir import RunDir
+from madrun.results.rundir import EXPLAINED, RunDir
 from madrun.results.verdict import RunFacts, judge
 from madrun.spec.codec import from_plain, to_json
 from madrun.spec.plan import NodePlan, Plan, bind
@@ -53,8 +54,17 @@ class _Journaling:
         self._reporter.unfollow()
 
 
-def conduct(task: Task, link: Link, interrupt: Interrupt, reporter: Reporter) -> Ended:
-    """Executes one run with all nodes. Raises `Aborted` only where the nodes part before it has an id."""
+Linger = Callable[["Ended", Callable[[], bool]], None]
+
+
+def conduct(
+    task: Task, link: Link, interrupt: Interrupt, reporter: Reporter, linger: Linger = lambda _ended, _stands: None
+) -> Ended:
+    """Executes one run with all nodes. Raises `Aborted` only where the nodes part before it has an id.
+
+    A container that is kept alive stands while `linger` runs, which is told how the run ended and how to see
+    whether the container still stands.
+    """
     rank = task.plan.node.node_rank
     started = _utc()
     run = _begin(task, link, rank)
@@ -64,7 +74,20 @@ def conduct(task: Task, link: Link, interrupt: Interrupt, reporter: Reporter) ->
     if rank == 0:
         reporter = _Journaling(run, reporter)
     with alive(folder):
-        outcome = Agent(task, node, folder, link, interrupt).run(reporter)
+        agent = Agent(task, node, folder, link, interrupt)
+        try:
+            ended = _settle(task, link, plan, run, (started, agent.run(reporter)))
+            if agent.kept:
+                linger(ended, lambda: agent.stands)
+        finally:
+            agent.release()
+    return ended
+
+
+def _settle(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, NodeOutcome]) -> Ended:
+    """The verdict of all nodes over the run; node 0 writes it down."""
+    started, outcome = seen
+    node, rank = plan.node, plan.node.node_rank
     try:
         _, everyone = link.meet(task.stage("finished"), {"outcome": outcome, "node": node}, final=True)
         if rank == 0:
@@ -94,6 +117,7 @@ def _open(task: Task, run: RunDir, plan: Plan) -> Path:
     try:
         folder.mkdir(exist_ok=True)
         (folder / "host.json").write_text(to_json(task.facts))
+        (folder / EXPLAINED).write_text(to_json(task.explained))
         if plan.node.node_rank == 0:
             run.write_plan(plan)
             run.journal("begin", run_id=run.run_id, command=list(task.command))

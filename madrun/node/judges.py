@@ -20,7 +20,8 @@ def same_jobs(payloads: Payloads) -> Ruling:
         if payload["madrun"] != payloads[0]["madrun"]:
             return _refuse(rank, _differs("madrun version", payloads[0]["madrun"], payload["madrun"], rank, host))
         if len(payload["jobs"]) != len(reference):
-            return _refuse(rank, _differs("number of cards", len(reference), len(payload["jobs"]), rank, host))
+            numbers = len(reference), len(payload["jobs"])
+            return _refuse(rank, _differs("number of runs (cards x --repeat)", *numbers, rank, host))
         for mine, theirs in zip(reference, payload["jobs"], strict=True):
             if mine["hash"] != theirs["hash"]:
                 return _refuse(rank, _job_difference(mine["summary"], theirs["summary"], rank, host))

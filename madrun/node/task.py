@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from madrun.planning.explain import Explained
 from madrun.spec.facts import HostFacts
 from madrun.spec.plan import Plan
 from madrun.spec.record import Failure
@@ -31,7 +32,10 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One run on one node. `engine` is a client of the container engine, None for the process runtime."""
+    """One run on one node. `engine` is a client of the container engine, None for the process runtime.
+
+    `keep_alive`: the container stands on after its script, until whoever waits for it returns.
+    """
 
     plan: Plan
     index: int
@@ -45,6 +49,8 @@ class Task:
     command: tuple[str, ...]
     provenance: Callable[[], dict[str, str]]
     notes: tuple[str, ...] = ()
+    explained: tuple[Explained, ...] = ()
+    keep_alive: bool = False
 
     def stage(self, name: str) -> str:
         """Name of a stage of this run on the control channel."""

@@ -117,12 +117,13 @@ def manifest(folder: Path, unread: Callable[[OSError], None] | None = None) -> M
     return found
 
 
-def keep_output(workspace: Workspace, before: Manifest) -> Kept:
-    """Moves what the script made or changed to `output/` and ends the box.
+def keep_output(workspace: Workspace, before: Manifest, stays: bool = False, into: str = "output") -> Kept:
+    """Moves what the script made or changed to `output/` and ends the box; a box that stays is copied from.
 
-    The box stays where something could not be moved out of it. Never opens or follows what the script made.
+    The box stays where something could not be moved out of it. Moving never opens or follows what the script made.
     """
     kept = Kept()
+    take = _copy if stays else _move
     _open_up(workspace.box)
 
     def unread(error: OSError) -> None:
@@ -137,11 +138,12 @@ def keep_output(workspace: Workspace, before: Manifest) -> Kept:
             continue
         if state.kind not in _KEPT_KINDS:
             kept.special[name] = kind_of(state.kind)
-        elif reason := _move(workspace.work / name, workspace.output / name):
+        elif reason := take(workspace.work / name, workspace.root / into / name):
             kept.failed[name] = reason
         else:
             kept.names.append(name)
-    _end_box(workspace, kept)
+    if not stays:
+        _end_box(workspace, kept)
     return kept
 
 
@@ -172,6 +174,20 @@ def _move(source: Path, target: Path) -> str:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Why it could not be copied; empty where it was. Links stay links."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir() and not source.is_symlink():
+            target.mkdir(exist_ok=True)
+        else:
+            shutil.copyfile(source, target, follow_symlinks=False)
+            shutil.copystat(source, target, follow_symlinks=False)
     except OSError as error:
         return error.strerror or str(error)
     return ""

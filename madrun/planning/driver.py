@@ -5,15 +5,20 @@ seconds, and when the lines stop or the input ends, the driver ends everything. 
 beside it, so that standard output carries the script's words alone.
 
 Lines it knows: `go` starts the script, `stop N` ends it with N tenths of a second of grace, `bye` ends a driver
-whose script has ended; any other line only renews the lease.
+whose script has ended; `stay` reports the end of the script, `stay N` ends it first, and the driver goes on; any other
+line only renews the lease.
 """
 
 from __future__ import annotations
 
 import shlex
 
+from madrun.spec.masking import MASK
+
 LEASE_S = 10.0
 LEASE_GRACE_S = 2.0
+# spec.context.SECRET_NAME for bash, which has no look-ahead: TOKENIZ is taken out of the name first.
+_SECRETS = "TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL"
 
 _TEMPLATE = r"""#!/usr/bin/env bash
 # madrun driver for card @CARD@: reads lines from its agent, runs the script, reports steps, ends with its lease.
@@ -59,11 +64,22 @@ end_job() {                                     # TERM, grace in tenths of a sec
 finish() {
   [[ -n $job ]] && kill -KILL -- "-$job" 2>/dev/null
   [[ $$ == 1 ]] && kill -KILL -1 2>/dev/null    # in a container of our own: what left the group ends too
-  if [[ -n ${MADRUN_OWNER:-} ]]; then
-    if chown -hR "$MADRUN_OWNER" "$box" 2>/dev/null; then say handed; else say not-handed; fi
-  fi
+  hand_over
   say end "$1"
   exit "$1"
+}
+hand_over() {
+  [[ -n ${MADRUN_OWNER:-} ]] || return 0
+  if chown -hR "$MADRUN_OWNER" "$box" 2>/dev/null; then say handed; else say not-handed; fi
+}
+snapshot() {                                    # what has come to us, name by name; of secrets the name alone
+  local entry name upper
+  while IFS= read -r -d '' entry; do
+    name=${entry%%=*} upper=${entry%%=*}
+    upper=${upper^^}
+    [[ ${upper//TOKENIZ/} =~ @SECRETS@ ]] && entry="$name=@MASK@"
+    printf '%s\0' "$entry"
+  done </proc/$$/environ
 }
 trap 'say signal; end_job @GRACE@; finish 143' TERM INT HUP
 trap '' PIPE
@@ -71,11 +87,14 @@ trap '' PIPE
 missing=                                        # an engine may take a request for GPUs and give none
 for file in ${MADRUN_DEVICES:-}; do [[ -r $file && -w $file ]] || missing+=" $file"; done
 [[ -z $missing ]] || say "missing$missing"
+snapshot >"$box/environment" 2>/dev/null
 say ready
 while IFS= read -r -t @LEASE@ line; do
   case $line in
     go) begin ;;
     stop*) say stop; end_job "${line#stop }"; finish 143 ;;
+    stay) check; hand_over; say end "$rc" ;;    # the script is over, its container stays to be looked at
+    stay*) say stop; end_job "${line#stay }"; hand_over; say end 143 ;;
     bye) check; finish "$rc" ;;
     *) check ;;
   esac
@@ -96,6 +115,8 @@ def render(card: str, script: str, args: str, grace_s: float) -> str:
         "@GRACE@": str(_tenths(grace_s)),
         "@LEASE_GRACE@": str(_tenths(min(grace_s, LEASE_GRACE_S))),
         "@LEASE@": f"{LEASE_S:g}",
+        "@SECRETS@": _SECRETS,
+        "@MASK@": MASK,
     }
     text = _TEMPLATE
     for mark, value in replacements.items():

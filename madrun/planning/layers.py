@@ -165,9 +165,9 @@ def _check_values(context: Context, origins: list[Origin]) -> None:
         raise _wrong("shm_size", str(error), origins) from None
     if size == 0:
         raise _wrong("shm_size", f"found {context.shm_size!r}, allowed: more than 0 bytes", origins)
-    problem = args_problem(context.model_args or "")
-    if problem:
-        raise _wrong("model_args", problem, origins)
+    for key, texts in (("model_args", (context.model_args or "",)), ("more_args", context.more_args)):
+        for problem in filter(None, map(args_problem, texts)):
+            raise _wrong(key, problem, origins)
     for name, value in context.docker_env_vars.items():
         problem = variable_problem(name, value)
         if problem:
@@ -196,6 +196,6 @@ def _check_mounts(context: Context, origins: list[Origin]) -> None:
         where = _layer_of(f"docker_mounts.{target}", origins)
         if not target.startswith("/") or not source.startswith("/"):
             raise ContextError(
-                f"{where}: docker_mounts: found {{{target!r}: {source!r}}}, "
-                "allowed: {absolute path in the container: absolute path on the host}"
+                f"{where}: docker_mounts: found {{{target!r}: {source!r}}}, allowed: {{absolute path in the "
+                "container: absolute path on the host, with :ro at its end where it is read only}"
             )

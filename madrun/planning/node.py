@@ -10,7 +10,8 @@ from madrun.planning.devices import Chosen
 from madrun.planning.job import CardFacts
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
-from madrun.spec.context import Context
+from madrun.spec.context import Context, mount_source
+from madrun.spec.facts import HostFacts
 from madrun.spec.plan import BOX, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
 from madrun.spec.topology import Topology
 
@@ -26,8 +27,7 @@ def plan_node(
         mirrors = {name: path for name, path in sources.items() if path}
         sources = {item.name: str(PurePosixPath(context.force_mirror_local) / item.name) for item in job.data}
     box_on_host = f"{RUN_DIR}/node-{topology.node_rank}/box"
-    rootless = facts.engine is not None and facts.engine.rootless
-    owner = f"{facts.uid}:{facts.gid}" if job.in_container and facts.uid != 0 and not rootless else ""
+    owner = owner_of(job, facts)
     notes: tuple[str, ...] = ()
     container, process = None, None
     if job.in_container:
@@ -64,6 +64,12 @@ def plan_node(
     )
 
 
+def owner_of(job: JobPlan, facts: HostFacts) -> str:
+    """`uid:gid` to whom the driver gives the files in the end; empty where they are the user's own anyhow."""
+    rootless = facts.engine is not None and facts.engine.rootless
+    return f"{facts.uid}:{facts.gid}" if job.in_container and facts.uid != 0 and not rootless else ""
+
+
 def _node_env(job: JobPlan, topology: Topology, owner: str, homes: dict[str, str]) -> dict[str, str]:
     runner = RUNNERS[job.runner]
     command = runner.command(topology)
@@ -93,7 +99,8 @@ def _mounts(
     for item in job.data:
         mounts.append(Mount(source=sources[item.name], target=item.home, read_only=True))
     for target, source in sorted(context.docker_mounts.items()):
-        mounts.append(Mount(source=source, target=target))
+        path, read_only = mount_source(source)
+        mounts.append(Mount(source=path, target=target, read_only=read_only))
     targets = [mount.target for mount in mounts]
     twice = {target for target in targets if targets.count(target) > 1}
     if twice:
@@ -102,9 +109,10 @@ def _mounts(
 
 
 def _refuse_mounts(context: Context) -> None:
-    moved = {target: source for target, source in context.docker_mounts.items() if target != source}
+    mounts = context.docker_mounts
+    moved = {target: source for target, source in mounts.items() if mount_source(source) != (target, False)}
     if moved:
         raise ContextError(
             f"docker_mounts: {moved} needs a container, but the runtime is process; "
-            "allowed there: the same path on both sides"
+            "allowed there: the same path on both sides, and not read only"
         )

@@ -25,7 +25,8 @@ MAD_COLUMNS = (
     "relative_change,status,build_duration,test_duration,dataname,data_provider_type,data_size,"
     "data_download_duration,build_number,additional_docker_run_options"
 ).split(",")
-OWN_COLUMNS = ["unit", "primary", "valid", "reasons", "exit_code", "runtime", "started_at", "run_id", "plan_hash", "madrun"]
+OWN_COLUMNS = ["unit", "primary", "valid", "reasons", "exit_code", "runtime", "started_at", "run_id", "plan_hash"]
+OWN_COLUMNS += ["madrun", "repeats"]
 COLUMNS = [*MAD_COLUMNS, *OWN_COLUMNS]
 Row = dict[str, str]
 
@@ -61,6 +62,7 @@ def _row(record: Record, metric: MetricResult | None) -> Row:
         "run_id": record.run_id,
         "plan_hash": record.plan_hash,
         "madrun": record.madrun,
+        "repeats": facts.get("repeats", ""),
     }
     if metric:
         row |= {"metric": metric.metric, "unit": metric.unit, "primary": str(metric.primary).lower()}

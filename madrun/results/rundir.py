@@ -13,11 +13,13 @@ from typing import Any
 
 from madrun.errors import UsageError
 from madrun.spec.codec import from_plain, to_json
-from madrun.spec.plan import Plan
+from madrun.spec.plan import Plan, sealed
 from madrun.spec.record import Record
 from madrun.spec.validation import Invalid
 
-RECORD = "record.json"
+PLAN, RECORD = "plan.json", "record.json"
+# In the directory of a node: where each value came from, and which variables came to the script.
+EXPLAINED, ENVIRONMENT = "context.json", "environment.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class RunDir:
 
     def write_plan(self, plan: Plan) -> None:
         """Saves the plan as it is executed."""
-        write_atomically(self.path / "plan.json", to_json(plan), durable=False)
+        write_atomically(self.path / PLAN, to_json(sealed(plan)), durable=False)
 
     def write_record(self, record: Record) -> None:
         """Saves the record: from here on the run is finished."""

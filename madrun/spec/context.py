@@ -59,6 +59,12 @@ def can_be_passed(text: str) -> bool:
         return False
 
 
+def mount_source(value: str) -> tuple[str, bool]:
+    """A value of docker_mounts as the host's path and whether it is read only: `/nfs/data:ro`."""
+    path, _, mode = value.rpartition(":")
+    return (path, mode == "ro") if path and mode in ("ro", "rw") else (value, False)
+
+
 def args_problem(args: str) -> str:
     """Why these arguments cannot stand on the script's line of bash; empty where they can."""
     import shlex
@@ -105,6 +111,7 @@ class Context:
     docker_build_arg: dict[str, str] = field(default_factory=dict)
     MAD_CONTAINER_IMAGE: str | None = None
     model_args: str | None = None
+    more_args: tuple[str, ...] = ()
     docker_gpus: str | None = None
     docker_drop: tuple[str, ...] = ()
     runtime: Literal["auto", "docker", "podman", "process"] = "auto"

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from madrun.spec.card import Metric
-from madrun.spec.codec import sha256
+from madrun.spec.codec import sha256, to_plain
 
 FORMAT = 1
 BOX = "/madrun"  # where a container finds the directory of its run
 RUN_ID, RUN_DIR, SECRET = "{run_id}", "{run_dir}", "{secret}"
+CHECKSUM = "checksum"
 RuntimeName = Literal["docker", "podman", "process"]
 T = TypeVar("T")
 
@@ -176,20 +177,42 @@ def make_plan(madrun: str, job: JobPlan, node: NodePlan) -> Plan:
     return Plan(format=FORMAT, madrun=madrun, job=job, job_hash=sha256(job), nodes=(node,))
 
 
+def sealed(plan: Plan) -> dict[str, Any]:
+    """The plan as a file holds it: plain data and a checksum of all of it, by which an edited file is known."""
+    plain: dict[str, Any] = to_plain(plan)
+    return {**plain, CHECKSUM: sha256(plain)}
+
+
 def bind(node: NodePlan, run_id: str, run_dir: str) -> NodePlan:
     """The node's part with the run's id and directory filled in."""
-    return _fill(node, run_id, run_dir)
+    return _fill(node, ((RUN_ID, run_id), (RUN_DIR, run_dir)))
 
 
-def _fill(value: T, run_id: str, run_dir: str) -> T:
+def unbind(node: NodePlan) -> NodePlan:
+    """The node's part as it was before a run filled it in: what `bind` was given."""
+    if node.container is not None:
+        run_id = node.container.env["MADRUN_RUN_ID"]
+        box = next(mount.source for mount in node.container.mounts if mount.target == BOX)
+    elif node.process is not None:
+        run_id, box = node.process.env["MADRUN_RUN_ID"], node.process.workdir.removesuffix("/work")
+    else:
+        return node
+    run_dir = box.removesuffix(f"/node-{node.node_rank}/box")
+    return _fill(node, ((run_dir, RUN_DIR), (run_id, RUN_ID)))
+
+
+def _fill(value: T, texts: tuple[tuple[str, str], ...]) -> T:
+    """The value with each first text replaced by its second, wherever it stands."""
     filled: Any = value
     if isinstance(value, str):
-        filled = value.replace(RUN_ID, run_id).replace(RUN_DIR, run_dir)
+        filled = value
+        for old, new in texts:
+            filled = filled.replace(old, new)
     elif isinstance(value, tuple):
-        filled = tuple(_fill(item, run_id, run_dir) for item in value)
+        filled = tuple(_fill(item, texts) for item in value)
     elif isinstance(value, dict):
-        filled = {key: _fill(item, run_id, run_dir) for key, item in value.items()}
+        filled = {key: _fill(item, texts) for key, item in value.items()}
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        changes = {f.name: _fill(getattr(value, f.name), run_id, run_dir) for f in dataclasses.fields(value)}
+        changes = {f.name: _fill(getattr(value, f.name), texts) for f in dataclasses.fields(value)}
         filled = dataclasses.replace(value, **changes)
     return filled  # type: ignore[no-any-return]

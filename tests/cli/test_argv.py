@@ -16,6 +16,7 @@ from madrun.cli.argv import inline_context, spread_tags, with_tag
         ("run -t a b", "run -t a --tags b"),
         ("run --tags a,b c", "run --tags a,b --tags c"),
         ("report csv -o x", "report csv -o x"),
+        ("explain --tags a NCCL_DEBUG", "explain --tags a NCCL_DEBUG"),
         ("run --repo d --tags a -c {}", "run --repo d --tags a -c {}"),
     ],
 )
@@ -59,10 +60,13 @@ def test_spreading_twice_changes_nothing(words):
         ("run -c{} -c {}", 3, ""),
         ("run -c {} -c{} --json", 3, "-c"),
         ("run -c -c1", 2, ""),
+        ("run --arg -c4", None, ""),
+        ("run --arg -c -c {}", 4, ""),
+        ("run -e -c={} -c{}", 3, "-c"),
     ],
 )
 def test_the_inline_context_that_counts_is_found_in_every_form(typed, index, head):
-    assert inline_context(typed.split()) == (index, head)
+    assert inline_context(typed.split()) == (None if index is None else (index, head))
 
 
 def test_a_context_file_is_no_inline_context():

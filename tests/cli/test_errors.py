@@ -33,7 +33,7 @@ def nodes(**values):
         (nodes(MASTER_ADDR="no such host"), ["multi_node_args.MASTER_ADDR", "'no such host'", "cannot resolve"]),
         (nodes(MASTER_PORT="99999"), ["multi_node_args.MASTER_PORT", "'99999'", "<= 65535"]),
         (("--timeout", "soon"), ["--timeout", "'soon'", "1h30m"]),
-        (("--runtime", "podmann"), ["--runtime", "'podmann'", "'auto', 'docker' or 'process'"]),
+        (("--runtime", "podmann"), ["--runtime", "'podmann'", "'auto', 'docker', 'podman' or 'process'"]),
         (("-f", "none.json"), ["--additional-context-file", "none.json does not exist"]),
         (("--site", "none.yaml"), ["--site", "none.yaml does not exist"]),
         (context(docker_mounts={"/in": "/no/such/place"}), ["docker_mounts", "/no/such/place", "does not exist"]),

@@ -1,8 +1,10 @@
 """Commands and flags are a contract; the quick commands stay quick."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -11,13 +13,17 @@ from madrun import __version__
 from madrun.cli.app import app, run
 
 CONTEXT = {"--additional-context", "-c", "--additional-context-file", "-f", "--site"}
+SHORT = {"--env", "-e", "--mount", "--arg", "-a"}
 WHAT = {"--tags", "-t", "--repo"}
 HOW = {"--force-mirror-local", "--timeout", "--runtime", "--join-timeout", "--results"}
+SHOW = {"--quiet", "-q", "--verbose", "-v", "--timings", "--json"}
 FILTERS = {"--model", "--tag", "--status", "--since", "--results"}
 SURFACE = {
     "": {"--version", "-V", "--install-completion", "--show-completion"},
-    "run": WHAT | CONTEXT | HOW | {"--dry-run", "--timings", "--json"},
-    "plan": WHAT | CONTEXT | HOW | {"--json"},
+    "run": WHAT | CONTEXT | SHORT | HOW | SHOW | {"--dry-run", "--plan", "--repeat", "--keep-alive"},
+    "plan": WHAT | CONTEXT | SHORT | HOW | {"--json", "--plan"},
+    "explain": WHAT | CONTEXT | SHORT | HOW | {"keys", "--json", "--run", "--node"},
+    "build": WHAT | CONTEXT | SHORT | HOW | {"--json"},
     "list": WHAT | {"--json"},
     "report": FILTERS | {"--json", "--all-metrics"},
     "report csv": FILTERS | {"--output", "-o"},
@@ -124,3 +130,12 @@ def test_a_report_is_json_or_csv_and_not_both(madrun):
     done = madrun("report", "--json", "csv")
     assert done.returncode == 2
     assert "--json before csv" in done.stderr
+
+
+def test_every_flag_in_the_documentation_exists_and_every_command_is_there():
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    known = {flag for flags in SURFACE.values() for flag in flags}
+    mentioned = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text)) - {"--help", "--lr", "-it"}
+    assert len(mentioned) > 15
+    assert mentioned - known == set()
+    assert [name for name in SURFACE if f"madrun {name}" not in text] == []

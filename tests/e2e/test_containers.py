@@ -256,8 +256,9 @@ def test_a_secret_build_argument_reaches_the_build_and_no_file(docker_repository
     docker_repository.add(
         "card", MEASURED, images={"cpu": {"dockerfile": "Dockerfile", "base": docker_repository.image}}
     )
-    text = 'ARG BASE_DOCKER\nFROM ${BASE_DOCKER}\nARG HF_TOKEN\nRUN echo "got $HF_TOKEN" && test ${#HF_TOKEN} = 18\n'
-    (docker_repository.folder / "models/card/Dockerfile").write_text(text + f"ENV AT={docker_repository.folder}\n")
+    text = f"ARG BASE_DOCKER\nFROM ${{BASE_DOCKER}}\nENV AT={docker_repository.folder}\n"  # a layer that no cache has
+    text += 'ARG HF_TOKEN\nRUN echo "got $HF_TOKEN" && test ${#HF_TOKEN} = 18\n'
+    (docker_repository.folder / "models/card/Dockerfile").write_text(text)
     secret = "s3cr3t-of-18-bytes"
     context = str({"docker_build_arg": {"HF_TOKEN": secret}})
     done = docker_repository.run("run", "--tags", "card", "-c", context)

@@ -192,3 +192,26 @@ def test_a_box_that_does_not_end_is_killed_after_the_grace_and_a_finding_if_that
     (finding,) = keeper.end(by_itself=False)
     assert "could not be ended" in finding
     assert 0.1 < killed[0] - began < 10
+
+
+@pytest.mark.parametrize(("by_itself", "line"), [(True, "stay"), (False, "stay 10")])
+def test_a_box_that_stays_has_told_of_its_scripts_end(keep, by_itself, line):
+    keeper, box = keep({"stay": ["end 0"]})
+    assert keeper.stay(by_itself)
+    assert line in box.lines
+    assert box.code is None
+    assert keeper.end(by_itself=True) == []
+
+
+def test_a_box_stays_also_after_another_nodes_failure(keep):
+    link = SoloLink({})
+    link.fail(Failure(kind="script error", text="x", node=1))
+    keeper, _ = keep({"stay": ["end 0"]}, link=link)
+    assert keeper.stay(by_itself=False)
+    keeper.end(by_itself=True)
+
+
+def test_a_box_that_has_gone_does_not_stay(keep):
+    keeper, box = keep()
+    box.code = 98
+    assert not keeper.stay(by_itself=True)

@@ -23,7 +23,7 @@ def test_equal_jobs_pass():
     ("other", "parts"),
     [
         (payload("beta", "0.2"), ["madrun version", "0.1 on node 0", "0.2 on node 1 (beta)"]),
-        (payload("beta", jobs=[job("h"), job("i")]), ["number of cards", "1 on node 0", "2 on node 1 (beta)"]),
+        (payload("beta", jobs=[job("h"), job("i")]), ["number of runs (cards x --repeat) differs: 1", "2 on node 1"]),
         (payload("beta", jobs=[job("i", args="--x 2")]), ["args differs", "--x 1 on node 0", "--x 2 on node 1 (beta)"]),
         (payload("beta", jobs=[job("i")]), ["the job differs on node 1 (beta)"]),
     ],

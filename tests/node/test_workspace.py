@@ -145,3 +145,33 @@ def test_a_file_that_was_replaced_with_its_old_times_is_one_of_this_run(space, r
     os.utime(space.work / "new", ns=(old.st_atime_ns, old.st_mtime_ns))
     (space.work / "new").rename(space.work / "sub" / "x.py")
     assert keep_output(space, ready).names == ["sub/x.py"]
+
+
+def test_from_a_box_that_stays_what_was_made_is_copied(space, ready):
+    (space.work / "made" / "hollow").mkdir(parents=True)
+    (space.work / "made" / "out.csv").write_text("1")
+    (space.work / "link").symlink_to("/etc/passwd")
+    kept = keep_output(space, ready, stays=True)
+    assert sorted(kept.names) == ["link", "made/hollow", "made/out.csv"]
+    assert (space.output / "made" / "out.csv").read_text() == (space.work / "made" / "out.csv").read_text() == "1"
+    assert (space.output / "link").is_symlink()
+    assert (space.output / "made" / "hollow").is_dir()
+    assert (space.box / "driver.sh").exists()
+
+
+def test_what_is_made_later_in_a_box_that_stayed_goes_elsewhere(space, ready):
+    (space.work / "first").write_text("1")
+    keep_output(space, ready, stays=True)
+    later = manifest(space.work)
+    (space.work / "second").write_text("2")
+    keep_output(space, later, into="kept-alive")
+    assert [path.name for path in space.output.iterdir()] == ["first"]
+    assert [path.name for path in (space.root / "kept-alive").iterdir()] == ["second"]
+    assert not space.box.exists()
+
+
+def test_what_cannot_be_copied_is_named(space, ready):
+    (space.work / "a").write_text("1")
+    space.output.mkdir()
+    (space.output / "a").mkdir()
+    assert "a" in keep_output(space, ready, stays=True).failed

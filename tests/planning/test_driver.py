@@ -7,8 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from madrun.node.snapshot import parse_environment
 from madrun.planning.driver import LEASE_S, render
+from madrun.spec.context import is_secret
 
 
 @pytest.fixture
@@ -230,3 +234,58 @@ def test_the_grace_period_is_the_cards_but_short_when_the_lease_has_ended():
     text = render("one", "run.sh", "", 30.0)
     assert "end_job 300;" in text
     assert "say lease\nend_job 20\n" in text
+
+
+def test_a_driver_that_stays_has_reported_the_end_and_keeps_what_the_script_left(start, until, tmp_path):
+    process = start("sleep 30 & echo $! > pid; exit 4\n")
+    until("ready")
+    send(process, "go")
+    until("exit")
+    send(process, "stay")
+    assert ("end", "4") in until("end")
+    assert process.poll() is None
+    left = int((tmp_path / "work" / "pid").read_text())
+    os.kill(left, 0)  # it is still there
+    send(process, "bye")
+    assert process.wait(10) == 4
+
+
+def test_a_script_that_still_runs_is_ended_before_its_driver_stays(start, until):
+    process = start("trap '' TERM; echo on; sleep 60; sleep 60\n")
+    until("ready")
+    send(process, "go")
+    until("begin")
+    send(process, "stay 3")
+    steps = until("end", 5)
+    assert ("stop",) in steps
+    assert process.poll() is None
+    send(process, "bye")
+    process.wait(10)
+
+
+def test_a_driver_that_stays_still_ends_with_its_lease(start, until):
+    process = start("exit 0\n", lease=0.5)
+    until("ready")
+    send(process, "go")
+    until("exit")
+    send(process, "stay")
+    until("end")
+    assert process.wait(10) == 98
+
+
+def test_the_environment_is_reported_as_it_came_and_secrets_by_name_alone(start, until, tmp_path):
+    env = {"A": "1 2\n3", "EMPTY": "", "HF_TOKEN": "hidden", "my_Key": "hidden", "TOKENIZERS_PARALLELISM": "no"}
+    start(env=env)
+    until("ready")
+    found = parse_environment((tmp_path / "environment").read_bytes())
+    assert {name: found[name] for name in env} == env | {"HF_TOKEN": "***", "my_Key": "***"}
+    assert b"hidden" not in (tmp_path / "environment").read_bytes()
+
+
+@given(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True) | st.sampled_from(["TOKENIZER", "A_TOKENIZE_KEY"]))
+@settings(max_examples=30)
+def test_the_driver_and_the_plan_agree_on_what_is_a_secret(name):
+    line = next(line for line in render("one", "run.sh", "", 1.0).splitlines() if "TOKENIZ" in line)
+    script = f"name={name}; upper=${{name^^}}; entry=open\n{line}\n[[ $entry == open ]] || exit 1"
+    done = subprocess.run(["bash", "-c", script], check=False)
+    assert (done.returncode == 1) is is_secret(name)

@@ -160,6 +160,10 @@ def test_numbers_as_text_and_text_as_numbers_are_coerced():
         ({"model_args": "it's"}, ["model_args", "unbalanced quote in args"]),
         ({"model_args": "a\nb"}, ["model_args", "a line break"]),
         ({"model_args": "a\0b"}, ["model_args", "without NUL"]),
+        ({"more_args": ["--a", "it's"]}, ["more_args", "unbalanced quote in args"]),
+        ({"more_args": "--a"}, ["more_args", "found '--a'", "a list"]),
+        ({"docker_mounts": {"in": "/on"}}, ["docker_mounts", "{'in': '/on'}", "absolute path", ":ro"]),
+        ({"docker_mounts": {"/in": "on:ro"}}, ["docker_mounts", "{'/in': 'on:ro'}", "absolute path"]),
         ({"docker_build_arg": {"A": "x\0y"}}, ["docker_build_arg.A", "without NUL"]),
     ],
 )

@@ -132,3 +132,21 @@ def test_the_process_starts_the_driver_in_its_work_directory(process_plan):
 
 def test_the_place_of_the_data_that_the_user_gives_counts(docker_plan):
     assert docker_plan(data=DATA, env={"MAD_DATAHOME": "/mine"}).container.env["MAD_DATAHOME"] == "/mine"
+
+
+@pytest.mark.parametrize(
+    ("source", "mount"), [("/on", ("/on", False)), ("/on:ro", ("/on", True)), ("/o:rw", ("/o", False))]
+)
+def test_a_mount_of_the_context_may_be_read_only(docker_plan, source, mount):
+    found = docker_plan(Context(docker_mounts={"/in": source})).container.mounts[-1]
+    assert (found.source, found.read_only, found.target) == (*mount, "/in")
+
+
+@pytest.mark.parametrize(("source", "refused"), [("/in", False), ("/in:rw", False), ("/in:ro", True)])
+def test_the_host_itself_cannot_be_made_read_only(process_plan, source, refused):
+    context = Context(docker_mounts={"/in": source})
+    if refused:
+        with pytest.raises(ContextError, match="not read only"):
+            process_plan(context)
+    else:
+        assert process_plan(context).process is not None
