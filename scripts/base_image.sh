@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the CPU base image of the cards (python3, torch, numpy) on this machine and prints its name, alone, on stdout:
-#   bash scripts/base_image.sh          -> madrun/cpu-base:0123456789ab
+#   bash scripts/base_image.sh                    -> madrun/cpu-base:0123456789ab
+#   bash scripts/base_image.sh --runtime podman   the same for podman
 # The tag is the hash of the recipe (this file, the OS it starts from, the architecture), so nothing is done when the
 # image is there. It needs no container registry: where none answers, the OS comes from this machine's own apt mirror.
 # torch and numpy come from wherever this machine's pip gets its packages (pip config, PIP_INDEX_URL, PIP_FIND_LINKS).
@@ -10,14 +11,15 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/machine.sh"
 
 readonly PACKAGES=("torch==2.13.0" "numpy") OS_PACKAGES=(python3 iproute2 procps)
-readonly OS_IMAGE=python:3.11-slim DEBIAN_SUITE=bookworm # both have Python 3.11
+readonly OS_IMAGE=docker.io/library/python:3.11-slim DEBIAN_SUITE=bookworm # both have Python 3.11
 readonly REGISTRY_WAIT_S=12 PULL_S=600
 readonly LABEL=madrun.image=base
 
 usage() {
   cat <<'TEXT'
-usage: bash scripts/base_image.sh [--name]
-Makes the CPU base image where it is missing and prints its name. --name only prints the name.
+usage: bash scripts/base_image.sh [--runtime docker|podman] [--name]
+Makes the CPU base image where it is missing and prints its name. --name only prints the name. For podman it is copied
+from docker where docker has it.
 TEXT
 }
 
@@ -30,14 +32,14 @@ image_name() {
   printf 'madrun/cpu-base:%s\n' "${hash:0:12}"
 }
 
-image_exists() { "$docker" image inspect "$1" >/dev/null 2>&1; }
+image_exists() { "$engine" image inspect "$1" >/dev/null 2>&1; }
 
-# docker has no connect timeout of its own: give a registry REGISTRY_WAIT_S to name the image, then PULL_S to send it.
+# An engine has no connect timeout of its own: give a registry REGISTRY_WAIT_S to name the image, then PULL_S to send it.
 pull_os_image() {
   local pid started=$SECONDS
-  timeout "$PULL_S" "$docker" pull "$OS_IMAGE" >"$work/pull.log" 2>&1 </dev/null &
+  timeout "$PULL_S" "$engine" pull "$OS_IMAGE" >"$work/pull.log" 2>&1 </dev/null &
   pid=$!
-  while kill -0 "$pid" 2>/dev/null && ! grep -q 'Pulling from' "$work/pull.log"; do
+  while kill -0 "$pid" 2>/dev/null && ! grep -qE 'Pulling from|Copying blob' "$work/pull.log"; do
     if [ $((SECONDS - started)) -ge "$REGISTRY_WAIT_S" ]; then
       kill "$pid"
       break
@@ -59,7 +61,7 @@ apt_mirror() {
     esac
     [ -z "$uri" ] || { printf '%s\n' "$uri" && return 0; }
   done
-  die "apt on this machine names no source of $suite main; pull or load $OS_IMAGE into docker, then run this again"
+  die "apt on this machine names no source of $suite main; pull or load $OS_IMAGE into $engine, then run this again"
 }
 
 ensure_bootstrap_tool() {
@@ -89,21 +91,21 @@ make_os_image() {
   local suite mirror
   if image_exists "$OS_IMAGE"; then
     say "starting from $OS_IMAGE (already here)"
-    "$docker" tag "$OS_IMAGE" "$os"
+    "$engine" tag "$OS_IMAGE" "$os"
   elif pull_os_image; then
     say "starting from $OS_IMAGE (pulled)"
-    "$docker" tag "$OS_IMAGE" "$os"
+    "$engine" tag "$OS_IMAGE" "$os"
   else
     suite=$(os_suite)
     say "no registry answers for $OS_IMAGE; making a $suite from this machine's apt mirror"
-    is_debian_family || die "no registry answers and this is not Debian or Ubuntu; load $OS_IMAGE into docker, then run this again"
+    is_debian_family || die "no registry answers and this is not Debian or Ubuntu; load $OS_IMAGE into $engine, then run this again"
     ensure_bootstrap_tool
     mirror=$(apt_mirror "$suite")
-    bootstrap_os "$suite" "$mirror" | "$docker" import --change "LABEL $LABEL" --change 'CMD ["bash"]' - "$os" >/dev/null
+    bootstrap_os "$suite" "$mirror" | "$engine" import --change "LABEL $LABEL" --change 'CMD ["bash"]' - "$os" >/dev/null
   fi
 }
 
-ask_image() { "$docker" run --rm --network none "$os" python3 -c "$1"; }
+ask_image() { "$engine" run --rm --network none "$os" python3 -c "$1"; }
 
 # Prints a Python whose pip can install for the image; any recent one will do.
 pip_python() {
@@ -142,20 +144,21 @@ TEXT
 
 # A client of 23 or newer builds with BuildKit only through buildx; older ones have it built in.
 has_buildkit() {
-  "$docker" buildx version >/dev/null 2>&1 || [ "$("$docker" version --format '{{.Client.Version}}' | cut -d. -f1)" -lt 23 ]
+  [ "$engine" != podman ] || return 1
+  "$engine" buildx version >/dev/null 2>&1 || [ "$("$engine" version --format '{{.Client.Version}}' | cut -d. -f1)" -lt 23 ]
 }
 
 build_image() {
   local buildkit=0
   if has_buildkit; then buildkit=1; fi
-  if ! DOCKER_BUILDKIT=$buildkit "$docker" build -t "$name" "$work/context" >"$work/build.log" 2>&1 </dev/null; then
+  if ! DOCKER_BUILDKIT=$buildkit "$engine" build --network none -t "$name" "$work/context" >"$work/build.log" 2>&1 </dev/null; then
     tail -n 30 "$work/build.log" >&2
-    die "docker build of $name failed; see above"
+    die "$engine build of $name failed; see above"
   fi
 }
 
 clean_up() {
-  "$docker" rmi "$os" >/dev/null 2>&1 || true
+  "$engine" rmi "$os" >/dev/null 2>&1 || true
   umount -q "$work/root/proc" "$work/root/sys" 2>/dev/null || true # left by a debootstrap that was interrupted
   rm -rf --one-file-system "$work"
 }
@@ -179,19 +182,47 @@ make_image() {
   say "made $name in $SECONDS s"
 }
 
+# Sets $engine to the client of the runtime; dies where its engine does not answer.
+find_engine() {
+  if [ "$1" = podman ]; then
+    bash "$here/podman.sh" >/dev/null || die "no podman; see above"
+    use_podman_settings
+    unset CONTAINER_HOST # with it podman would send every layer through its socket
+    engine=podman
+  else
+    engine=$(docker_client) || die "no docker engine answers; run first: bash scripts/engine.sh"
+  fi
+}
+
+# A copy takes a third of the time of a new one. podman calls images without a registry localhost/NAME.
+copy_from_docker() {
+  local docker
+  docker=$(docker_client) && "$docker" image inspect "$name" >/dev/null 2>&1 || return 1
+  say "copying $name from docker to podman"
+  "$docker" save "$name" | podman load -q >&2
+}
+
 main() {
+  local runtime=docker print_only=0
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      --name) print_only=1 && shift ;;
+      --runtime) runtime=${2:-} && shift "$(($# > 1 ? 2 : 1))" ;;
+      -h | --help) usage && return 0 ;;
+      *) usage >&2 && return 2 ;;
+    esac
+    case "$runtime" in docker | podman) ;; *) usage >&2 && return 2 ;; esac
+  done
   name=$(image_name)
-  case "${1:-}" in
-    '') ;;
-    --name) printf '%s\n' "$name" && return 0 ;;
-    -h | --help) usage && return 0 ;;
-    *) usage >&2 && return 2 ;;
-  esac
-  docker=$(docker_client) || die "no docker engine answers; run first: bash scripts/engine.sh"
+  if [ "$print_only" = 1 ]; then
+    printf '%s\n' "$name"
+    return 0
+  fi
+  find_engine "$runtime"
   if ! image_exists "$name"; then
-    exec 9>"${TMPDIR:-/tmp}/madrun-base-image.$(id -u).lock"
+    exec 9>"${TMPDIR:-/tmp}/madrun-base-image-$runtime.$(id -u).lock"
     flock -n 9 || { say "another base_image.sh is making it; waiting" && flock 9; }
-    image_exists "$name" || make_image
+    image_exists "$name" || { [ "$runtime" = podman ] && copy_from_docker; } || make_image
   fi
   printf '%s\n' "$name"
 }

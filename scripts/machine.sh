@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What this machine has and how to get what it lacks: root, apt, Python, a docker engine. Sourced, never run.
+# What this machine has and how to get what it lacks: root, apt, Python, an engine. Sourced, never run.
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -42,6 +42,27 @@ docker_client() {
     [ -x "$client" ] && engine_answers "$client" && printf '%s\n' "$client" && return 0
   done
   return 1
+}
+
+# Where podman's API service of this user has its socket: where podman itself would put it.
+podman_folder() {
+  if is_root; then
+    printf /run/podman
+  else
+    printf %s "${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}/podman-run-$(id -u)}/podman"
+  fi
+}
+
+# Lets `podman` on this command line work as the service that podman.sh started.
+use_podman_settings() {
+  local folder
+  folder=$(podman_folder)
+  if [ -z "${CONTAINERS_CONF:-}" ] && [ -s "$folder/containers.conf" ]; then
+    export CONTAINERS_CONF=$folder/containers.conf
+  fi
+  if [ -z "${CONTAINERS_STORAGE_CONF:-}" ] && [ -s "$folder/storage.conf" ]; then
+    export CONTAINERS_STORAGE_CONF=$folder/storage.conf
+  fi
 }
 
 python_is_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh clone to measured numbers: bash scripts/quickstart.sh
-# Installs madrun into .venv, gets a docker engine and a CPU base image where there is no GPU, runs two cards on one
+# From a fresh clone to measured numbers: bash scripts/quickstart.sh [--runtime docker|podman]
+# Installs madrun into .venv, gets an engine (docker unless podman is asked for) and a CPU base image where there is no GPU, runs two cards on one
 # node and then on two nodes of this machine, and reports. Prints each madrun command before it runs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,7 +13,7 @@ readonly CARDS=(sanity llama2_7b_tiny)
 
 usage() {
   cat <<'TEXT'
-usage: bash scripts/quickstart.sh
+usage: bash scripts/quickstart.sh [--runtime docker|podman]
 Sets madrun up in .venv and runs the cards sanity and llama2_7b_tiny on one node, then on two nodes of this machine.
 Exit 0 only when every run succeeded. As root on Debian or Ubuntu it also installs what is missing; else it says what.
 TEXT
@@ -95,9 +95,25 @@ clean_up() {
   rm -rf "$work"
 }
 
+# podman was asked for: madrun is told where its service answers, unless that is where it looks by itself.
+set_up_podman() {
+  local address image
+  address=$(bash scripts/podman.sh)
+  install_madrun ''
+  if [ "$address" != "unix:///run/podman/podman.sock" ] && [ -z "${XDG_RUNTIME_DIR:-}${CONTAINER_HOST:-}" ]; then
+    printf '\n$ export CONTAINER_HOST=%s\n' "$address"
+    export CONTAINER_HOST=$address
+  fi
+  has_gpu && write_site_file 'runtime: podman' && return 0
+  image=$(unset CONTAINER_HOST && bash scripts/base_image.sh --runtime podman)
+  write_site_file 'runtime: podman' 'docker_build_arg:' "  BASE_DOCKER: localhost/$image"
+}
+
 set_up() {
   local image
-  if bash scripts/engine.sh; then
+  if [ "$1" = podman ]; then
+    set_up_podman
+  elif bash scripts/engine.sh; then
     install_madrun ''
     has_gpu && return 0 # the cards' own images are for GPUs
     image=$(bash scripts/base_image.sh)
@@ -112,13 +128,21 @@ set_up() {
 }
 
 main() {
-  case "${1:-}" in '') ;; -h | --help) usage && return 0 ;; *) usage >&2 && return 2 ;; esac
+  local runtime=docker
+  case "${1:-}" in
+    '') ;;
+    --runtime) runtime=${2:-} ;;
+    -h | --help) usage && return 0 ;;
+    *) runtime= ;;
+  esac
+  [ $# -le 2 ] || runtime=
+  case "$runtime" in docker | podman) ;; *) usage >&2 && return 2 ;; esac
   unset PYTHONDONTWRITEBYTECODE # without compiled modules madrun starts several times slower
   work=$(mktemp -d)
   trap clean_up EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  set_up
+  set_up "$runtime"
   run "$MADRUN" run --tags "${CARDS[@]}"
   if has_gpu; then
     say "two nodes on one machine would share its GPUs, so that part is left out; see docs/ for real nodes"

@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
-readonly VENV=.venv-test APT_PACKAGES=(git iproute2 procps python3-venv shellcheck) TEST_USER=madrun-test
+readonly VENV=.venv-test APT_PACKAGES=(docker-registry git iproute2 procps python3-venv shellcheck) TEST_USER=madrun-test
 
 usage() {
   cat <<'TEXT'
@@ -64,6 +64,9 @@ ensure_test_user() {
   fi
   id "$TEST_USER" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$TEST_USER" || return
   usermod -aG docker "$TEST_USER" || return
+  if ! grep -qs "^$TEST_USER:" /etc/subuid; then
+    usermod --add-subuids 200000-265535 --add-subgids 200000-265535 "$TEST_USER" || return
+  fi
   export MADRUN_TEST_USER=$TEST_USER
 }
 
@@ -77,6 +80,7 @@ set_up_engine() {
   fi
   image=$(bash scripts/base_image.sh) || return
   export MADRUN_TEST_BASE_IMAGE=$image
+  bash scripts/podman.sh >/dev/null || lack "podman; its tests are skipped" || return
   ensure_test_user
 }
 
@@ -129,7 +133,7 @@ main() {
     markers="not e2e and not torch and not docker"
     step "virtual environment" install_venv dev
   else
-    step "docker engine and base image" set_up_engine
+    step "engines and base image" set_up_engine
     step "virtual environment" install_venv dev,torch
   fi
   [ ${#failed[@]} = 0 ] || finish || return 1

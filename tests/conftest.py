@@ -176,7 +176,7 @@ def container():
         ipc="private",
         shm_size=1024,
         ulimits={"memlock": -1, "nofile": 4096},
-        user="root",
+        user="0",
         gpus="all",
         devices=("/dev/kfd",),
         groups=("44",),

@@ -116,7 +116,7 @@ class BoxKeeper:
         self._over.set()
         self.steps.close()
         if ended is None:
-            return ["the container or its processes could not be ended (docker ps --filter label=madrun.run shows it)"]
+            return ["the container or its processes could not be ended (docker ps or podman ps shows it with --filter label=madrun.run)"]
         return []
 
     def _grace(self) -> float:

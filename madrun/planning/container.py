@@ -12,6 +12,8 @@ from madrun.spec.topology import Topology
 from madrun.units import format_size, parse_size
 
 UNLIMITED = -1
+# Where SELinux is on, podman labels its processes, and these may not open files that carry no label of a container.
+_UNLABELLED = {"podman": ("label=disable",)}
 
 
 def plan_container(
@@ -52,7 +54,7 @@ def plan_container(
         devices=flags.devices,
         groups=flags.groups,
         cap_add=flags.cap_add,
-        security_opt=flags.security_opt,
+        security_opt=(*flags.security_opt, *_UNLABELLED.get(job.runtime, ())),
     )
     return container, (*dropped, *refused)
 

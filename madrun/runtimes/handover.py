@@ -15,15 +15,17 @@ def hand_over(client: Any, image: str, folder: Path, owner: str) -> None:
     from docker.errors import APIError
 
     try:
-        _run(client, image, folder, owner, tools=False)
+        code = _run(client, image, folder, owner, tools=False)
     except APIError:
         try:
-            _run(client, image, folder, owner, tools=True)
+            code = _run(client, image, folder, owner, tools=True)
         except APIError as error:
             raise EngineError(f"{folder} could not be given to {owner}: {error.explanation or error}") from None
+    if code != 0:
+        raise EngineError(f"{folder} could not be given to {owner}: chown ended with exit code {code}")
 
 
-def _run(client: Any, image: str, folder: Path, owner: str, *, tools: bool) -> None:
+def _run(client: Any, image: str, folder: Path, owner: str, *, tools: bool) -> int:
     mounts = [{"Type": "bind", "Source": str(folder), "Target": "/handover", "ReadOnly": False}]
     if tools:
         present = [Path(tool) for tool in _HOST_TOOLS if Path(tool).exists()]
@@ -33,13 +35,13 @@ def _run(client: Any, image: str, folder: Path, owner: str, *, tools: bool) -> N
     config = {
         "Image": image,
         "Entrypoint": ["/usr/bin/chown" if tools else "chown", "-hR", owner, "/handover"],
-        "User": "root",
+        "User": "0",
         "Labels": {"madrun.handover": str(folder)},
         "HostConfig": {"NetworkMode": "none", "Mounts": mounts},
     }
     created = client.create_container_from_config(config)["Id"]
     try:
         client.start(created)
-        client.wait(created, timeout=60)
+        return int(client.wait(created, timeout=60)["StatusCode"])
     finally:
         client.remove_container(created, force=True)

@@ -21,8 +21,11 @@ def docker_argv(container: Container) -> list[str]:
         "--workdir",
         container.workdir,
     ]
-    words += ["--network", container.network, "--ipc", container.ipc, "--shm-size", str(container.shm_size)]
+    words += ["--network", container.network, "--ipc", container.ipc]
+    words += [] if container.ipc == "host" else ["--shm-size", str(container.shm_size)]  # the host's has its size
     words += ["--log-driver", container.log_driver]
+    # podman's own defaults are a limit of 2048 processes, and proxy variables of the host
+    words += ["--pids-limit", "-1", "--http-proxy=false"] if container.program == "podman" else []
     for name, limit in container.ulimits.items():
         words += ["--ulimit", f"{name}={limit}:{limit}"]
     words += ["--gpus", _gpu_words(container.gpus)] if container.gpus else []

@@ -92,7 +92,6 @@ class Engine:
 
     name: Literal["docker", "podman"]
     version: str
-    id: str = ""
     host: str = ""
     local: bool = True
     architecture: str = ""

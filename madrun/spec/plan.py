@@ -104,7 +104,7 @@ class Container:
     ipc: str
     shm_size: int
     ulimits: dict[str, int]
-    user: str = "root"
+    user: str = "0"  # by number: an image need not have a list of users
     program: str = "docker"
     gpus: str = ""
     cdi: tuple[str, ...] = ()

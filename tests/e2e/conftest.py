@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def engine() -> Iterator[Any]:
     from madrun.probe.engine import connect
 
     try:
-        client = connect()
+        client, _ = connect()
     except EngineError as error:
         pytest.skip(f"needs a docker engine: {error}")
     yield client
@@ -99,6 +99,20 @@ class Repository:
             if child.poll() is None:
                 child.send_signal(signal.SIGKILL)
             child.wait(10)
+
+
+@pytest.fixture
+def make_repository(tmp_path: Path) -> Iterator[Callable[[str], Repository]]:
+    """Makes a repository whose cards use the image of this name."""
+    made: list[Repository] = []
+
+    def make(image: str) -> Repository:
+        made.append(Repository(tmp_path, image))
+        return made[-1]
+
+    yield make
+    for repository in made:
+        repository.end()
 
 
 @pytest.fixture

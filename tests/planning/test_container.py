@@ -73,6 +73,11 @@ def test_the_client_of_the_printed_line_is_that_of_the_runtime(planned):
     assert planned(runtime="podman")[0].program == "podman"
 
 
+def test_podman_may_read_mounts_that_have_no_label_of_a_container(planned):
+    assert planned(runtime="podman")[0].security_opt == ("label=disable",)
+    assert planned()[0].security_opt == ()
+
+
 def test_limits_are_asked_for(planned):
     container, notes = planned()
     assert container.ulimits == {"memlock": -1, "nofile": 1048576}

@@ -51,6 +51,13 @@ def test_the_process_runtime_is_chosen_where_none_answers_and_says_why(make_fact
     assert "nobody listens" in why
 
 
+def test_podman_that_answers_in_the_place_of_docker_is_called_by_its_name(make_facts):
+    engine = Engine(name="podman", version="5", host="unix:///run/docker.sock")
+    runtime, why = choose_runtime(Context(runtime="docker"), make_facts(engine=engine))
+    assert runtime == "podman"
+    assert "podman is what answers at unix:///run/docker.sock" in why
+
+
 def test_a_missing_image_for_the_accelerator_lists_those_there_are(make_facts, make_topology):
     facts = make_facts(engine=DOCKER, accelerator=Accelerator(vendor="amd", gpus=(Gpu(index=0), Gpu(index=1))))
     with pytest.raises(CardError, match=r"model.yaml:1: images: none for amd.*the card has: cpu.*MAD_CONTAINER_IMAGE"):

@@ -10,7 +10,7 @@ SECRETS = {"HF_TOKEN": "hf_very_secret"}
 
 GOLDEN = """\
 docker run --rm --interactive --name madrun-r-n0
---entrypoint bash --user root --workdir /madrun/work
+--entrypoint bash --user 0 --workdir /madrun/work
 --network host --ipc private --shm-size 1024
 --log-driver none
 --ulimit memlock=-1:-1

@@ -28,7 +28,8 @@ def clone(tmp_path: Path) -> Path:
     without_gpu = re.sub(r"(?m)^has_gpu\(\) .*$", "has_gpu() { false; }", quickstart.read_text())
     quickstart.write_text(without_gpu)
     write_program(tmp_path / "scripts/engine.sh", "exit 0")
-    write_program(tmp_path / "scripts/base_image.sh", "echo madrun/cpu-base:0123456789ab")
+    write_program(tmp_path / "scripts/podman.sh", "echo unix:///tmp/podman-run-7/podman/podman.sock")
+    write_program(tmp_path / "scripts/base_image.sh", 'echo "$*" >>image.log; echo madrun/cpu-base:0123456789ab')
     write_program(tmp_path / ".venv/bin/python", 'echo "$*" >>pip.log')
     use_madrun(tmp_path, "exit 0")
     for folder in ("madrun", "models"):
@@ -42,9 +43,10 @@ def use_madrun(clone: Path, behaviour: str) -> None:
     write_program(clone / ".venv/bin/madrun", f'echo "$*" >>"calls-$BASHPID"\n{behaviour}')
 
 
-def quickstart(clone: Path) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(clone / "scripts/quickstart.sh")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def quickstart(clone: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(clone / "scripts/quickstart.sh"), *words]
+    kept = {name: value for name, value in os.environ.items() if name not in ("CONTAINER_HOST", "XDG_RUNTIME_DIR")}
+    return subprocess.run(command, env=kept | env, capture_output=True, text=True, timeout=60, check=False)
 
 
 def calls(clone: Path) -> list[str]:
@@ -78,6 +80,44 @@ def test_the_site_file_names_the_base_image(clone: Path) -> None:
     head, *rest = (clone / "madrun-site.yaml").read_text().splitlines()
     assert head.startswith(MADE_BY)
     assert rest == ["docker_build_arg:", "  BASE_DOCKER: madrun/cpu-base:0123456789ab"]
+
+
+def test_with_podman_the_site_file_says_so_and_names_the_copy_of_the_base_image(clone: Path) -> None:
+    write_program(clone / "scripts/engine.sh", "exit 1")
+    result = quickstart(clone, "--runtime", "podman")
+    assert result.returncode == 0, result.stderr
+    assert (clone / "madrun-site.yaml").read_text().splitlines()[1:] == [
+        "runtime: podman",
+        "docker_build_arg:",
+        "  BASE_DOCKER: localhost/madrun/cpu-base:0123456789ab",
+    ]
+    assert (clone / "image.log").read_text() == "--runtime podman\n"
+    assert len(calls(clone)) == 4
+
+
+@pytest.mark.parametrize(
+    ("env", "shown"),
+    [({}, True), ({"XDG_RUNTIME_DIR": "/run/user/7"}, False), ({"CONTAINER_HOST": "unix:///x"}, False)],
+)
+def test_where_podman_answers_is_printed_where_madrun_would_not_look(
+    clone: Path, env: dict[str, str], shown: bool
+) -> None:
+    line = "$ export CONTAINER_HOST=unix:///tmp/podman-run-7/podman/podman.sock"
+    assert (line in quickstart(clone, "--runtime", "podman", **env).stdout.splitlines()) is shown
+
+
+@pytest.mark.parametrize("words", [["--runtime"], ["--runtime", "lxc"], ["--runtime", "podman", "more"], ["more"]])
+def test_words_that_it_does_not_know_are_a_usage_error(clone: Path, words: list[str]) -> None:
+    result = quickstart(clone, *words)
+    assert (result.returncode, result.stdout, calls(clone)) == (2, "", [])
+    assert result.stderr.startswith("usage: ")
+
+
+def test_a_podman_that_cannot_be_had_ends_it(clone: Path) -> None:
+    write_program(clone / "scripts/podman.sh", "echo no newuidmap >&2; exit 1")
+    result = quickstart(clone, "--runtime", "podman")
+    assert (result.returncode, calls(clone)) == (1, [])
+    assert "no newuidmap" in result.stderr
 
 
 def test_a_site_file_of_the_user_is_kept(clone: Path) -> None:

@@ -37,6 +37,13 @@ def test_unknown_option_is_a_usage_error(script: Path) -> None:
     assert result.stderr.startswith("usage: ")
 
 
+@pytest.mark.parametrize("words", [["--runtime"], ["--runtime", "lxc"], ["--name", "more"]])
+def test_a_base_image_for_no_known_runtime_is_a_usage_error(words: list[str]) -> None:
+    result = bash(ROOT / "scripts/base_image.sh", *words)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("usage: ")
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_readme_names_every_script(script: Path) -> None:
     assert f"`{script.name}`" in (ROOT / "scripts/README.md").read_text()
