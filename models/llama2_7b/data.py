@@ -116,13 +116,13 @@ class Batch:
 
 
 class Loader:
-    """The endless micro-batches of one rank."""
+    """The endless micro-batches of one rank, from micro-batch `first` on."""
 
-    def __init__(self, text: Text, deal: Deal) -> None:
-        self._text, self._deal = text, deal
+    def __init__(self, text: Text, deal: Deal, first: int = 0) -> None:
+        self._text, self._deal, self._first = text, deal, first
 
     def __iter__(self) -> Iterator[Batch]:
-        number = 0
+        number = self._first
         while True:
             samples = self._deal.micro_batch(number)
             yield Batch(samples, numpy.stack([self._text.tokens(sample) for sample in samples]))

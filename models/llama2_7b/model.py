@@ -13,59 +13,16 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
+from config import PRESETS, LlamaConfig
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
-
-@dataclass(frozen=True, kw_only=True)
-class LlamaConfig:
-    """The shape of one model. `kv_heads` below `heads` is grouped-query attention."""
-
-    dim: int
-    layers: int
-    heads: int
-    kv_heads: int
-    ffn: int
-    vocab: int
-    rope_theta: float = 10000.0
-    norm_eps: float = 1e-5
-
-    @property
-    def head_dim(self) -> int:
-        return self.dim // self.heads
-
-    @property
-    def matmul_params(self) -> int:
-        """Parameters that take part in a matrix product per token: all but the embedding and the norms.
-
-        The embedding is a table look-up; the head is a product and counts.
-        """
-        attention = self.dim * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-        return self.layers * (attention + 3 * self.dim * self.ffn) + self.vocab * self.dim
-
-    def train_flops_per_token(self, seq: int, *, causal: bool) -> float:
-        """Floating-point operations of forward and backward for one token of a sequence of `seq`.
-
-        6 N_mm + c L (heads head_dim) seq. c = 12 counts the whole attention matrix (PaLM, Chowdhery et al.
-        2022, appendix B), c = 6 only the causal half that is needed (Megatron-LM). Recomputation, softmax
-        and norms are not counted.
-        """
-        c = 6 if causal else 12
-        return 6.0 * self.matmul_params + c * self.layers * self.heads * self.head_dim * seq
-
-
-PRESETS = {
-    "tiny": LlamaConfig(dim=128, layers=2, heads=4, kv_heads=4, ffn=352, vocab=512),
-    # The shape of JackFram/llama-160m.
-    "160m": LlamaConfig(dim=768, layers=12, heads=12, kv_heads=12, ffn=3072, vocab=32000),
-    # The shape of TinyLlama 1.1B, which has grouped-query attention.
-    "1b": LlamaConfig(dim=2048, layers=22, heads=32, kv_heads=4, ffn=5632, vocab=32000),
-    "7b": LlamaConfig(dim=4096, layers=32, heads=32, kv_heads=32, ffn=11008, vocab=32000),
-}
+__all__ = ["PRESETS", "Attention", "Block", "Llama", "LlamaConfig", "rotary_table", "rotate"]
 
 
 class RMSNorm(nn.Module):
@@ -129,8 +86,18 @@ class FeedForward(nn.Module):
         return self.down(F.silu(gate) * up)
 
 
+def _keep_products(_: object, operator: object, *args: object, **kwargs: object) -> CheckpointPolicy:
+    """Selective recomputation: keep what matrix products and attention kernels made, repeat the rest."""
+    name = str(operator)
+    kept = name.startswith(("aten.mm", "aten.addmm", "aten.bmm")) or "scaled_dot_product" in name
+    return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
+
+
 class Block(nn.Module):
     """One pre-norm transformer layer; the unit that is compiled and sharded."""
+
+    recompute = "none"
+    """What backward computes again instead of keeping it: none, selective (all but the products), full."""
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -140,6 +107,15 @@ class Block(nn.Module):
         self.ffn = FeedForward(config)
 
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        # Nothing here draws random numbers, so their state need not be kept.
+        if self.recompute == "full":
+            return checkpoint(self.layer, x, table, use_reentrant=False, preserve_rng_state=False)
+        if self.recompute == "selective":
+            contexts = partial(create_selective_checkpoint_contexts, _keep_products)
+            return checkpoint(self.layer, x, table, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+        return self.layer(x, table)
+
+    def layer(self, x: Tensor, table: Tensor) -> Tensor:
         x = x + self.attention(self.attention_norm(x), table)
         return x + self.ffn(self.ffn_norm(x))
 

@@ -1,29 +1,44 @@
-"""Fingerprints of the parameters: did training change them, and do all ranks hold the same ones?"""
+"""Fingerprints of parameters and optimizer states: did training change them, are they equal where they must be?"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 
 import torch
 from bench import World, gather
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 
-@torch.no_grad()
-def fingerprint(model: nn.Module, *, whole: bool) -> list[int]:
-    """One number for each parameter: the sum of its fp32 bit patterns; of this rank's shard if not `whole`."""
+def reshard(model: nn.Module) -> None:
+    """Put the sharded fp32 parameters back: a forward pass alone leaves gathered copies in their place."""
     for module in model.modules():
         if isinstance(module, FSDPModule):
-            module.reshard()  # a forward pass alone leaves the root's bf16 copies in the parameters' place
+            module.reshard()
+
+
+@torch.no_grad()
+def fingerprint(tensors: Iterable[Tensor]) -> list[int]:
+    """One number for each tensor: the sum of its bit patterns; of a sharded one, of what this rank holds."""
     sums = []
-    for parameter in model.parameters():
-        value = parameter.detach()
-        if isinstance(value, DTensor):
-            value = value.full_tensor() if whole else value.to_local()
-        sums.append(int(value.contiguous().view(torch.int32).sum(dtype=torch.int64)))
+    for tensor in tensors:
+        value = tensor.detach()
+        value = value.to_local() if isinstance(value, DTensor) else value
+        bits = torch.int16 if value.element_size() == 2 else torch.int32
+        sums.append(int(value.contiguous().view(bits).sum(dtype=torch.int64)))
     return sums
+
+
+def whole_fingerprints(world: World, shard_size: int, tensors: Iterable[Tensor]) -> list[list[int]]:
+    """The fingerprint of each whole copy that the job holds: one for every `shard_size` ranks in a row.
+
+    Shards add up to the whole, whatever their number, so copies and other worlds can be compared.
+    """
+    ranks = gather(world, fingerprint(tensors))
+    copies = [ranks[first : first + shard_size] for first in range(0, world.size, shard_size)]
+    return [[sum(parts) for parts in zip(*copy, strict=True)] for copy in copies]
 
 
 def count_changed(world: World, before: list[int], after: list[int]) -> int:
@@ -32,6 +47,6 @@ def count_changed(world: World, before: list[int], after: list[int]) -> int:
     return sum(any(changed) for changed in zip(*by_rank, strict=True))
 
 
-def hash_numbers(numbers: list[int]) -> str:
+def hash_numbers(numbers: Sequence[int]) -> str:
     """Sixteen hex digits that stand for the list."""
-    return hashlib.sha256(repr(numbers).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(list(numbers)).encode()).hexdigest()[:16]

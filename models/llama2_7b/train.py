@@ -8,172 +8,45 @@ Sharding is FSDP2 (`fully_shard`): bf16 parameters in the products, fp32 master 
 
 from __future__ import annotations
 
-import csv
 import gc
 import os
+import sys
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import energy
 import numpy
 import torch
 import torch.nn.functional as F
-from bench import StepTimer, World, barrier, finish, gather, open_world, run_to_exit, slowest, synchronize
-from data import Batch, DataError, Deal, FileText, Ledger, Loader, SyntheticText, Text, expected_ledger
+from bench import StepTimer, World, agree, barrier, finish, gather, open_world, run_to_exit, slowest, synchronize
+from build import attention_in, products_in, shard_size
+from data import Ledger, expected_ledger
+from job import Job, Steps, build_job, mean_losses, progress
 from measure import Check
-from model import PRESETS, Llama
+from model import PRESETS
+from pace import local_pace_ms
 from peaks import find_peak
-from proof import count_changed, fingerprint, hash_numbers
-from recipe import Recipe, read_recipe
+from proof import count_changed, fingerprint, hash_numbers, reshard, whole_fingerprints
+from recipe import Recipe, RecipeError, read_recipe, steps_within
+from report import write_record, write_steps
+from saved import CheckpointError
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 from verdict import (
     Cost,
     Training,
     Window,
     check_data,
+    check_limits,
     check_training,
     check_window,
     throughput_metrics,
     training_metrics,
 )
-
-# By measured speed on current GPUs; each is taken where the device and the shapes allow it.
-GPU_ATTENTION = (
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-)
-ATTENTION = {
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "math": SDPBackend.MATH,
-}
-
-
-@dataclass(kw_only=True)
-class Job:
-    """Everything one rank trains with."""
-
-    recipe: Recipe
-    world: World
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    text: Text
-    batches: Iterator[Batch]
-    ledger: Ledger = field(default_factory=Ledger)
-    data_wait_s: float = 0.0
-
-    @property
-    def global_batch(self) -> int:
-        """Samples of one optimizer step over all ranks."""
-        return self.recipe.samples_per_rank * self.world.size
-
-
-@dataclass(kw_only=True)
-class Steps:
-    """What a stretch of steps left on this rank; losses are this rank's own."""
-
-    losses: list[float]
-    grad_norms: list[float]
-    step_ms: list[float]
-    wall_s: float
-    data_wait_s: float
-
-    def __add__(self, later: Steps) -> Steps:
-        return Steps(
-            losses=self.losses + later.losses,
-            grad_norms=self.grad_norms + later.grad_norms,
-            step_ms=self.step_ms + later.step_ms,
-            wall_s=self.wall_s + later.wall_s,
-            data_wait_s=self.data_wait_s + later.data_wait_s,
-        )
-
-
-def build_job(recipe: Recipe, world: World) -> Job:
-    """A job ready for its first step."""
-    if recipe.shard == "none" and world.size > 1:
-        raise SystemExit(f"--shard none trains on one rank; there are {world.size}, allowed: fsdp, ddp")
-    text = open_text(recipe, world)
-    deal = Deal(samples=len(text), world=world.size, rank=world.rank, mbs=recipe.mbs, seed=recipe.seed)
-    model = build_model(recipe, world)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    batches = iter(Loader(text, deal))
-    return Job(recipe=recipe, world=world, model=model, optimizer=optimizer, text=text, batches=batches)
-
-
-def open_text(recipe: Recipe, world: World) -> Text:
-    """The samples, enough of them for one step without a repeat."""
-    needed = recipe.samples_per_rank * world.size
-    if recipe.data == "synthetic":
-        samples = needed * recipe.total_steps
-        return SyntheticText(samples, recipe.seq, PRESETS[recipe.preset].vocab, recipe.seed)
-    if "MAD_DATAHOME" not in os.environ:
-        raise SystemExit("MAD_DATAHOME is not set; it must name the folder of the text, or use --data synthetic")
-    try:
-        text = FileText(Path(os.environ["MAD_DATAHOME"]), recipe.seq)
-    except DataError as error:
-        raise SystemExit(str(error)) from None
-    if len(text) < needed:
-        raise SystemExit(
-            f"the text has {len(text)} samples at --seq {recipe.seq}, one step needs {needed} "
-            "different ones: use fewer ranks, a smaller --mbs or --grad-accum, or --data synthetic"
-        )
-    return text
-
-
-def build_model(recipe: Recipe, world: World) -> nn.Module:
-    """The sharded model with its first weights; no rank ever holds the whole of it under FSDP."""
-    with torch.device("meta"):
-        model = Llama(PRESETS[recipe.preset])
-    if is_compiled(recipe, world.device):
-        for block in model.blocks:
-            block.compile(fullgraph=True)
-    if recipe.shard == "fsdp":
-        shard_model(model, recipe, world)
-    model.to_empty(device=world.device)
-    model.init_weights(recipe.seed)
-    if recipe.shard == "ddp":
-        return DistributedDataParallel(model, gradient_as_bucket_view=True)
-    return model
-
-
-def is_compiled(recipe: Recipe, device: torch.device) -> bool:
-    return device.type == "cuda" if recipe.compile is None else recipe.compile
-
-
-def shard_model(model: Llama, recipe: Recipe, world: World) -> None:
-    """FSDP2: each block is one unit of gathering and scattering, the root holds the rest."""
-    mesh = init_device_mesh(world.device.type, (world.size,), mesh_dim_names=("shard",))
-    policy = MixedPrecisionPolicy()
-    if recipe.precision == "bf16":
-        # The embedding already makes bf16 activations; casting inputs would also cut the rotary table to bf16.
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
-    for block in model.blocks:
-        fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
-
-
-def products_in(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
-    """Mixed precision where FSDP does not do it itself: autocast."""
-    if recipe.shard == "fsdp" or recipe.precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
-
-
-def attention_in(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
-    """The choice of attention kernel; on a CPU `auto` leaves it to torch."""
-    if recipe.attn != "auto":
-        return sdpa_kernel(ATTENTION[recipe.attn])
-    return sdpa_kernel(list(GPU_ATTENTION), set_priority=True) if device.type == "cuda" else nullcontext()
 
 
 def mean_loss(job: Job, tokens: Tensor) -> Tensor:
@@ -208,6 +81,7 @@ def accumulating(job: Job, last: bool) -> AbstractContextManager[object]:
     meet = last or job.world.size == 1
     if isinstance(job.model, FSDPModule):
         job.model.set_requires_gradient_sync(meet)
+        job.model.set_reshard_after_backward(last or job.recipe.reshard == "always")
     elif isinstance(job.model, DistributedDataParallel) and not meet:
         return job.model.no_sync()
     return nullcontext()
@@ -231,13 +105,42 @@ def train_step(job: Job, step: int) -> tuple[Tensor, Tensor]:
     return loss_sum, norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
-def run_steps(job: Job, steps: range) -> Steps:
+def run_steps(job: Job, count: int) -> Steps:
+    """The next `count` steps, timed, with a checkpoint after each one that is due for it, outside of the time."""
+    total, keeper, every = Steps(), job.keeper, job.recipe.save_every
+    while count > 0:
+        part = count if keeper is None or every is None else min(count, every - job.step % every)
+        steps = time_steps(job, range(job.step, job.step + part))
+        total, job.done, count = total + steps, job.done + steps, count - part
+        save_if_due(job)
+    return total
+
+
+def save_if_due(job: Job) -> None:
+    """Save after a step whose number --save-every divides."""
+    if job.recipe.save_every and job.step % job.recipe.save_every == 0:
+        save(job)
+
+
+def save(job: Job) -> None:
+    """Save, if the job keeps checkpoints; a run that cannot do so ends here, its earlier checkpoints untouched."""
+    try:
+        if job.keeper:
+            job.keeper.save(progress(job))
+    except CheckpointError as error:
+        if job.world.rank == 0:
+            print(f"FAILED: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
+
+
+def time_steps(job: Job, steps: range) -> Steps:
     """Train over `steps`; all ranks start together, and no step waits for the device to report."""
     losses, norms = [], []
     report_every = max(1, job.recipe.total_steps // 10)
     timer = StepTimer(job.world.device)
     waited = job.data_wait_s
     barrier(job.world)
+    joules = job.meter() if job.meter else None
     start = time.perf_counter()
     timer.mark()
     for step in steps:
@@ -255,6 +158,7 @@ def run_steps(job: Job, steps: range) -> Steps:
         step_ms=timer.intervals_ms(),
         wall_s=wall_s,
         data_wait_s=job.data_wait_s - waited,
+        energy_j=[energy.spent(joules, job.meter() if job.meter else None, wall_s)],
     )
 
 
@@ -262,61 +166,92 @@ def run_steps(job: Job, steps: range) -> Steps:
 def probe_loss(job: Job) -> float:
     """Loss on the first samples of the text, the same ones whenever and on whichever rank it is called."""
     batch = [job.text.tokens(sample) for sample in range(job.recipe.mbs)]
-    return float(mean_loss(job, to_device(numpy.stack(batch), job.world.device)))
+    loss = float(mean_loss(job, to_device(numpy.stack(batch), job.world.device)))
+    reshard(job.model)
+    return loss
 
 
 def train(job: Job) -> tuple[Training, Window]:
     """Warm up, measure, and gather what all ranks know."""
     recipe, world = job.recipe, job.world
     began = time.perf_counter()
-    probe_before, before = probe_loss(job), fingerprint(job.model, whole=False)
-    first = run_steps(job, range(1))
+    job.probe_before = probe_loss(job) if job.past.probe_before is None else job.past.probe_before
+    before = fingerprint(job.model.parameters())
+    first = first_step(job, before)
     start_s = slowest(world, time.perf_counter() - began)
-    changed = count_changed(world, before, fingerprint(job.model, whole=False))
-    warm = run_steps(job, range(1, recipe.warmup))
-    window, measured = measure(job, start_s)
-    steps = first + warm + measured
+    # A resumed process has its own cold caches and clocks, so it has a warm-up of its own.
+    warm = run_steps(job, min(recipe.warmup, recipe.total_steps - job.past.step) - 1)
+    window = measure(job, window_steps(job, warm if warm.losses else first), start_s)
+    copies = whole_fingerprints(world, shard_size(recipe, world), job.model.parameters())
     training = Training(
         vocab=PRESETS[recipe.preset].vocab,
-        losses=steps.losses,
-        mean_losses=[sum(step) / world.size for step in zip(*gather(world, steps.losses), strict=True)],
-        grad_norms=steps.grad_norms,
-        probe_before=probe_before,
+        losses=job.done.losses,
+        mean_losses=mean_losses(job),
+        grad_norms=job.past.grad_norms + job.done.grad_norms,
+        probe_before=job.probe_before,
         probe_after=probe_loss(job),
-        changed=changed,
+        changed=job.changed,
         parameters=len(before),
-        hashes=gather(world, hash_numbers(fingerprint(job.model, whole=True))),
+        hashes=[hash_numbers(copy) for copy in copies],
     )
     if world.rank == 0:
-        print(f"all up to the end of the first step: {start_s:.2f} s")
-        write_steps(Path("steps.csv"), training.mean_losses, steps, recipe.warmup)
+        print(f"all up to the end of the first step: {start_s:.2f} s\nparameters: {training.hashes[0]}")
+        write_steps(Path(recipe.out), training, job.done.step_ms, measured_from=job.step - window.steps)
     return training, window
 
 
-def measure(job: Job, start_s: float) -> tuple[Window, Steps]:
+def first_step(job: Job, before: list[int]) -> Steps:
+    """The first step of this process: which parameters did it change? On resuming, no fewer than at the start."""
+    steps = time_steps(job, range(job.step, job.step + 1))
+    job.done += steps
+    changed = count_changed(job.world, before, fingerprint(job.model.parameters()))
+    job.changed = changed if job.past.changed is None else min(changed, job.past.changed)
+    save_if_due(job)
+    return steps
+
+
+def window_steps(job: Job, warm: Steps) -> int:
+    """How many steps to measure: all that are left, or as many as the time budget allows, the same on every rank."""
+    recipe, left = job.recipe, job.recipe.total_steps - job.step
+    if recipe.budget_s is None:
+        return left
+    step_s = slowest(job.world, warm.wall_s / len(warm.losses))
+    spent_s = slowest(job.world, time.monotonic() - job.began)
+    steps = max(0, steps_within(recipe.budget_s, spent_s, step_s, left))
+    if job.world.rank == 0 and steps < left:
+        budget = f"--budget-s {recipe.budget_s:g}: {spent_s:.1f} s are spent and a step takes {step_s:.3f} s"
+        print(f"{budget}, so {steps} of {left} steps are measured", flush=True)
+    return steps
+
+
+def measure(job: Job, count: int, start_s: float) -> Window:
     """The measured steps, with Python's garbage collector out of the way."""
     recipe, world = job.recipe, job.world
-    compiled = is_compiled(recipe, world.device)
-    if compiled:
+    if recipe.compile:
         torch._dynamo.config.error_on_recompile = True  # a window with a compilation in it measures that
     gc.collect()
     gc.freeze()
     gc.disable()
     retries = alloc_retries(world.device)
-    steps = run_steps(job, range(recipe.warmup, recipe.total_steps))
+    steps = run_steps(job, count)
+    torch._dynamo.config.error_on_recompile = False
     retries = alloc_retries(world.device) - retries
     gc.enable()
-    window = Window(
+    if recipe.save_every and job.step % recipe.save_every:
+        save(job)
+    return Window(
         ranks=world.size,
-        steps=recipe.steps,
-        tokens=job.global_batch * recipe.seq * recipe.steps,
+        steps=count,
+        tokens=job.global_batch * recipe.seq * count,
         wall_s=slowest(world, steps.wall_s),
         step_ms=[max(times) for times in zip(*gather(world, steps.step_ms), strict=True)],
         data_wait_s=slowest(world, steps.data_wait_s),
-        alloc_retries=retries,
-        start_s=start_s if compiled else None,
+        alloc_retries=max(gather(world, retries)),
+        start_s=start_s if recipe.compile else None,
+        pace_ms=gather(world, local_pace_ms(world.device)) if world.size > 1 else [],
+        energy_j=energy.total([part for rank in gather(world, steps.energy_j) for part in rank]),
+        save_s=job.keeper.save_s if job.keeper else [],
     )
-    return window, steps
 
 
 def alloc_retries(device: torch.device) -> int:
@@ -324,25 +259,19 @@ def alloc_retries(device: torch.device) -> int:
     return torch.cuda.memory_stats(device)["num_alloc_retries"] if device.type == "cuda" else 0
 
 
-def write_steps(path: Path, mean_losses: list[float], steps: Steps, warmup: int) -> None:
-    """Loss (global batch), gradient norm and time of every step, for whoever wants to look closer."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("step", "phase", "loss", "grad_norm", "step_ms"))
-        rows = zip(mean_losses, steps.grad_norms, steps.step_ms, strict=True)
-        for step, row in enumerate(rows):
-            writer.writerow((step, "window" if step >= warmup else "warmup", *row))
-
-
 def price(recipe: Recipe, device: torch.device) -> Cost:
     """Model FLOPs of a token and the peak that applies: of bf16 products on a device that is listed."""
-    config = PRESETS[recipe.preset]
-    on_gpu = device.type == "cuda" and recipe.precision == "bf16"
-    peak = find_peak(torch.cuda.get_device_name(device)) if on_gpu else None
+    config, peak = PRESETS[recipe.preset], None
+    if device.type == "cuda" and recipe.precision == "bf16":
+        properties = torch.cuda.get_device_properties(device)
+        peak = find_peak(properties.name, properties.multi_processor_count)
     return Cost(
         flops_per_token=config.train_flops_per_token(recipe.seq, causal=False),
         flops_per_token_causal=config.train_flops_per_token(recipe.seq, causal=True),
         peak=peak,
+        recompute=config.recompute_flops_per_token(recipe.seq, recipe.ac, causal=False),
+        recompute_causal=config.recompute_flops_per_token(recipe.seq, recipe.ac, causal=True),
+        mamf_tflops=recipe.mamf_tflops,
     )
 
 
@@ -351,29 +280,47 @@ def judge_data(job: Job) -> list[Check]:
     fed = sum(gather(job.world, job.ledger), Ledger())
     if job.world.rank != 0:
         return []
-    samples = job.global_batch * job.recipe.total_steps
+    samples = job.global_batch * job.step
     expected = expected_ledger(job.text, job.recipe.seed, samples)
     return check_data(fed, expected, samples * job.recipe.seq)
 
 
+def run(recipe: Recipe, world: World, began: float) -> int:
+    """Train, judge, report; the exit code."""
+    start = time.perf_counter()
+    job = build_job(recipe, world, began)
+    if world.rank == 0:
+        print(f"{job.recipe}\n{world.size} ranks on {world.device.type}, joined in {world.join_s:.2f} s")
+        print(f"memory of a rank, predicted:\n{job.prediction.table()}")
+        print(f"built in {time.perf_counter() - start:.2f} s", flush=True)
+    training, window = train(job)
+    cost = price(recipe, world.device)
+    metrics = throughput_metrics(window, cost) if window.steps else {}
+    metrics |= training_metrics(training)
+    if world.device.type == "cuda":
+        metrics["peak_mem_gib"] = slowest(world, torch.cuda.max_memory_allocated(world.device) / 2**30)
+    checks = [*check_training(training), *judge_data(job), *check_window(window), *check_limits(metrics)]
+    agreed = agree(world, checks)
+    if world.rank == 0:
+        print(f"peak for MFU: {cost.peak or 'none is known for this device and precision'}", flush=True)
+        write_record(job, cost, window, metrics, agreed)
+    return finish(world, checks, metrics)
+
+
 def main() -> int:
+    began = time.monotonic()
     recipe = read_recipe()
-    with open_world(recipe.timeout_s) as world, attention_in(recipe, world.device):
-        began = time.perf_counter()
-        job = build_job(recipe, world)
-        if world.rank == 0:
-            print(f"{recipe}\n{world.size} ranks on {world.device.type}, joined in {world.join_s:.2f} s")
-            print(f"built in {time.perf_counter() - began:.2f} s", flush=True)
-        training, window = train(job)
-        checks = [*check_training(training), *judge_data(job), *check_window(window)]
-        cost = price(recipe, world.device)
-        if world.rank == 0:
-            print(f"peak for MFU: {cost.peak or 'none is listed for this device and precision'}", flush=True)
-        metrics = throughput_metrics(window, cost) | training_metrics(training)
-        if world.device.type == "cuda":
-            peak_memory = torch.cuda.max_memory_allocated(world.device) / 2**30
-            metrics["peak_mem_gib"] = slowest(world, peak_memory)
-        return finish(world, checks, metrics)
+    Path(recipe.out).mkdir(parents=True, exist_ok=True)
+    if recipe.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch.use_deterministic_algorithms asks
+        torch.use_deterministic_algorithms(True)
+    with open_world(recipe.timeout_s) as world:
+        try:
+            settled = recipe.on(device=world.device.type, world=world.size)
+            with attention_in(settled, world.device):
+                return run(settled, world, began)
+        except (RecipeError, CheckpointError) as error:
+            raise SystemExit(f"REFUSED: {error}" if world.rank == 0 else "") from None
 
 
 if __name__ == "__main__":

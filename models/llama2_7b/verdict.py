@@ -6,13 +6,14 @@ The checks decide whether any metric is printed: a fast run that did not train i
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from data import Ledger
 from measure import Check, summarize
 from peaks import Peak
+from recipe import MIN_WINDOW_STEPS
 
-MIN_WINDOW_STEPS = 10  # fewer say nothing about the median, let alone the tail
 FIRST_LOSS_TOLERANCE = 0.3  # around ln(vocab), the loss of a model that knows nothing
 
 
@@ -34,7 +35,7 @@ class Training:
     """Parameter tensors that differ after the first step, of `parameters`."""
     parameters: int
     hashes: list[str]
-    """Each rank's hash of all parameters after the last step."""
+    """The hash of each whole copy of the parameters that the ranks hold together, after the last step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,13 @@ class Window:
     alloc_retries: int
     """How often the device allocator had to give memory back and ask again; 0 on a CPU."""
     start_s: float | None
-    """Seconds of all forward and backward passes up to the end of step 0; None where nothing is compiled."""
+    """Seconds of all forward and backward passes up to this process's first step; None where nothing is compiled."""
+    pace_ms: list[float]
+    """Of each rank, the time of the same small work done alone."""
+    energy_j: float | None
+    """Joules of all GPUs in the window; None where a counter is missing or the window is too short for it."""
+    save_s: list[float]
+    """Seconds of each checkpoint; they lie outside the window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +69,11 @@ class Cost:
     flops_per_token: float
     flops_per_token_causal: float
     peak: Peak | None
+    recompute: float | None = 0.0
+    """FLOPs a token that backward spends on doing forward again, whole attention matrix; None: unknown."""
+    recompute_causal: float | None = 0.0
+    mamf_tflops: float | None = None
+    """Best rate of products measured on this device, where that is known."""
 
 
 def check_training(training: Training) -> list[Check]:
@@ -114,6 +126,15 @@ def check_window(window: Window) -> list[Check]:
     ]
 
 
+def check_limits(metrics: dict[str, float]) -> list[Check]:
+    """Nothing is faster than what limits it: a share of a peak above 100 % is an error of measurement."""
+    return [
+        Check(f"{name} is at most 100", metrics[name] <= 100, f"{metrics[name]:.4g}", "at most 100")
+        for name in ("mfu_pct", "mfu_causal_pct", "hfu_pct", "mamf_pct")
+        if name in metrics
+    ]
+
+
 def _span(values: list[float]) -> str:
     bad = [value for value in values if not math.isfinite(value)]
     if bad:
@@ -122,28 +143,49 @@ def _span(values: list[float]) -> str:
 
 
 def throughput_metrics(window: Window, cost: Cost) -> dict[str, float]:
-    """Tokens/s, step times in ms, TFLOP/s compile time in s, and MFU in percent where the peak is known.
+    """Tokens/s, step times in ms, TFLOP/s, times in s, energy, and shares of peaks, each where it is known.
 
     `mfu_pct` and `tflops_per_gpu` count the whole attention matrix, `mfu_causal_pct` the causal half.
     """
     per_gpu = window.tokens / window.wall_s / window.ranks
     steps = summarize(window.step_ms)
-    tflops = per_gpu * cost.flops_per_token / 1e12
     metrics = {
         "tokens_per_sec_per_gpu": per_gpu,
         "tokens_per_sec": per_gpu * window.ranks,
         "step_ms_p50": steps.p50,
         "step_ms_p95": steps.p95,
         "step_ms_iqr": steps.iqr,
-        "tflops_per_gpu": tflops,
+        "tflops_per_gpu": per_gpu * cost.flops_per_token / 1e12,
         "data_wait_pct": 100 * window.data_wait_s / window.wall_s,
     }
     if window.start_s is not None:
         metrics["compile_s"] = max(0.0, window.start_s - steps.p50 / 1e3)
+    if window.ranks > 1:
+        spread = max(window.pace_ms) - min(window.pace_ms)
+        metrics["rank_spread_pct"] = 100 * spread / statistics.median(window.pace_ms)
+    if window.save_s:
+        metrics["checkpoint_s"] = statistics.median(window.save_s)
+    if window.energy_j is not None:
+        metrics["energy_j_per_token"] = window.energy_j / window.tokens
+        metrics["avg_power_w"] = window.energy_j / window.wall_s / window.ranks
+    return metrics | utilization(per_gpu, cost)
+
+
+def utilization(per_gpu: float, cost: Cost) -> dict[str, float]:
+    """Shares in percent of the listed peak and of the measured one, for tokens/s of one GPU; what is known of them.
+
+    MFU counts the FLOPs of the model, HFU also those that are done twice (both: whole attention matrix);
+    `mamf_pct` counts the causal half and what is done twice, since nothing else must be computed.
+    """
+    tflops, causal = per_gpu * cost.flops_per_token / 1e12, per_gpu * cost.flops_per_token_causal / 1e12
+    metrics = {}
     if cost.peak is not None:
-        causal = per_gpu * cost.flops_per_token_causal / 1e12
         metrics["mfu_pct"] = 100 * tflops / cost.peak.tflops
         metrics["mfu_causal_pct"] = 100 * causal / cost.peak.tflops
+        if cost.recompute is not None:
+            metrics["hfu_pct"] = 100 * (tflops + per_gpu * cost.recompute / 1e12) / cost.peak.tflops
+    if cost.mamf_tflops is not None and cost.recompute_causal is not None:
+        metrics["mamf_pct"] = 100 * (causal + per_gpu * cost.recompute_causal / 1e12) / cost.mamf_tflops
     return metrics
 
 

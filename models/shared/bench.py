@@ -32,6 +32,9 @@ from measure import Check, failure_report, merge_checks, metrics_are_finite, per
 
 T = TypeVar("T")
 
+REFUSED = 2  # exit code: the run was not started, for the reason that was printed
+INVALID = 3  # exit code: it ran, and its checks failed
+
 
 @dataclass(frozen=True, kw_only=True)
 class World:
@@ -162,9 +165,9 @@ def run_to_exit(main: Callable[[], int]) -> NoReturn:
     try:
         code = main()
     except SystemExit as error:
-        if isinstance(error.code, str):
+        if isinstance(error.code, str) and error.code:
             print(error.code, file=sys.stderr)
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        code = error.code if isinstance(error.code, int) else REFUSED if error.code is not None else 0
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -239,4 +242,4 @@ def finish(world: World, checks: Sequence[Check], metrics: Mapping[str, float]) 
             print(failures, file=sys.stderr, flush=True)
         else:
             print("\n".join(performance_line(value, name) for name, value in metrics.items()), flush=True)
-    return 1 if failures else 0
+    return INVALID if failures else 0

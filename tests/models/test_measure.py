@@ -76,11 +76,42 @@ def test_no_metric_at_all_is_no_result(measure):
         ("NVIDIA B200", 2250.0),
         ("AMD Instinct MI300X", 1307.4),
         ("AMD Instinct MI355X", 2516.6),
+        ("AMD Instinct MI300A", 980.6),
+        ("AMD Instinct MI250X", 191.5),
+        ("NVIDIA A100-SXM4-80GB", 312.0),
+        ("NVIDIA GH200 480GB", 989.5),
+        ("NVIDIA L40S", 362.05),
     ],
 )
 def test_peaks_are_dense_and_those_of_the_part(load, device, tflops):
     assert load("peaks").find_peak(device).tflops == tflops
 
 
-def test_an_unknown_device_has_no_peak(load):
-    assert load("peaks").find_peak("NVIDIA GeForce GT 710") is None
+@pytest.mark.parametrize(
+    "device",
+    [
+        "NVIDIA GeForce GT 710",
+        "NVIDIA H20",  # not an H200
+        "NVIDIA A100X",
+        "NVIDIA H100",  # which of them is not said
+        "AMD Instinct MI308X",
+        "AMD Instinct MI250X / MI250",  # one PCI id for two products
+        "NVIDIA H100 80GB HBM3 MIG 1g.10gb",
+        "",
+    ],
+)
+def test_a_device_without_a_known_figure_has_no_peak(load, device):
+    assert load("peaks").find_peak(device) is None
+
+
+def test_a_partition_of_a_device_has_no_peak(load):
+    find = load("peaks").find_peak
+    assert find("AMD Instinct MI300X", 304).tflops == 1307.4
+    assert find("AMD Instinct MI300X", 38) is None
+    assert find("NVIDIA B300", 160).tflops == 2250.0  # its units are not listed, so they are not compared
+
+
+def test_every_peak_names_its_source(load):
+    peaks = [peak for _, peak in load("peaks").BF16_DENSE if peak is not None]
+    assert len(peaks) >= 18
+    assert all("data sheet" in peak.source and 100 < peak.tflops < 3000 for peak in peaks)

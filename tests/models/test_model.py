@@ -109,3 +109,41 @@ def test_weights_follow_from_seed_and_name(model, torch, tiny):
         assert torch.equal(a, b)
     assert not torch.equal(tiny.head.weight, other.head.weight)
     assert not torch.equal(tiny.blocks[0].ffn.down.weight, tiny.blocks[1].ffn.down.weight)
+
+
+@pytest.mark.parametrize("recompute", ["selective", "full"])
+def test_recomputation_changes_no_gradient(model, torch, tiny, recompute):
+    tokens = torch.arange(64).reshape(2, 32)
+    tiny(tokens).square().sum().backward()
+    kept = [parameter.grad.clone() for parameter in tiny.parameters()]
+    tiny.zero_grad()
+    for block in tiny.blocks:
+        block.recompute = recompute
+    tiny(tokens).square().sum().backward()
+    assert all(torch.equal(a, b.grad) for a, b in zip(kept, tiny.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
+def test_attention_kernels_agree(model, torch, tiny, dtype, tolerance):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    tiny.to(getattr(torch, dtype))
+    found = []
+    for kernel in (SDPBackend.FLASH_ATTENTION, SDPBackend.MATH):
+        with sdpa_kernel(kernel), torch.no_grad():
+            found.append(tiny(torch.arange(64).reshape(2, 32)).float())
+    torch.testing.assert_close(*found, rtol=0, atol=tolerance)
+
+
+def test_work_done_twice_is_a_third_of_the_layers_work(model):
+    config = model.PRESETS["7b"]
+    head = 6 * config.vocab * config.dim
+    layers = config.train_flops_per_token(4096, causal=False) - head
+    assert config.recompute_flops_per_token(4096, "full", causal=False) == pytest.approx(layers / 3)
+    assert config.recompute_flops_per_token(4096, "selective", causal=True) == 0
+    assert config.recompute_flops_per_token(4096, "budget:0.5", causal=True) is None
+
+
+def test_parameters_are_counted_without_a_model(model):
+    assert model.PRESETS["7b"].params == 6_738_415_616
+    assert model.PRESETS["1b"].params == 1_100_048_384

@@ -37,6 +37,9 @@ def good_window(verdict):
         data_wait_s=0.02,
         alloc_retries=0,
         start_s=None,
+        pace_ms=[10.0, 10.0, 11.0, 12.0],
+        energy_j=None,
+        save_s=[],
     )
 
 
@@ -105,3 +108,49 @@ def test_compile_time_is_what_the_start_took_beyond_a_steady_step(verdict):
     window = dataclasses.replace(good_window(verdict), start_s=12.1)
     cost = verdict.Cost(flops_per_token=1e7, flops_per_token_causal=8e6, peak=None)
     assert verdict.throughput_metrics(window, cost)["compile_s"] == pytest.approx(12.0)
+
+
+def good_cost(verdict, load, **changes):
+    cost = verdict.Cost(flops_per_token=1e7, flops_per_token_causal=8e6, peak=load("peaks").Peak(1.0, "a test"))
+    return dataclasses.replace(cost, **changes)
+
+
+def test_hardware_utilization_counts_what_is_done_twice(verdict, load):
+    window = good_window(verdict)
+    metrics = verdict.throughput_metrics(window, good_cost(verdict, load, recompute=3e6))
+    assert metrics["hfu_pct"] == pytest.approx(13.0)
+    assert metrics["mfu_pct"] == pytest.approx(10.0)
+    assert "hfu_pct" not in verdict.throughput_metrics(window, good_cost(verdict, load, recompute=None))
+
+
+def test_the_share_of_the_measured_rate_counts_causal_and_repeated_work(verdict, load):
+    cost = good_cost(verdict, load, mamf_tflops=0.5, recompute_causal=2e6, peak=None)
+    metrics = verdict.throughput_metrics(good_window(verdict), cost)
+    assert metrics["mamf_pct"] == pytest.approx(20.0)
+    assert "mamf_pct" not in verdict.throughput_metrics(good_window(verdict), good_cost(verdict, load))
+
+
+@pytest.mark.parametrize(
+    ("peak", "mamf", "names"), [(0.05, 1, ["mfu_pct", "mfu_causal_pct", "hfu_pct"]), (1, 0.05, ["mamf_pct"])]
+)
+def test_a_share_above_one_is_an_error_of_measurement(verdict, load, peak, mamf, names):
+    cost = good_cost(verdict, load, peak=load("peaks").Peak(peak, "a test"), mamf_tflops=mamf)
+    metrics = verdict.throughput_metrics(good_window(verdict), cost)
+    assert failed(verdict.check_limits(metrics)) == [f"{name} is at most 100" for name in names]
+
+
+def test_the_spread_of_ranks_is_that_of_their_own_pace(verdict, load):
+    metrics = verdict.throughput_metrics(good_window(verdict), good_cost(verdict, load))
+    assert metrics["rank_spread_pct"] == pytest.approx(100 * 2 / 10.5)
+    alone = dataclasses.replace(good_window(verdict), ranks=1, pace_ms=[])
+    assert "rank_spread_pct" not in verdict.throughput_metrics(alone, good_cost(verdict, load))
+
+
+def test_energy_is_that_of_all_gpus_for_a_token_and_power_that_of_one(verdict, load):
+    window = dataclasses.replace(good_window(verdict), energy_j=4000.0, save_s=[1.0, 3.0, 2.0])
+    metrics = verdict.throughput_metrics(window, good_cost(verdict, load))
+    assert metrics["energy_j_per_token"] == pytest.approx(0.05)
+    assert metrics["avg_power_w"] == pytest.approx(500)
+    assert metrics["checkpoint_s"] == 2.0
+    unknown = verdict.throughput_metrics(good_window(verdict), good_cost(verdict, load))
+    assert not {"energy_j_per_token", "avg_power_w", "checkpoint_s"} & set(unknown)
