@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,12 @@ from madrun.spec.facts import Accelerator, HostFacts, Interface
 from madrun.spec.plan import Container, HostProcess, ImagePlan, JobPlan, Mount, NodePlan, make_plan
 from madrun.spec.record import MetricResult, NodeOutcome, Record
 from madrun.spec.topology import Topology
+
+# A background job or one under nohup ignores these signals, and so would every program that a test starts. A handler
+# is not inherited: here it lets the tests live, there it is the default again.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 settings.register_profile("madrun", deadline=None, max_examples=60)
 settings.load_profile("madrun")
