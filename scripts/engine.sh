@@ -66,7 +66,7 @@ start_dockerd() {
   drop_stale_pid_files
   is_alive "$PID" && say "dockerd (pid $(<"$PID")) runs but does not answer yet" && return 0
   mkdir -p "${LOG%/*}"
-  setsid nohup dockerd >"$LOG" 2>&1 </dev/null 9>&- &
+  (cd / && exec setsid nohup dockerd) >"$LOG" 2>&1 </dev/null 9>&- &
   say "started dockerd (log $LOG)"
 }
 

@@ -96,7 +96,8 @@ start_service() {
   local started=$SECONDS
   write_settings
   rm -f "${address#unix://}"
-  setsid nohup podman system service --time=0 "$address" >"$folder/service.log" 2>&1 </dev/null 9>&- &
+  # In a directory that stays: podman starts no container once its own was deleted.
+  (cd / && exec setsid nohup podman system service --time=0 "$address") >"$folder/service.log" 2>&1 </dev/null 9>&- &
   printf '%s\n' "$!" >"$folder/service.pid"
   say "started podman's API service (log $folder/service.log)"
   while [ $((SECONDS - started)) -lt "$WAIT_S" ]; do

@@ -399,10 +399,18 @@ def ordinary(base_image: str) -> Iterator[Ordinary]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def quick_start(ordinary: Ordinary) -> subprocess.CompletedProcess[str]:
+    """The quick start as that user typed it, whatever came of it."""
+    return ordinary.run("bash", "scripts/quickstart.sh", "--runtime", "podman")
+
+
 @pytest.mark.torch
 @pytest.mark.timeout(600)
-def test_the_quick_start_runs_with_rootless_podman(ordinary: Ordinary) -> None:
-    done = ordinary.run("bash", "scripts/quickstart.sh", "--runtime", "podman")
+def test_the_quick_start_runs_with_rootless_podman(
+    ordinary: Ordinary, quick_start: subprocess.CompletedProcess[str]
+) -> None:
+    done = quick_start
     assert done.returncode == 0, done.stdout + done.stderr
     with (ordinary.clone / "results/perf.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -417,7 +425,11 @@ def test_the_quick_start_runs_with_rootless_podman(ordinary: Ordinary) -> None:
 
 
 @pytest.mark.torch
-def test_a_killed_madrun_leaves_nothing_in_rootless_podman_and_no_foreign_file(ordinary: Ordinary) -> None:
+@pytest.mark.timeout(600)
+def test_a_killed_madrun_leaves_nothing_in_rootless_podman_and_no_foreign_file(
+    ordinary: Ordinary, quick_start: subprocess.CompletedProcess[str]
+) -> None:
+    assert quick_start.returncode == 0
     card = ordinary.clone / "models/waits"
     card.mkdir()
     (card / "run.sh").write_text("touch made\nchown 0:0 made\nsleep 60\n")
