@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -171,23 +172,32 @@ def _given(context: Any) -> dict[str, Any]:
     return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def run(words: list[str]) -> int:
     """Carries out one command line and returns its exit code; the one place where any error ends."""
     try:
         if completion.ASKED in os.environ:
             completion.spread_asked_words()
-        result = app(args=spread_tags(words), standalone_mode=True, prog_name="madrun")
-    except MadrunError as error:
-        sys.stderr.write(f"madrun: error: {error}\n")
-        return int(error.exit_code)
+        return int(app(args=spread_tags(words), standalone_mode=True, prog_name="madrun") or 0)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except KeyboardInterrupt:
-        return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        return int(ExitCode.OK)
-    except Exception:
-        traceback.print_exc()
-        sys.stderr.write("madrun: internal error: this is a defect of madrun; the lines above say where\n")
-        return int(ExitCode.INTERNAL)
-    return int(result or 0)
+    except BaseException as error:
+        code, text = _told(error)
+        sys.stderr.write(f"madrun: {text}\n" if text else "")
+        return int(code)
+
+
+def _told(error: BaseException) -> tuple[ExitCode, str]:
+    """The exit code that an error means, and what there is to say of it."""
+    if isinstance(error, MadrunError):
+        return error.exit_code, f"error: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED, ""
+    if isinstance(error, BrokenPipeError):
+        return ExitCode.OK, ""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return ExitCode.USAGE, f"error: {error.filename or 'the output'} could not be written: {error.strerror}"
+    traceback.print_exception(error)
+    return ExitCode.INTERNAL, "internal error: this is a defect of madrun; the lines above say where"

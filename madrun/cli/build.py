@@ -55,8 +55,10 @@ def build_images(request: Request, as_json: bool) -> int:
     """Prints a line for each image on stdout, what happens meanwhile on stderr; exit code 2 where one failed."""
     prepared = prepare(request)
     if prepared.engine is None:
+        if request.flags.get("runtime") == "process":
+            raise EngineError("--runtime: found process, which has no images to build; allowed: auto, docker, podman")
         absent = prepared.facts.engine_absent
-        raise EngineError(f"madrun build needs a container engine: {absent}; start one, or leave --runtime process out")
+        raise EngineError(f"madrun build needs a container engine: {absent}; start one (docs/engines.md says how)")
     screen = Screen()
     try:
         rows = [_build(request, prepared, planned, screen) for planned in _by_image(prepared)]

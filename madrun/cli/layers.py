@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,23 @@ def user_layers(request: Request) -> list[Layer]:
     if request.additional_context is not None:
         layers.append(Layer("--additional-context", parse_text(request.additional_context, "--additional-context")))
     if request.env:
-        layers.append(Layer("--env", {"docker_env_vars": dict(map(_variable, request.env))}))
+        layers.append(Layer("--env", {"docker_env_vars": _once("--env", map(_variable, request.env))}))
     if request.mount:
-        layers.append(Layer("--mount", {"docker_mounts": dict(map(_mount, request.mount))}))
+        layers.append(Layer("--mount", {"docker_mounts": _once("--mount", map(_mount, request.mount))}))
     if request.arg:
         layers.append(Layer("--arg", {"more_args": list(request.arg)}))
     for name, value in request.flags.items():
         layers.append(Layer(f"--{name.replace('_', '-')}", {name: value}))
     return layers
+
+
+def _once(flag: str, entries: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The entries by name; `ContextError` where one name has two values."""
+    found: dict[str, str] = {}
+    for name, value in entries:
+        if found.setdefault(name, value) != value:
+            raise ContextError(f"{flag}: found {name} twice, with different values; allowed: one value for a name")
+    return found
 
 
 def _variable(word: str) -> tuple[str, str]:

@@ -39,6 +39,7 @@ def plan_lines(planned: Planned, request: Request) -> list[str]:
         f"script    {job.script} {job.args}".rstrip() + f"  (files {job.script_hash[:12]}, time limit {limit})",
         f"nodes     {job.nnodes} x {job.nproc_per_node} ({job.vendor})",
         f"this node {node.node_rank} on {node.hostname}",
+        *([f"gpus      {','.join(map(str, node.gpus))}"] if node.gpus else []),
         f"master    {node.master_addr} port {node.master_port}, control port {node.control_port}",
         f"runtime   {job.runtime}" + (f"  image {job.image.name} ({job.image.kind})" if job.in_container else ""),
         *(f"changed   {change.removeprefix('changed since: ')}" for change in planned.changes),

@@ -116,7 +116,8 @@ class BoxKeeper:
         self._over.set()
         self.steps.close()
         if ended is None:
-            return ["the container or its processes could not be ended (docker ps or podman ps shows it with --filter label=madrun.run)"]
+            shown = "docker ps or podman ps shows it with --filter label=madrun.run"
+            return [f"the container or its processes could not be ended ({shown})"]
         return []
 
     def _grace(self) -> float:

@@ -11,13 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from madrun.errors import ContextError, EngineError
+from madrun.planning.visible import NONE, VISIBLE, by_environment
 from madrun.spec.facts import Accelerator, Engine, Gpu, HostFacts
 
-# What names a subset in the environment, by vendor: each counts within what the one before it leaves.
-VISIBLE = {"nvidia": ("CUDA_VISIBLE_DEVICES",), "amd": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")}
 NVIDIA_STACK = 64 << 20
 CDI_KIND = "nvidia.com/gpu"
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_NO_FILES = {
+    "amd": " (/dev/dri/renderD*). Load the driver (modprobe amdgpu); in a container, pass /dev/kfd and /dev/dri to it. "
+    "To run on the CPU on purpose, set ROCR_VISIBLE_DEVICES= (empty)",
+    "nvidia": " (/dev/nvidia*). Run nvidia-smi once as root, which makes them; in a container, start it with --gpus. "
+    "To run on the CPU on purpose, set CUDA_VISIBLE_DEVICES= (empty)",
+}
+_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +56,64 @@ class Chosen:
 def choose(facts: HostFacts, docker_gpus: str | None) -> Chosen:
     """What `docker_gpus` asks for, else what the vendor's variables in the environment of this host leave.
 
-    `ContextError` names a GPU that does not exist.
+    `ContextError` names a GPU that does not exist or cannot be used; a host whose GPUs cannot be used is no CPU host
+    unless the vendor's variables say so.
     """
     every = facts.accelerator
     if docker_gpus is not None:
         gpus, why = _by_request(every, docker_gpus.strip()), "docker_gpus"
     else:
-        gpus, why = _by_environment(every, facts.process_env)
-    why = why or "the others have no device file"
-    gpus = tuple(gpu for gpu in gpus if gpu.device)
+        gpus, why = by_environment(every, facts.process_env)
+    if every.hidden and not every.gpus:
+        _check_hidden_on_purpose(every, facts.process_env)
+    gpus = _usable(every, gpus)
     left = every if gpus == every.gpus else replace(every, gpus=gpus) if gpus else Accelerator(notes=every.notes)
+    whole = left is every and not every.hidden
     words = ",".join(str(gpu.index) for gpu in gpus) or "none"
+    why = why or (
+        "the others are kept from this process, or lost" if every.hidden else "the others have no device file"
+    )
     return Chosen(
         facts=replace(facts, accelerator=left),
-        whole=left is every,
-        note="" if left is every else f"GPUs {words} of the {every.count} of this host ({why})",
+        whole=whole,
+        note="" if whole else f"GPUs {words} of the {every.count + every.hidden} of this host ({why})",
         env={} if docker_gpus is None else _shown(left),
     )
+
+
+def _check_hidden_on_purpose(every: Accelerator, env: Mapping[str, str]) -> None:
+    """`ContextError` where this process may use no GPU of a host that has some, and nothing says that this is meant."""
+    names = dict.fromkeys(name for names in VISIBLE.values() for name in names)
+    if not any(name in env and env[name].partition(",")[0].strip() in NONE for name in names):
+        raise ContextError(
+            f"this process may use none of the {every.hidden} GPUs of this host ({'; '.join(every.notes)}); ask the "
+            "scheduler for GPUs, or look why the driver does not list them. To run on the CPU on purpose, set "
+            "CUDA_VISIBLE_DEVICES= (empty)"
+        )
+
+
+def _usable(every: Accelerator, gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
+    """Those of the wanted GPUs that a container can get; `ContextError` where none can, or MIG leaves one empty.
+
+    An AMD GPU is given by its device file.
+    """
+    empty = [gpu.index for gpu in gpus if gpu.mig and not gpu.partitions]
+    if empty:
+        raise ContextError(
+            f"GPU {empty[0]}: MIG is on and there is no MIG instance, so no process can use it. Make some "
+            f"(nvidia-smi mig -i {empty[0]} -cgi PROFILE -C), turn MIG off (nvidia-smi -i {empty[0]} -mig 0), or leave "
+            "the GPU out: docker_gpus or CUDA_VISIBLE_DEVICES with the others"
+        )
+    usable = tuple(gpu for gpu in gpus if gpu.device or (every.vendor == "nvidia" and _has_files(every)))
+    if gpus and not usable:
+        words = ",".join(str(gpu.index) for gpu in gpus)
+        raise ContextError(f"GPU {words}: this host has no device files of these GPUs{_NO_FILES[every.vendor]}")
+    return usable
+
+
+def _has_files(every: Accelerator) -> bool:
+    """Whether NVIDIA's driver can be reached at all: the toolkit makes the files of single GPUs by itself."""
+    return bool(every.control) or any(gpu.device for gpu in every.gpus)
 
 
 def _shown(accelerator: Accelerator) -> dict[str, str]:
@@ -91,44 +137,12 @@ def _ids(accelerator: Accelerator) -> tuple[str, ...]:
 def _by_request(accelerator: Accelerator, text: str) -> tuple[Gpu, ...]:
     if text == "all":
         if not accelerator.gpus:
-            raise ContextError("docker_gpus: found 'all', but this host has no GPU; leave it out to run on the CPU")
+            raise ContextError(f"docker_gpus: found 'all', but {_have(accelerator)}; leave it out to run on the CPU")
+        _check_files(accelerator, accelerator.gpus, text)
         return accelerator.gpus
     if not text:
         raise ContextError("docker_gpus: found '', allowed: all, or indices such as '0,2-4'")
     return _named(accelerator, text, "docker_gpus")
-
-
-def _by_environment(accelerator: Accelerator, env: Mapping[str, str]) -> tuple[tuple[Gpu, ...], str]:
-    gpus, used = accelerator.gpus, []
-    for name in VISIBLE.get(accelerator.vendor, ()):
-        if name in env:
-            gpus = _visible(gpus, env[name], name)
-            used.append(f"{name}={env[name]}")
-    return gpus, " ".join(used)
-
-
-def _visible(gpus: tuple[Gpu, ...], text: str, key: str) -> tuple[Gpu, ...]:
-    """As the vendor's runtime reads it: positions or ids, of partitions too; -1 ends the list."""
-    found: list[Gpu] = []
-    for word in (word.strip() for word in text.split(",")):
-        if word in ("-1", ""):
-            break
-        match = next((part for place, gpu in enumerate(gpus) if (part := _matching(gpu, place, word))), None)
-        if match is None:
-            raise ContextError(
-                f"{key}={text} in the environment: {word!r} is none of the {len(gpus)} GPUs here; "
-                "unset it, or name GPUs that this host has"
-            )
-        found.append(match)
-    return tuple(dict.fromkeys(found))
-
-
-def _matching(gpu: Gpu, place: int, word: str) -> Gpu | None:
-    """The GPU, or the part of it that the word names."""
-    if word == str(place) or (gpu.uuid and word == gpu.uuid):
-        return gpu
-    parts = tuple(part for part in gpu.partitions if part.uuid == word)
-    return replace(gpu, partitions=parts) if parts else None
 
 
 def _named(accelerator: Accelerator, text: str, key: str) -> tuple[Gpu, ...]:
@@ -136,18 +150,31 @@ def _named(accelerator: Accelerator, text: str, key: str) -> tuple[Gpu, ...]:
     by_index = {gpu.index: gpu for gpu in accelerator.gpus}
     missing = [index for index in indices if index not in by_index]
     if missing:
-        have = f"the GPUs {min(by_index)} to {max(by_index)}" if by_index else "no GPU"
-        raise ContextError(f"{key}: found {missing[0]} in {text!r}, but this host has {have}")
-    hidden = [index for index in indices if accelerator.vendor != "cpu" and not by_index[index].device]
-    if hidden:
-        raise ContextError(
-            f"{key}: GPU {hidden[0]} in {text!r} has no device file on this host; "
-            f"allowed: {', '.join(str(gpu.index) for gpu in accelerator.gpus if gpu.device) or 'none'}"
-        )
+        raise ContextError(f"{key}: found {missing[0]} in {text!r}, but {_have(accelerator)}")
+    _check_files(accelerator, tuple(by_index[index] for index in indices), text)
     twice = [index for index in indices if indices.count(index) > 1]
     if twice:
         raise ContextError(f"{key}: found {twice[0]} twice in {text!r}; allowed: each GPU once")
     return tuple(by_index[index] for index in sorted(indices))
+
+
+def _have(accelerator: Accelerator) -> str:
+    indices = [gpu.index for gpu in accelerator.gpus]
+    if not indices:
+        hidden = accelerator.hidden
+        return f"this process may use none of the {hidden} GPUs of this host" if hidden else "this host has no GPU"
+    if indices == list(range(indices[0], indices[0] + len(indices))):
+        return f"this host has the GPUs {indices[0]} to {indices[-1]}"
+    return f"this host has the GPUs {', '.join(map(str, indices))}"
+
+
+def _check_files(accelerator: Accelerator, gpus: tuple[Gpu, ...], text: str) -> None:
+    missing = [gpu.index for gpu in gpus if accelerator.vendor == "amd" and not gpu.device]
+    if missing:
+        raise ContextError(
+            f"docker_gpus: GPU {missing[0]} in {text!r} has no device file on this host; "
+            f"allowed: {', '.join(str(gpu.index) for gpu in accelerator.gpus if gpu.device) or 'none'}"
+        )
 
 
 def _indices(word: str, text: str, key: str) -> range:
@@ -178,40 +205,72 @@ def container_flags(chosen: Chosen, nnodes: int) -> DeviceFlags:
 def _amd(accelerator: Accelerator, engine: Engine | None) -> DeviceFlags:
     """Device files by themselves: a GPU whose render node is not passed is not seen inside."""
     files = (*accelerator.control, *(gpu.device for gpu in accelerator.gpus if gpu.device))
-    # In a user namespace the host's group ids mean nothing; podman can keep the caller's own groups instead.
-    rootless_podman = engine is not None and engine.rootless and engine.name == "podman"
     return DeviceFlags(
         devices=files,
-        groups=("keep-groups",) if rootless_podman and accelerator.groups else accelerator.groups,
+        groups=_groups(accelerator, engine),
         cap_add=("SYS_PTRACE",),
         security_opt=("seccomp=unconfined",),
         expected=files,
     )
 
 
+def _groups(accelerator: Accelerator, engine: Engine | None) -> tuple[str, ...]:
+    """In a user namespace the host's group ids mean nothing; podman can keep the caller's own groups instead."""
+    rootless_podman = engine is not None and engine.rootless and engine.name == "podman"
+    return ("keep-groups",) if rootless_podman and accelerator.groups else accelerator.groups
+
+
 def _nvidia(accelerator: Accelerator, engine: Engine | None, whole: bool) -> DeviceFlags:
-    ids = _ids(accelerator)
-    expected = (*accelerator.control, *(gpu.device for gpu in accelerator.gpus if gpu.device))
-    flags = DeviceFlags(ulimits=(("stack", NVIDIA_STACK),), expected=expected)
-    if not _by_cdi(engine):
-        return replace(flags, gpus="all" if whole else ",".join(ids))
-    known = engine.cdi if engine is not None else ()
-    wanted = ("all",) if whole and f"{CDI_KIND}=all" in known else ids
-    names = tuple(f"{CDI_KIND}={word}" for word in wanted)
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise EngineError(
-            f"{missing[0]} is none of the devices in the CDI specification of this host "
-            f"({', '.join(known) or 'there is none'}); a podman GPU request without it gives no GPU and no error. "
-            "Make one as root: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml; or use another --runtime"
-        )
-    return replace(flags, cdi=names)
+    flags = DeviceFlags(
+        groups=_groups(accelerator, engine),
+        ulimits=(("stack", NVIDIA_STACK),),
+        expected=(*accelerator.control, *(gpu.device for gpu in accelerator.gpus if gpu.device)),
+    )
+    if engine is not None and _by_cdi(engine):
+        return replace(flags, cdi=_cdi_names(accelerator, engine.cdi, whole))
+    if whole:
+        return replace(flags, gpus="all")
+    return replace(flags, gpus=",".join(next(iter(names)) for names in _engine_names(accelerator)))
 
 
-def _by_cdi(engine: Engine | None) -> bool:
+def _engine_names(accelerator: Accelerator) -> list[tuple[str, ...]]:
+    """What the engine may call each GPU or partition, best first: its id, and its index where that is the host's.
+
+    The engine is outside of the device cgroup that hides GPUs from this process, so it may count otherwise.
+    """
+    names: list[tuple[str, ...]] = []
+    for gpu in accelerator.gpus:
+        index = (str(gpu.index),) if not accelerator.hidden else ()
+        own = (*((gpu.uuid,) if gpu.uuid else ()), *index)
+        names += [(part.uuid,) for part in gpu.partitions] or [own]
+        if not names[-1]:
+            raise EngineError(
+                f"GPU {gpu.index} cannot be named to the engine: its id is not known, and its index is not the host's, "
+                f"for {accelerator.hidden} GPUs are kept from this process. Look why `nvidia-smi -L` shows no id"
+            )
+    return names
+
+
+def _cdi_names(accelerator: Accelerator, known: tuple[str, ...], whole: bool) -> tuple[str, ...]:
+    if whole and f"{CDI_KIND}=all" in known:
+        return (f"{CDI_KIND}=all",)
+    found = []
+    for names in _engine_names(accelerator):
+        devices = [f"{CDI_KIND}={name}" for name in names]
+        match = next((device for device in devices if device in known), None)
+        if match is None:
+            raise EngineError(
+                f"{' or '.join(devices)} is none of the devices in the CDI specification of this host "
+                f"({', '.join(known) or 'there is none'}); a podman GPU request without it gives no GPU and no error. "
+                "Make one as root: nvidia-ctk cdi generate --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml; "
+                "or use another --runtime"
+            )
+        found.append(match)
+    return tuple(found)
+
+
+def _by_cdi(engine: Engine) -> bool:
     """Podman takes GPUs by CDI alone; docker where its toolkit is not set up and a CDI specification is there."""
-    if engine is None:
-        return False
     has_spec = any(name.startswith(CDI_KIND + "=") for name in engine.cdi)
     return engine.name == "podman" or (has_spec and bool(engine.runtimes) and "nvidia" not in engine.runtimes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import posixpath
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
@@ -21,6 +22,7 @@ from madrun.spec.context import (
     can_be_passed,
     variable_problem,
 )
+from madrun.spec.plan import BOX
 from madrun.spec.validation import Invalid, did_you_mean, validate
 from madrun.units import parse_duration, parse_size
 
@@ -198,4 +200,10 @@ def _check_mounts(context: Context, origins: list[Origin]) -> None:
             raise ContextError(
                 f"{where}: docker_mounts: found {{{target!r}: {source!r}}}, allowed: {{absolute path in the "
                 "container: absolute path on the host, with :ro at its end where it is read only}"
+            )
+        inside = posixpath.normpath("/" + target.lstrip("/"))
+        if inside in ("/", BOX) or inside.startswith(BOX + "/"):
+            raise ContextError(
+                f"{where}: docker_mounts: found {target!r}, which is the place of madrun's own files or the whole "
+                f"container; allowed: a path that is neither / nor {BOX} nor below it"
             )

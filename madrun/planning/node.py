@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import PurePosixPath
 
 from madrun.errors import ContextError
@@ -100,7 +101,7 @@ def _mounts(
         mounts.append(Mount(source=sources[item.name], target=item.home, read_only=True))
     for target, source in sorted(context.docker_mounts.items()):
         path, read_only = mount_source(source)
-        mounts.append(Mount(source=path, target=target, read_only=read_only))
+        mounts.append(Mount(source=path, target=posixpath.normpath("/" + target.lstrip("/")), read_only=read_only))
     targets = [mount.target for mount in mounts]
     twice = {target for target in targets if targets.count(target) > 1}
     if twice:

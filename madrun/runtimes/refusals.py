@@ -74,5 +74,5 @@ def start_error(text: str, container: Container) -> str:
     """The engine's words, with what to do next where that is known."""
     hint = next((hint for sign, hint in _HINTS.items() if sign in text), "see the engine's own log")
     if "bash" in text and "executable file" in text and "not found" in text:
-        hint = f"the image {container.image} has no bash, which the driver needs"
+        hint = f"the driver needs bash; {container.image} has no bash, or a mount or PATH of the context hides it"
     return f"the engine refused to start {container.name}: {text.strip()}\n{hint}"

@@ -38,6 +38,15 @@ def is_secret(name: str) -> bool:
     return bool(SECRET_NAME.search(name))
 
 
+_TELLING = 6  # a shorter value may stand in other texts by chance
+
+
+def holding(values: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """Those of the values in which a secret's value stands, under whatever name."""
+    known = [value for value in secrets.values() if len(value) >= _TELLING]
+    return {name: text for name, text in values.items() if any(value in text for value in known)}
+
+
 def variable_problem(name: str, value: str) -> str:
     """What is wrong with a variable that is to reach the script; empty where nothing is."""
     if not VARIABLE_NAME.fullmatch(name):

@@ -18,7 +18,9 @@ class Partition:
 class Gpu:
     """One GPU. `index` counts as the vendor's tools do; `device` is its device file, `memory` is in bytes.
 
-    What could not be found is empty, 0 or None; `arch` is `gfx942` or `sm_90`, `model` the product's name.
+    What could not be found is empty, 0 or None; `arch` is `gfx942` or `sm_90`, `model` the product's name. `index` is
+    that of the tools in this process: under a scheduler's device limits it need not be the host's. `mig`: NVIDIA MIG
+    mode is on, so that the GPU is usable by its `partitions` alone.
     """
 
     index: int
@@ -29,6 +31,7 @@ class Gpu:
     device: str = ""
     memory: int = 0
     numa: int | None = None
+    mig: bool = False
     partitions: tuple[Partition, ...] = ()
 
 
@@ -38,7 +41,8 @@ class Accelerator:
 
     `driver`: version of the kernel driver. `stack`: version of the host's ROCm, or the highest CUDA version that the
     driver supports. `control`: device files that every job needs beside those of its GPUs. `groups`: numeric ids of
-    the groups that own the device files. `notes`: what the sources contradicted each other about.
+    the groups that own the device files. `hidden`: how many GPUs the host has beside `gpus` that this process may not
+    use, or that are lost. `notes`: what the sources contradicted each other about.
     """
 
     vendor: str = "cpu"
@@ -47,11 +51,12 @@ class Accelerator:
     stack: str = ""
     control: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    hidden: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
-        """GPUs of this host."""
+        """GPUs of this host that this process may use."""
         return len(self.gpus)
 
     @property
@@ -107,7 +112,8 @@ class Engine:
 class HostFacts:
     """One host as it was when the plan was made.
 
-    `machine` as uname says it (`x86_64`); `infiniband`: the device files under /dev/infiniband.
+    `machine` as uname says it (`x86_64`); `infiniband`: the device files under /dev/infiniband. `data`: files, bytes
+    and newest time of each data source when the run began.
     """
 
     hostname: str
@@ -128,3 +134,4 @@ class HostFacts:
     engine_absent: str = ""
     scheduler: dict[str, str] = field(default_factory=dict)
     filesystems: dict[str, str] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from madrun.spec.plan import ImagePlan
 def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
     """Runs the command over cards given as (name, image); returns exit code, output and the images asked for."""
 
-    def start(*cards, as_json=False, engine="a client", outcome=None, secrets=None):
+    def start(*cards, as_json=False, engine="a client", outcome=None, secrets=None, **flags):
         planned = [
             SimpleNamespace(
                 card=SimpleNamespace(name=name),
@@ -36,7 +36,7 @@ def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
 
         monkeypatch.setattr(build, "prepare", lambda request: prepared)
         monkeypatch.setattr(build.images, "ensure", ensure)
-        code = build.build_images(SimpleNamespace(results=tmp_path), as_json)
+        code = build.build_images(SimpleNamespace(results=tmp_path, flags=flags), as_json)
         out, err = capfd.readouterr()
         return SimpleNamespace(code=code, out=out, err=err, asked=asked)
 
@@ -104,6 +104,11 @@ def test_secrets_reach_the_build_and_neither_screen_nor_log(run, tmp_path):
 def test_without_an_engine_there_is_nothing_to_build_with(run):
     with pytest.raises(EngineError, match="nothing answers at /x.sock"):
         run(("a", ONE), engine=None)
+
+
+def test_the_process_runtime_has_nothing_to_build(run):
+    with pytest.raises(EngineError, match="--runtime: found process, which has no images to build; allowed: auto"):
+        run(("a", ONE), engine=None, runtime="process")
 
 
 def test_a_card_for_the_process_runtime_is_named(run):

@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -202,3 +204,20 @@ def test_a_variable_of_the_host_that_is_not_utf8_is_left_out_with_a_note(madrun,
     done = madrun(*RUN, NCCL_X=os.fsdecode(b"\xff"))
     assert done.returncode == 0, done.stderr
     assert "the host's variable 'NCCL_X' is left out: it is not UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("list", "--json"), ("explain", "--tags", "one"), ("plan", "--tags", "one")])
+def test_a_full_disk_under_the_output_is_no_success_and_no_defect(repository, write_card, words):
+    write_card()
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "madrun", *words],
+            cwd=repository,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"DOCKER_HOST": "unix:///nowhere"},
+        )
+    assert done.returncode == 2
+    assert "could not be written: No space left on device" in done.stderr
+    assert "defect" not in done.stderr

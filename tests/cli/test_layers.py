@@ -142,3 +142,19 @@ def test_the_repositorys_site_file_goes_before_the_users(tmp_path, monkeypatch):
     assert [layer.values for layer in site_layer(request, tmp_path)] == [{"grace": 1}]
     (tmp_path / "madrun-site.yaml").write_text("grace: 2\n")
     assert [layer.values for layer in site_layer(request, tmp_path)] == [{"grace": 2}]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ({"env": ["A=1", "A=2"]}, "--env: found A twice, with different values"),
+        ({"mount": ["/tmp:/mnt", "/usr:/mnt"]}, "--mount: found /mnt twice, with different values"),
+    ],
+)
+def test_one_name_with_two_values_is_refused(words, text):
+    with pytest.raises(ContextError, match=text):
+        layers(**words)
+
+
+def test_the_same_word_twice_is_said_twice_and_no_more():
+    assert layers(env=["A=1", "A=1"])["--env"] == {"docker_env_vars": {"A": "1"}}

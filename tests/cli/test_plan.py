@@ -148,6 +148,34 @@ def test_a_secret_of_the_build_alone_is_no_variable_of_the_script(make_facts):
     assert arguments == {"HF_TOKEN": "t", "PIP_TOKEN": "p", "CARD_KEY": "k"}
 
 
+def test_a_variable_that_holds_a_secrets_value_is_a_secret_too(plan):
+    text = plan("--env", "MY_TOKEN=s3cr3tvalue", "--env", "URL=https://u:s3cr3tvalue@h", "--env", "OTHER=1", "--json")
+    assert "s3cr3tvalue" not in text
+    env = json.loads(text)["nodes"][0]["process"]["env"]
+    assert (env["URL"], env["MY_TOKEN"], env["OTHER"]) == ("{secret}", "{secret}", "1")
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"docker_build_arg": {"URL": "https://u:s3cr3tvalue@h"}}, "docker_build_arg.URL: found the value of a secret"),
+        ({"model_args": "--token s3cr3tvalue"}, r"args: found the value of a secret in it.*write \$NAME"),
+        ({"more_args": ("--token=s3cr3tvalue",)}, "args: found the value of a secret"),
+    ],
+)
+def test_a_secret_in_what_files_show_is_refused(make_facts, values, text):
+    card = Card(name="one", folder="f", repository="r", source="s", script="x")
+    context = Context(docker_env_vars={"MY_TOKEN": "s3cr3tvalue"}, **values)
+    with pytest.raises(ContextError, match=text) as caught:
+        _secrets(card, context, make_facts())
+    assert "s3cr3tvalue" not in str(caught.value)
+
+
+def test_a_short_secret_may_stand_in_other_texts_by_chance(make_facts):
+    card = Card(name="one", folder="f", repository="r", source="s", script="x", args="--kind test")
+    assert _secrets(card, Context(docker_env_vars={"MY_KEY": "test"}), make_facts())[0] == {"MY_KEY": "test"}
+
+
 def test_one_secret_name_with_two_values_is_an_error_that_shows_neither(make_facts):
     card = Card(name="one", folder="f", repository="r", source="s", script="x")
     context = Context(docker_env_vars={"HF_TOKEN": "first"}, docker_build_arg={"HF_TOKEN": "second"})

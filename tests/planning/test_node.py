@@ -112,6 +112,12 @@ def test_mounts_of_the_context_go_from_host_to_container(docker_plan):
     assert node.container.mounts[-1] == Mount(source="/on/host", target="/in")
 
 
+def test_two_spellings_of_a_place_are_one_place(docker_plan):
+    assert docker_plan(Context(docker_mounts={"//in/./": "/on/host"})).container.mounts[-1].target == "/in"
+    with pytest.raises(ContextError, match="docker_mounts: /in is mounted already"):
+        docker_plan(Context(docker_mounts={"/in": "/on/host", "/in/": "/else"}))
+
+
 @pytest.mark.parametrize("target", ["/madrun", "/data_dlm_0"])
 def test_one_place_is_not_mounted_twice(docker_plan, target):
     with pytest.raises(ContextError, match=f"docker_mounts: {target} is mounted already"):

@@ -3,7 +3,7 @@
 import os
 import time
 
-from madrun.probe.accelerator import find_accelerator
+from madrun.probe.accelerator import find_accelerator, tools
 from madrun.probe.accelerator.tools import run_tool
 from madrun.spec.facts import Accelerator
 
@@ -61,6 +61,27 @@ def test_a_tool_that_hangs_is_given_up():
     begin = time.monotonic()
     assert run_tool(("sleep", "60"), limit=0.2) is None
     assert time.monotonic() - begin < 5
+
+
+def test_nvidia_smi_has_more_time_than_the_others(tmp_path, monkeypatch):
+    assert tools._LIMITS_S == {"nvidia-smi": 60}
+    for name in ("nvidia-smi", "rocminfo"):
+        (tmp_path / name).write_text("#!/bin/sh\nsleep 0.6; echo here\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(tools, "_LIMIT_S", 0.2)
+    assert run_tool(("rocminfo",)) is None
+    assert run_tool(("nvidia-smi",)) == "here\n"
+
+
+def test_nvidia_smi_that_finds_no_gpu_has_answered():
+    assert run_tool(("sh", "-c", "echo No devices were found; exit 6")) == "No devices were found\n"
+
+
+def test_amd_gpus_are_taken_where_no_nvidia_gpu_may_be_used(host):
+    host.nvidia("NVIDIA H200")
+    host.gpu_node(1)
+    assert host.find({"nvidia-smi": "No devices were found\n"})[0].vendor == "amd"
 
 
 def test_output_that_is_not_text_is_no_obstacle():

@@ -138,6 +138,7 @@ def test_a_node_that_is_hidden_from_this_process_is_left_out_and_named(host):
     found = host.find()[0]
     assert (found.count, found.gpus[0].device) == (1, "/dev/dri/renderD129")
     assert found.notes == ("KFD node 1 is hidden from this process, its GPU is left out",)
+    assert found.hidden == 1
 
 
 def test_a_gpu_whose_id_is_hidden_is_left_out(host):
@@ -151,7 +152,7 @@ def test_a_gpu_whose_id_is_hidden_is_left_out(host):
 def test_a_host_whose_gpus_are_all_hidden_says_so(host):
     (host.root / "sys/class/kfd/kfd/topology/nodes/1/properties").mkdir(parents=True)
     found = host.find()[0]
-    assert (found.vendor, found.count) == ("cpu", 0)
+    assert (found.vendor, found.count, found.hidden) == ("cpu", 0, 1)
     assert "hidden" in found.notes[0]
 
 
@@ -222,6 +223,14 @@ def test_rocminfo_is_the_last_to_be_asked(host, recorded):
     found, started = host.find({"rocminfo": recorded("rocminfo/7.2.4-mi300x-vf.txt")})
     assert [argv[0] for argv in started] == ["amd-smi", "rocm-smi", "rocminfo"]
     assert found.model == "AMD Instinct MI300X VF"
+
+
+def test_rocminfo_which_knows_no_pci_domain_is_matched_by_id(host, recorded):
+    text = recorded("rocminfo/7.2.4-mi300x-vf.txt")
+    host.gpu_node(1, device_id=0x9999, location_id=33536, domain=2, unique_id=0x43529FE3CE00C724)
+    found = host.find({"rocminfo": text})[0]
+    assert (found.model, found.gpus[0].bus) == ("AMD Instinct MI300X VF", "0002:83:00.0")
+    assert found.notes == ()
 
 
 def test_a_product_that_a_tool_contradicts_is_noted(host, recorded):

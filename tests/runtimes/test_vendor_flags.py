@@ -87,9 +87,16 @@ def test_an_h200_host_asks_the_toolkit(tree, flags):
     tree.nvidia("NVIDIA H200", "NVIDIA H200", "NVIDIA H200")
     assert ("--gpus", "all") in pairs(docker_argv(flags()))
     container = flags(Context(docker_gpus="1-2"))
-    assert ("--gpus", '"device=1,2"') in pairs(docker_argv(container))
+    assert ("--gpus", '"device=GPU-1,GPU-2"') in pairs(docker_argv(container))
     # Minor numbers run against the PCI order on this host: the files that are looked for are the GPUs' own.
     assert container.env["MADRUN_DEVICES"].split()[-2:] == ["/dev/nvidia1", "/dev/nvidia0"]
+
+
+def test_a_job_that_a_scheduler_gave_one_gpu_asks_for_that_gpu(tree, flags):
+    tree.nvidia(*["NVIDIA H200"] * 4)
+    container = flags(outputs={"nvidia-smi --query-gpu": QUERY.replace("GPU-0", "GPU-2").replace(":01:", ":03:")})
+    assert ("--gpus", '"device=GPU-2"') in pairs(docker_argv(container))
+    assert container.env["MADRUN_DEVICES"].split()[-1] == "/dev/nvidia1"
 
 
 def test_a_mig_instance_is_asked_for_by_its_id(tree, flags):
@@ -142,6 +149,7 @@ def _created(container_id):
     host["Ulimits"] = sorted(host["Ulimits"], key=lambda limit: limit["Name"])
     host["CapAdd"] = [name.removeprefix("CAP_") for name in host["CapAdd"] or ()]
     config = {name: found["Config"][name] for name in ("Entrypoint", "Cmd", "Env", "User", "WorkingDir", "Labels")}
+    config["Env"] = sorted(config["Env"])  # the command line client mixes them by going through a map
     return host, config
 
 

@@ -25,8 +25,8 @@ def find_accelerator(
     None; `binding` gives the `pynvml` module or None.
     """
     found = nvidia.find(root, run, binding)
-    if found is None:
-        return amd.find(root, run) or Accelerator()
+    if found is None or not found.gpus:
+        return amd.find(root, run) or found or Accelerator()
     beside = amd.find(root, lambda argv: None)
     if beside is None or not beside.gpus:
         return found

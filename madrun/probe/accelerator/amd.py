@@ -23,7 +23,7 @@ def find(root: Path, run: Run) -> Accelerator | None:
     """
     nodes, hidden = gpu_nodes(root)
     if not nodes:
-        return Accelerator(notes=tuple(_hidden(hidden))) if hidden else None
+        return Accelerator(hidden=len(hidden), notes=tuple(_hidden(hidden))) if hidden else None
     modes = {node.physical: _mode(root, node) for node in nodes}
     gpus = tuple(_gpu(root, index, node, modes) for index, node in enumerate(nodes))
     notes = [*_hidden(hidden), *_missing(nodes, gpus), *_partitioned(nodes, modes)]
@@ -37,6 +37,7 @@ def find(root: Path, run: Run) -> Accelerator | None:
         stack=_stack(root),
         control=_CONTROL,
         groups=owning_groups(root, (*_CONTROL, *(node.render for node in nodes if node.render))),
+        hidden=len(hidden),
         notes=tuple(notes),
     )
 
@@ -115,7 +116,7 @@ def _completed(gpus: tuple[Gpu, ...], listed: tuple[Gpu, ...], tool: str) -> tup
         notes.append(f"sysfs has {len(gpus)} GPUs, {tool} has {len(listed)}")
     completed = []
     for gpu in gpus:
-        match = next((one for one in listed if _same(gpu, one)), None)
+        match = _match(gpu, listed)
         if match is None:
             notes.append(f"GPU {gpu.index} ({gpu.bus}) is not among those of {tool}")
             completed.append(gpu)
@@ -127,11 +128,13 @@ def _completed(gpus: tuple[Gpu, ...], listed: tuple[Gpu, ...], tool: str) -> tup
     return tuple(completed), notes
 
 
-def _same(gpu: Gpu, other: Gpu) -> bool:
-    """By PCI address; by id only where one side has no address (rocm-smi and rocminfo do not count alike)."""
-    if gpu.bus and other.bus:
-        return gpu.bus == other.bus
-    return bool(gpu.uuid) and gpu.uuid == other.uuid
+def _match(gpu: Gpu, listed: tuple[Gpu, ...]) -> Gpu | None:
+    """By id, else by PCI address, never by index: the tools do not count alike, and rocminfo knows no PCI domain."""
+    by_id = [one for one in listed if gpu.uuid and one.uuid == gpu.uuid]
+    by_address = [one for one in listed if gpu.bus and one.bus == gpu.bus]
+    # The parts of a cut GPU may share one id.
+    both = [one for one in by_id if one in by_address]
+    return next(iter((*both, *by_id, *by_address)), None)
 
 
 def _driver(root: Path) -> str:

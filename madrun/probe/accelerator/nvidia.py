@@ -19,25 +19,41 @@ _CONTROL = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 
 
 def find(root: Path, run: Run, binding: Callable[[], object | None]) -> Accelerator | None:
-    """The NVIDIA GPUs of the host by PCI address, as nvidia-smi counts them; None without any."""
-    gpus, excluded = _published(root)
-    if not gpus and not (root / "dev/nvidiactl").exists():
+    """The NVIDIA GPUs that this process may use, as nvidia-smi counts them; None on a host without any.
+
+    Where the host has GPUs and this process may use none of them, `hidden` says how many.
+    """
+    published, excluded = _published(root)
+    if not published and not (root / "dev/nvidiactl").exists():
         return None
-    asked, notes = _ask(root, run, binding)
-    gpus, more = _merged(gpus, asked.gpus)
+    asked = _ask(root, run, binding)
+    gpus, hidden, more = _merged(published, asked)
     if not gpus:
-        return None
-    gpus = tuple(replace(gpu, numa=numa_node(root, gpu.bus)) for gpu in gpus)
+        return Accelerator(hidden=hidden, notes=(*excluded, *more)) if hidden else None
+    # nvidia-smi and NVML make device files that are missing, so these are looked for afterwards.
+    gpus, missing = _with_files(root, gpus)
     control = present(root, _CONTROL)
     return Accelerator(
         vendor="nvidia",
         gpus=gpus,
-        driver=_driver(root) or asked.driver,
-        stack=asked.stack,
+        driver=_driver(root) or (asked.driver if asked else ""),
+        stack=asked.stack if asked else "",
         control=control,
         groups=owning_groups(root, (*control, *(gpu.device for gpu in gpus if gpu.device))),
-        notes=(*excluded, *notes, *more),
+        hidden=hidden,
+        notes=(*excluded, *more, *missing),
     )
+
+
+def _with_files(root: Path, gpus: tuple[Gpu, ...]) -> tuple[tuple[Gpu, ...], list[str]]:
+    """The GPUs with their NUMA nodes and those of the device files that are there; notes name the others."""
+    gone = {gpu.device for gpu in gpus if gpu.device} - set(present(root, (gpu.device for gpu in gpus if gpu.device)))
+    notes = [
+        f"GPU {gpu.index} ({gpu.bus}): its device file {gpu.device} is not there" for gpu in gpus if gpu.device in gone
+    ]
+    return tuple(
+        replace(gpu, numa=numa_node(root, gpu.bus), device="" if gpu.device in gone else gpu.device) for gpu in gpus
+    ), notes
 
 
 def _published(root: Path) -> tuple[tuple[Gpu, ...], list[str]]:
@@ -49,7 +65,7 @@ def _published(root: Path) -> tuple[tuple[Gpu, ...], list[str]]:
             notes.append(f"the GPU at {bus} is left out: the driver was told to exclude it")
         elif values:
             found.append((bus, values))
-    gpus = (_gpu(root, index, bus, values) for index, (bus, values) in enumerate(sorted(found, key=_by_address)))
+    gpus = (_gpu(index, bus, values) for index, (bus, values) in enumerate(sorted(found, key=_by_address)))
     return tuple(gpus), notes
 
 
@@ -62,32 +78,25 @@ def _values(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
 
 
-def _gpu(root: Path, index: int, bus: str, values: dict[str, str]) -> Gpu:
+def _gpu(index: int, bus: str, values: dict[str, str]) -> Gpu:
     """The id is all question marks while nothing has opened the GPU yet."""
     minor, uuid = values.get("Device Minor", ""), values.get("GPU UUID", "")
-    device = f"/dev/nvidia{minor}" if re.fullmatch("[0-9]{1,4}", minor) else ""
     return Gpu(
         index=index,
         model=values.get("Model", ""),
         uuid="" if "?" in uuid else uuid,
         bus=bus,
-        device=device if device and present(root, (device,)) else "",
+        device=f"/dev/nvidia{minor}" if re.fullmatch("[0-9]{1,4}", minor) else "",
     )
 
 
-def _ask(root: Path, run: Run, binding: Callable[[], object | None]) -> tuple[Accelerator, list[str]]:
+def _ask(root: Path, run: Run, binding: Callable[[], object | None]) -> Accelerator | None:
+    """What the driver's library lists; None where neither NVML nor nvidia-smi answers."""
     from madrun.probe.accelerator import nvml
 
     module = binding()
     answer = nvml.read(module) if module is not None else None
-    if answer is None:
-        answer = _ask_nvidia_smi(run, mig=_has_mig(root))
-    if answer is not None:
-        return answer, []
-    return Accelerator(), [
-        "compute capability, memory and the highest CUDA version are not known: "
-        "neither NVML (package nvidia-ml-py) nor nvidia-smi told them"
-    ]
+    return answer or _ask_nvidia_smi(run, mig=_has_mig(root))
 
 
 def _ask_nvidia_smi(run: Run, mig: bool) -> Accelerator | None:
@@ -100,8 +109,15 @@ def _ask_nvidia_smi(run: Run, mig: bool) -> Accelerator | None:
     with ThreadPoolExecutor(len(questions)) as pool:
         query, table, *listed = (text or "" for text in pool.map(run, questions))
     answer = nvidiasmi.parse_query(query)
+    if nvidiasmi.NO_GPUS in query:
+        return Accelerator()
+    if table and not answer.gpus:  # an older driver refuses unknown columns, and can still list its GPUs
+        answer = Accelerator(vendor="nvidia", gpus=nvidiasmi.parse_list(run(nvidiasmi.LIST) or ""))
+        return replace(answer, stack=nvidiasmi.cuda_version(table)) if answer.gpus else None
     if not answer.gpus:
         return None
+    if not mig and any(gpu.mig for gpu in answer.gpus):
+        listed = [run(nvidiasmi.LIST) or ""]
     parts = {gpu.uuid: gpu.partitions for text in listed for gpu in nvidiasmi.parse_list(text)}
     gpus = tuple(replace(gpu, partitions=parts.get(gpu.uuid, ())) for gpu in answer.gpus)
     return replace(answer, gpus=gpus, stack=nvidiasmi.cuda_version(table))
@@ -113,39 +129,50 @@ def _has_mig(root: Path) -> bool:
     return not capabilities.exists() or next(capabilities.glob("gpu*/mig/gi*/ci*/access"), None) is not None
 
 
-def _merged(gpus: tuple[Gpu, ...], asked: tuple[Gpu, ...]) -> tuple[tuple[Gpu, ...], list[str]]:
-    """The published GPUs with what the tool knows beside it; only the tool's where nothing is published."""
-    if not gpus or not asked:
-        return gpus or asked, []
-    notes = []
-    if len(gpus) != len(asked):
-        notes.append(f"/proc/driver/nvidia has {len(gpus)} GPUs, the driver's library has {len(asked)}")
-    merged = []
-    for gpu in gpus:
-        match = next((one for one in asked if one.bus == gpu.bus), None)
-        if match is None:
-            notes.append(f"GPU {gpu.index} ({gpu.bus}) is not among those of the driver's library")
-            merged.append(gpu)
-            continue
-        notes += _contradictions(gpu, match)
-        merged.append(
-            replace(
-                gpu,
-                index=match.index,
-                arch=match.arch,
-                uuid=gpu.uuid or match.uuid,
-                memory=match.memory,
-                partitions=match.partitions,
-            )
+def _merged(published: tuple[Gpu, ...], asked: Accelerator | None) -> tuple[tuple[Gpu, ...], int, list[str]]:
+    """The GPUs that the library lists, by its index, with what /proc knows beside; how many others there are; notes.
+
+    /proc shows GPUs that a device cgroup keeps from this process or that are lost, and the library counts without
+    them: where it answers, its index alone is used.
+    """
+    if asked is None:
+        note = (
+            "compute capability, memory and the highest CUDA version are not known: "
+            "neither NVML (package nvidia-ml-py) nor nvidia-smi told them"
         )
-    return tuple(merged), notes
+        return published, 0, [note] if published else []
+    pairs = [(one, next((gpu for gpu in published if _same(gpu, one)), None)) for one in asked.gpus]
+    left = [gpu for gpu in published if all(gpu is not match for _, match in pairs)]
+    notes = [
+        f"the GPU at {gpu.bus} is left out: the driver's library does not list it (kept from this process, or lost)"
+        for gpu in left
+    ]
+    merged = []
+    for one, gpu in pairs:
+        notes += _contradictions(gpu, one, renumbered=bool(left)) if gpu else []
+        merged.append(_completed(gpu, one) if gpu else one)
+    return tuple(merged), len(left), notes
 
 
-def _contradictions(gpu: Gpu, match: Gpu) -> list[str]:
-    where = f"GPU {gpu.index} ({gpu.bus})"
+def _same(gpu: Gpu, one: Gpu) -> bool:
+    return (bool(one.bus) and gpu.bus == one.bus) or (bool(one.uuid) and gpu.uuid == one.uuid)
+
+
+def _completed(gpu: Gpu, one: Gpu) -> Gpu:
+    return replace(
+        one,
+        model=gpu.model or one.model,
+        uuid=gpu.uuid or one.uuid,
+        bus=gpu.bus or one.bus,
+        device=gpu.device or one.device,
+    )
+
+
+def _contradictions(gpu: Gpu, match: Gpu, renumbered: bool) -> list[str]:
+    where = f"GPU {match.index} ({gpu.bus})"
     notes = []
-    if match.index != gpu.index:
-        notes.append(f"{where}: the driver's library counts it as {match.index}")
+    if match.index != gpu.index and not renumbered:
+        notes.append(f"{where}: by PCI address it is {gpu.index}, the driver's library counts it as {match.index}")
     if gpu.model and match.model and match.model != gpu.model:
         notes.append(f"{where}: /proc says {gpu.model}, the driver's library says {match.model}")
     return notes

@@ -15,6 +15,7 @@ QUERY = (
 )
 TABLE = ("nvidia-smi",)
 LIST = ("nvidia-smi", "-L")
+NO_GPUS = "No devices were found"
 _GPU = re.compile(r"GPU ([0-9]{1,4}): (.+) \(UUID: (GPU-[^)\s]+)\)\s*")
 _MIG = re.compile(r"\s+MIG (\S+)\s+Device\s+[0-9]+: \(UUID: (MIG-[^)\s]+)\)\s*")
 
@@ -62,7 +63,8 @@ def _gpu(place: int, row: dict[str, str]) -> Gpu:
         index=int(index) if re.fullmatch("[0-9]{1,4}", index) else place,
         model=row.get("name", ""),
         arch=sm(row.get("compute_cap", "")),
-        uuid=row.get("uuid", ""),
+        uuid=uuid if (uuid := row.get("uuid", "")).startswith("GPU-") else "",
         bus=pci_address(row.get("pci.bus_id", "")),
         memory=int(memory[1]) << 20 if memory else 0,
+        mig=row.get("mig.mode.current") == "Enabled",
     )

@@ -10,20 +10,34 @@ from madrun.spec.facts import Accelerator, Gpu, Partition
 
 
 def read(pynvml: Any) -> Accelerator | None:
-    """GPUs, driver and CUDA version; None where NVML does not answer (no driver, other version, no permission)."""
+    """GPUs, driver and CUDA version; None where NVML does not answer (no driver, other version, no permission).
+
+    A GPU that does not answer is left out. A binding of another package that lacks a call (nvidia-ml-py3 knows neither
+    MIG nor compute capability) counts as one that does not answer.
+    """
     try:
         pynvml.nvmlInit()
     except (pynvml.NVMLError, OSError):
         return None
     try:
-        gpus = tuple(_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+        count = pynvml.nvmlDeviceGetCount()
+        gpus = tuple(gpu for index in range(count) if (gpu := _answering(pynvml, index)))
         cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
         driver = pynvml.nvmlSystemGetDriverVersion()
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError, AttributeError):
         return None
     finally:
         pynvml.nvmlShutdown()
+    if count and not gpus:
+        return None
     return Accelerator(vendor="nvidia", gpus=gpus, driver=_word(driver), stack=f"{cuda // 1000}.{cuda % 1000 // 10}")
+
+
+def _answering(pynvml: Any, index: int) -> Gpu | None:
+    try:
+        return _gpu(pynvml, index)
+    except pynvml.NVMLError:
+        return None
 
 
 def _gpu(pynvml: Any, index: int) -> Gpu:
@@ -35,9 +49,26 @@ def _gpu(pynvml: Any, index: int) -> Gpu:
         arch=sm(f"{major}.{minor}"),
         uuid=_word(pynvml.nvmlDeviceGetUUID(handle)),
         bus=pci_address(_word(pynvml.nvmlDeviceGetPciInfo(handle).busId)),
+        device=_device(pynvml, handle),
         memory=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        mig=_mig(pynvml, handle),
         partitions=_partitions(pynvml, handle),
     )
+
+
+def _device(pynvml: Any, handle: object) -> str:
+    try:
+        return f"/dev/nvidia{pynvml.nvmlDeviceGetMinorNumber(handle)}"
+    except pynvml.NVMLError:
+        return ""
+
+
+def _mig(pynvml: Any, handle: object) -> bool:
+    """Whether MIG mode is on; a GPU without MIG is an error."""
+    try:
+        return bool(pynvml.nvmlDeviceGetMigMode(handle)[0])
+    except pynvml.NVMLError:
+        return False
 
 
 def _partitions(pynvml: Any, handle: object) -> tuple[Partition, ...]:

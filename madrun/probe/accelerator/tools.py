@@ -8,10 +8,17 @@ from collections.abc import Callable, Sequence
 
 Run = Callable[[Sequence[str]], "str | None"]
 _LIMIT_S = 5.0
+# Without persistence mode nvidia-smi first brings every GPU up: seconds for each of them.
+_LIMITS_S = {"nvidia-smi": 60.0}
+# nvidia-smi 6, "a query to find an object was unsuccessful": its answer is that there are no GPUs.
+_ANSWERED = (0, 6)
 
 
-def run_tool(argv: Sequence[str], limit: float = _LIMIT_S) -> str | None:
-    """What the tool wrote to stdout; None where it is not installed, failed or took more than `limit` seconds."""
+def run_tool(argv: Sequence[str], limit: float | None = None) -> str | None:
+    """What the tool wrote to stdout; None where it is not installed, failed or took more than `limit` seconds.
+
+    The limit of nvidia-smi is 60 s, that of the others 5 s.
+    """
     import subprocess
 
     try:
@@ -21,14 +28,14 @@ def run_tool(argv: Sequence[str], limit: float = _LIMIT_S) -> str | None:
     except OSError:
         return None
     try:
-        output, _ = process.communicate(timeout=limit)
+        output, _ = process.communicate(timeout=_LIMITS_S.get(argv[0], _LIMIT_S) if limit is None else limit)
     except subprocess.TimeoutExpired:
         process.kill()
         # A tool that hangs inside the driver cannot be killed either: it is not waited for.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=1)
         return None
-    return output.decode(errors="replace") if process.returncode == 0 else None
+    return output.decode(errors="replace") if process.returncode in _ANSWERED else None
 
 
 def nvml_binding() -> object | None:
