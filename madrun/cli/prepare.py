@@ -28,7 +28,7 @@ from madrun.registry.catalogue import Catalogue, load, locate
 from madrun.registry.tags import select
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
-from madrun.spec.context import Context, Layer, Origin, is_secret, mount_source
+from madrun.spec.context import Context, Layer, Origin, holding, is_secret, mount_source
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import Plan, make_plan
 from madrun.spec.topology import Topology
@@ -38,7 +38,8 @@ from madrun.spec.topology import Topology
 class Planned:
     """One card with its plan and what the plan was made from.
 
-    `repeats` is the run whose plan this is, `changes` what is not as it was then; empty for a new plan.
+    `repeats` is the run whose plan this is, `changes` what is not as it was then, `image_then` what its image was known
+    by; empty for a new plan.
     """
 
     card: Card
@@ -52,6 +53,7 @@ class Planned:
     explained: tuple[Explained, ...] = ()
     changes: tuple[str, ...] = ()
     repeats: str = ""
+    image_then: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,10 +70,10 @@ class Prepared:
 
 def prepare(request: Request) -> Prepared:
     """Plans for every selected card, in order. Raises the error of the first thing that is wrong."""
-    if request.saved:
+    if request.saved is not None:
         from madrun.cli.repeating import prepare_saved
 
-        return prepare_saved(request)
+        return prepare_saved(request, request.saved)
     repository = locate(request.repo, Path.cwd())
     pool = ThreadPoolExecutor(max_workers=1)
     git_state = pool.submit(git.state, repository)
@@ -248,11 +250,18 @@ def _first_port(card: Card) -> int:
 def _secrets(card: Card, context: Context, facts: HostFacts) -> tuple[dict[str, str], dict[str, str]]:
     """What no file may show, by name: variables that reach the script, and arguments that reach the build alone.
 
-    Variables are the secret names of the context, and MAD_SECRETS* of this host.
+    Variables are the secret names of the context, MAD_SECRETS* of this host, and what holds the value of one of them.
     """
-    variables = environment.forwarded_secrets() | _secret(context.docker_env_vars)
+    named = environment.forwarded_secrets() | _secret(context.docker_env_vars)
+    variables = holding(context.docker_env_vars, named) | named
     source = card.images.get(facts.accelerator.vendor)
-    arguments = _secret({**(source.args if source else {}), **context.docker_build_arg})
+    every = {**(source.args if source else {}), **context.docker_build_arg}
+    arguments = _secret(every)
+    words = {"args": f"{card.args} {context.model_args or ''} {' '.join(context.more_args)}"}
+    for name in holding({name: every[name] for name in every.keys() - arguments.keys()} | words, named | arguments):
+        where = name if name in words else f"docker_build_arg.{name}"
+        hint = "write $NAME, which the shell beside the script expands" if name in words else "give the secret itself"
+        raise ContextError(f"{where}: found the value of a secret in it, which files would show; {hint}")
     for name, value in arguments.items():
         if variables.get(name, value) != value:
             raise ContextError(

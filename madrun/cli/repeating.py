@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,58 +12,45 @@ from madrun import __version__
 from madrun.cli.layers import user_layers
 from madrun.cli.prepare import Planned, Prepared, card_facts, filesystems, look
 from madrun.cli.request import Request
-from madrun.cli.saved import find_plan, read_if_there, read_json
+from madrun.cli.saved import First, find_plan, first_run, read_json
+from madrun.cli.standing import ImageHere, check_paths, image_here, there_again
+from madrun.data.state import data_states
 from madrun.errors import CardError, ContextError
 from madrun.planning import repeat
 from madrun.planning.explain import Explained
 from madrun.planning.job import plan_image
 from madrun.planning.layers import resolve
 from madrun.planning.node import owner_of
-from madrun.planning.topology import check_master_is_here, interface_notes, with_scheduler
+from madrun.planning.samegpus import gpu_changes
+from madrun.planning.topology import check_master_is_here, check_ranks, interface_notes, with_scheduler
 from madrun.probe import git, network
 from madrun.registry import cardtree
-from madrun.results.rundir import EXPLAINED, RECORD
+from madrun.runners import RUNNERS
 from madrun.spec.card import Card
-from madrun.spec.codec import from_plain, to_plain
+from madrun.spec.codec import to_plain
 from madrun.spec.context import Context, MultiNodeArgs
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import SECRET, NodePlan, Plan
-from madrun.spec.validation import Invalid
 
 _OWN_KEYS = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "CONTROL_PORT")
 
 
-@dataclass(frozen=True, slots=True)
-class _Then:
-    """What the run directory beside the plan says of the first run; empty where there is none."""
-
-    run_id: str
-    record: Mapping[str, Any]
-    facts: Mapping[str, Any]
-    explained: tuple[Explained, ...]
-
-    @property
-    def commit(self) -> GitState:
-        """The repository's commit of then."""
-        provenance = self.record.get("provenance", {})
-        return GitState(commit=provenance.get("git_commit", ""), dirty=provenance.get("git_dirty") == "true")
-
-
-def prepare_saved(request: Request) -> Prepared:
+def prepare_saved(request: Request, saved: str) -> Prepared:
     """The one plan to be executed again. Raises the error of the first thing that makes it another one."""
-    file = find_plan(request.saved, request.results)
-    plan = repeat.read_plan(read_json(file, "--plan"), str(file), __version__)
+    file = find_plan(saved, request.results)
+    plan = repeat.read_plan(read_json(file, "--plan", ContextError), str(file), __version__)
     context, given = _own_words(request)
     facts, client = look(plan.job.runtime)
     rank = with_scheduler({"NNODES": plan.job.nnodes, **given}, facts.scheduler).get("NODE_RANK")
     node = repeat.node_part(plan, None if rank is None else int(str(rank)), facts.hostname, str(file))
-    repeat.check_host(plan.job, node, facts)
+    then = first_run(file, plan.madrun, node.node_rank)
+    repeat.check_host(plan.job, node, facts, then.facts)
+    check_paths(node)
     repository = Path(node.repository)
     pool = ThreadPoolExecutor(max_workers=1)
     git_state = pool.submit(git.state, repository)
     pool.shutdown(wait=False)
     prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
-    then = _then(file, node.node_rank)
     today = repeat.for_owner(_addressed(plan, node, given, prepared), owner_of(plan.job, facts), facts.uid)
     moved = repeat.changes(repeat.addresses(node), repeat.addresses(today))
     plan = replace(plan, nodes=(replace(today, hostname=facts.hostname),), madrun=__version__)
@@ -87,21 +73,8 @@ def _own_words(request: Request) -> tuple[Context, dict[str, Any]]:
             f"multi_node_args with {', '.join(_OWN_KEYS)}"
         )
     context, _, _ = resolve(layers)
-    return context, {key: getattr(context.multi_node_args, key) for key in nested}
-
-
-def _then(file: Path, rank: int) -> _Then:
-    folder = file.parent
-    node = folder / f"node-{rank}"
-    record = read_if_there(folder / RECORD)
-    nodes = [node for node in record.get("nodes", []) if node.get("node") == rank]
-    facts = read_if_there(node / "host.json") or (nodes[0].get("facts", {}) if nodes else {})
-    try:
-        explained = from_plain(tuple[Explained, ...], read_if_there(node / EXPLAINED) or [])
-    except Invalid:
-        explained = ()  # of another version: it is only shown
-    run_id = folder.name if record or node.is_dir() else ""
-    return _Then(run_id, {**record, "image": nodes[0].get("image_id", "") if nodes else ""}, facts, explained)
+    values = {key: getattr(context.multi_node_args, key) for key in nested}
+    return context, {key: value for key, value in values.items() if value is not None}
 
 
 def _addressed(plan: Plan, node: NodePlan, given: dict[str, Any], prepared: Prepared) -> NodePlan:
@@ -109,7 +82,8 @@ def _addressed(plan: Plan, node: NodePlan, given: dict[str, Any], prepared: Prep
     facts, job = prepared.facts, plan.job
     address = network.resolve(given.get("MASTER_ADDR", node.master_addr))
     said = str(given.get("MASTER_ADDR", node.master_addr))
-    check_master_is_here(MultiNodeArgs(NNODES=job.nnodes, NODE_RANK=node.node_rank, MASTER_ADDR=said), address, facts)
+    args = MultiNodeArgs(NNODES=job.nnodes, NODE_RANK=node.node_rank, MASTER_ADDR=said, RUNNER=job.runner)
+    check_master_is_here(args, address, facts)
     port = given.get("MASTER_PORT", node.master_port)
     if job.nnodes == 1 and "MASTER_PORT" not in given:
         claim = network.claim_free_port(port) if port in network.PORTS else None
@@ -117,6 +91,9 @@ def _addressed(plan: Plan, node: NodePlan, given: dict[str, Any], prepared: Prep
         port = claim.port if claim else port
     moved = port - node.master_port
     control = given.get("CONTROL_PORT", node.control_port + moved)
+    check_ranks(replace(args, MASTER_PORT=port, CONTROL_PORT=control), tuple(RUNNERS))
+    if job.nnodes > 1 and not 0 < control < 65536:
+        raise ContextError(f"multi_node_args.CONTROL_PORT: would be {control} beside MASTER_PORT {port}; give it")
     if node.node_rank == 0 and not network.port_is_free(port, address):
         raise ContextError(
             f"--plan: its MASTER_PORT {port} is in use on this host; end what listens there, or give another port on "
@@ -125,15 +102,17 @@ def _addressed(plan: Plan, node: NodePlan, given: dict[str, Any], prepared: Prep
     return repeat.with_addresses(node, job, address, port, control)
 
 
-def _planned(plan: Plan, context: Context, prepared: Prepared, of: tuple[Path, _Then, Any]) -> Planned:
+def _planned(plan: Plan, context: Context, prepared: Prepared, of: tuple[Path, First, Any]) -> Planned:
     file, then, client = of
     job, node = plan.job, plan.node
     dockerfile = Path(node.repository, job.image.context, job.image.dockerfile)
     card = repeat.card_of(job, node, str(file), os.path.relpath(dockerfile, node.card_folder))
     files, image_context = _unchanged_files(plan, card, prepared, then)
-    now = repeat.seen(to_plain(prepared.facts), job.in_container) | _provenance(plan, prepared.git_state, client)
-    before = repeat.seen(then.facts, job.in_container) | _provenance_then(file, then)
-    known = bool(then.facts)
+    facts = replace(prepared.facts, data=data_states(node.data_sources, node.mirrors))
+    now = repeat.seen(to_plain(facts), job.in_container) | _provenance(__version__, prepared.git_state.result())
+    before = repeat.seen(then.facts, job.in_container) | _provenance(then.madrun, then.commit)
+    image = image_here(client, job) if job.in_container else ImageHere()
+    moved = [*repeat.changes(before, now), *gpu_changes(node, then.facts, facts), *image.changes(then.image)]
     return Planned(
         card=card,
         plan=plan,
@@ -144,13 +123,14 @@ def _planned(plan: Plan, context: Context, prepared: Prepared, of: tuple[Path, _
         notes=tuple(_interface_notes(node, prepared.facts)),
         filesystems=filesystems([*node.data_sources.values(), *_mounted(node)]),
         explained=then.explained or _as_planned(plan, then.run_id or str(file)),
-        changes=_changes(before, now, known, file),
+        changes=_changes(moved, bool(then.facts), file),
         repeats=then.run_id or str(file),
+        image_then=then.image if job.in_container else "",
     )
 
 
-def _changes(before: dict[str, str], now: dict[str, str], known: bool, file: Path) -> tuple[str, ...]:
-    lines = [f"changed since: {line}" for line in repeat.changes(before, now)]
+def _changes(moved: list[str], known: bool, file: Path) -> tuple[str, ...]:
+    lines = [f"changed since: {line}" for line in moved]
     return tuple(lines if known else [*lines, f"nothing beside {file} says how this host was when the plan was made"])
 
 
@@ -165,17 +145,22 @@ def _interface_notes(node: NodePlan, facts: HostFacts) -> list[str]:
 
 
 def _unchanged_files(
-    plan: Plan, card: Card, prepared: Prepared, then: _Then
+    plan: Plan, card: Card, prepared: Prepared, then: First
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """The card's files and those of its image; `ContextError` where they are not what the plan was made from."""
     job, node = plan.job, plan.node
+    commits = (then.commit, prepared.git_state)
     try:
         if job.image.kind == "build":
+            place = Path(node.repository, job.image.context)
+            if Path(node.card_folder).is_dir() and not (place / job.image.dockerfile).is_file():
+                raise _changed(f"{place / job.image.dockerfile}, which has gone", node.repository, place, commits)
             facts, files, image_context = card_facts(card, Context(), prepared.facts, job.runtime)
             recipe = plan_image(card, Context(), job.vendor, facts)
             if recipe.recipe != job.image.recipe:
-                what = f"the recipe of its image (a file of {job.image.context}, or the Dockerfile)"
-                raise _changed(what, (job.image.recipe, recipe.recipe), node, (then.commit, prepared.git_state))
+                what = f"the recipe of its image (a file of {job.image.context}, or the Dockerfile), "
+                what += _hashes(job.image.recipe, recipe.recipe)
+                raise _changed(what, node.repository, place, commits)
             found = facts.script_hash
         else:
             files, image_context = cardtree.work_files(Path(node.card_folder), node.files, Path(node.repository)), {}
@@ -183,54 +168,33 @@ def _unchanged_files(
     except CardError as error:
         raise ContextError(f"--plan: the card's files are not what they were: {error}") from None
     if found != job.script_hash:
-        raise _changed("the card's files", (job.script_hash, found), node, (then.commit, prepared.git_state))
+        what = f"the card's files, {_hashes(job.script_hash, found)}"
+        raise _changed(what, node.repository, Path(node.card_folder), commits)
     return files, image_context
 
 
-def _changed(
-    what: str, hashes: tuple[str, str], node: NodePlan, commits: tuple[GitState, Future[GitState]]
-) -> ContextError:
+def _hashes(then: str, now: str) -> str:
+    return f"{then[:12]} -> {now[:12]}"
+
+
+def _changed(what: str, repository: str, folder: Path, commits: tuple[GitState, Future[GitState]]) -> ContextError:
+    """The refusal, with the commands that show the change and take it back in this folder alone."""
     was, now = commits[0], commits[1].result()
-    text = f"--plan: changed since: {what}, {hashes[0][:12]} -> {hashes[1][:12]}"
+    text = f"--plan: changed since: {what}"
     if was.commit or now.commit:
         text += f" (commit {_commit(was)} -> {_commit(now)})"
-    where = f"git -C {node.repository}"
-    hint = f"{where} diff {was.commit[:12]} -- {node.card_folder} shows how" if was.commit else ""
-    if was.commit and not was.dirty:
-        hint += f"; {where} checkout {was.commit[:12]} brings it back"
-    elif was.dirty:
-        hint += "; it had changes then that no commit holds"
-    last = "or run the card as it is now, without --plan"
-    return ContextError(f"{text}; {hint + '; ' if hint else ''}{last}")
+    return ContextError(
+        "; ".join([text, *there_again(was, repository, folder), "or run the card as it is now, without --plan"])
+    )
 
 
 def _commit(state: GitState) -> str:
     return f"{state.commit[:12]}{' with changes' if state.dirty else ''}" if state.commit else "unknown"
 
 
-def _provenance_then(file: Path, then: _Then) -> dict[str, str]:
-    """madrun's version, commit and image as the files beside the plan say them."""
-    saved = read_if_there(file)
-    found = {"madrun": str(saved.get("madrun", "")), "image": str(then.record.get("image", ""))}
-    found["commit"] = _commit(then.commit) if then.commit.commit else ""
+def _provenance(madrun: str, commit: GitState) -> dict[str, str]:
+    found = {"madrun": madrun, "commit": _commit(commit) if commit.commit else ""}
     return {name: value for name, value in found.items() if value}
-
-
-def _provenance(plan: Plan, commit: Future[GitState], client: Any) -> dict[str, str]:
-    found = {"madrun": __version__, "commit": _commit(commit.result()), "image": _image_id(plan, client)}
-    return {name: value for name, value in found.items() if value}
-
-
-def _image_id(plan: Plan, client: Any) -> str:
-    """Id of the image that has the plan's name on this host today."""
-    if client is None or not plan.job.in_container:
-        return ""
-    from docker.errors import APIError
-
-    try:
-        return str(client.inspect_image(plan.job.image.name)["Id"])
-    except APIError:
-        return "not here yet"
 
 
 def _secrets(plan: Plan) -> dict[str, str]:

@@ -21,7 +21,7 @@ _OF_THE_CONTEXT = ("force_mirror_local", "timeout", "runtime", "join_timeout")
 class Request:
     """The words of a `run`, `plan` or `explain` command; `flags` are those that belong to the context.
 
-    `saved` names the plan that is to be repeated, empty where the plan is made from cards.
+    `saved` names the plan that is to be repeated, None where the plan is made from cards.
     """
 
     tags: tuple[str, ...]
@@ -35,7 +35,7 @@ class Request:
     arg: tuple[str, ...]
     flags: dict[str, Any]
     command: tuple[str, ...]
-    saved: str = ""
+    saved: str | None = None
 
 
 def make_request(options: RunOptions, saved: str | None = None) -> Request:
@@ -60,7 +60,7 @@ def make_request(options: RunOptions, saved: str | None = None) -> Request:
         arg=tuple(options.arg or ()),
         flags={name: value for name, value in flags.items() if value is not None},
         command=(_program(), *sys.argv[1:]),
-        saved=saved or "",
+        saved=saved,
     )
 
 

@@ -26,7 +26,7 @@ from madrun.node.join import Party, join
 from madrun.node.link import Aborted, Link
 from madrun.node.task import Interrupt, Stopped
 from madrun.spec.codec import to_json
-from madrun.spec.plan import bind
+from madrun.spec.plan import RUN_DIR, RUN_ID, bind
 from madrun.spec.record import Failure
 from madrun.units import parse_duration
 
@@ -77,7 +77,19 @@ def run_cards(asked: Callable[[], Request], show: Show, repeat: int, keep_alive:
         raise
     finally:
         if show.as_json:
-            sys.stdout.write(to_json(document(finished, code, before, error)))
+            code = _print_document(to_json(document(finished, code, before, error)), code)
+    return code
+
+
+def _print_document(text: str, code: int) -> int:
+    """The exit code: that of the runs, which a full disk under the output does not hide."""
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        return code
+    except OSError as caught:
+        sys.stderr.write(f"madrun: error: the output could not be written: {caught.strerror}\n")
+        return code or int(ExitCode.USAGE)
     return code
 
 
@@ -147,6 +159,7 @@ def _tell_before(command: _Command) -> None:
         for one in planned:
             command.screen.line(f"{one.plan.job.card}: job {one.plan.job_hash}")
             command.screen.line(f"{one.plan.job.card}: {quoted(tuple(start_words(one.plan)))}")
+        command.screen.line(f"{RUN_ID} and {RUN_DIR} stand for the id and directory that a run gets when it begins")
 
 
 def _join(command: _Command) -> Party:
@@ -201,7 +214,7 @@ def _keep_alive(
             command.screen.say(f"ended: {link.failure.text}")
             return
         if not stands():
-            command.screen.say("the container has ended by itself")
+            command.screen.say("the container has ended: from outside, or madrun was stopped for longer than its lease")
             return
     link.fail(Failure(kind="interrupted", text=f"{command.interrupt.reason} on node {rank}", node=rank))
 

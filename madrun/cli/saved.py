@@ -3,16 +3,65 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from madrun.errors import UsageError
-from madrun.results.rundir import PLAN
-from madrun.spec.validation import nearest
+from madrun.errors import MadrunError, UsageError
+from madrun.planning.explain import Explained
+from madrun.results.rundir import EXPLAINED, PLAN, RECORD
+from madrun.spec.codec import from_plain
+from madrun.spec.facts import GitState
+from madrun.spec.validation import Invalid, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What the run directory beside a plan says of the first run on one node; empty where there is none.
+
+    `image` is the identity of its image, of an older record the id; `madrun` the version that made the plan.
+    """
+
+    run_id: str
+    madrun: str
+    record: Mapping[str, Any]
+    image: str
+    facts: Mapping[str, Any]
+    explained: tuple[Explained, ...]
+
+    @property
+    def commit(self) -> GitState:
+        """The repository's commit of then."""
+        provenance = _map(self.record.get("provenance"))
+        return GitState(commit=provenance.get("git_commit", ""), dirty=provenance.get("git_dirty") == "true")
+
+
+def first_run(file: Path, madrun: str, rank: int) -> First:
+    """The run that the plan in `file` is of, as seen by the node of this rank."""
+    folder = file.parent
+    node = folder / f"node-{rank}"
+    record = read_map(folder / RECORD)
+    parts = record.get("nodes")
+    mine = next((part for part in map(_map, parts if isinstance(parts, list) else ()) if part.get("node") == rank), {})
+    try:
+        explained = from_plain(tuple[Explained, ...], read_if_there(node / EXPLAINED) or [])
+    except Invalid:
+        explained = ()  # of another version: it is only shown
+    return First(
+        run_id=folder.name if record or node.is_dir() else "",
+        madrun=madrun,
+        record=record,
+        image=str(mine.get("image_identity") or mine.get("image_id") or ""),
+        facts=read_map(node / "host.json") or _map(mine.get("facts")),
+        explained=explained,
+    )
 
 
 def find_run(word: str, results: Path, flag: str) -> Path:
     """The run directory that a path or an id means; `UsageError` names ids that are near."""
+    if not word:
+        raise UsageError(f"{flag}: found '', allowed: a run's id or directory")
     for path in (Path(word).expanduser(), results / "runs" / word):
         if path.is_dir():
             return path
@@ -21,6 +70,8 @@ def find_run(word: str, results: Path, flag: str) -> Path:
 
 def find_plan(word: str, results: Path) -> Path:
     """The file of a saved plan: the file itself, that of a run directory, or that of a run by its id."""
+    if not word:
+        raise UsageError(f"--plan: found '', allowed: a run's id or directory, or a {PLAN}")
     file = Path(word).expanduser()
     if file.is_file():
         return file
@@ -40,14 +91,14 @@ def _nothing(word: str, results: Path) -> str:
     return f"{word!r} is neither a file nor a directory nor the id of a run below {runs}; {hint}"
 
 
-def read_json(path: Path, flag: str) -> Any:
-    """The JSON of a file; `UsageError` where it cannot be read or is none."""
+def read_json(path: Path, flag: str, cut: type[MadrunError] = UsageError) -> Any:
+    """The JSON of a file; `UsageError` where it cannot be read, `cut` where it is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{flag}: {path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{flag}: {path} is no JSON: {error}; was it cut or edited?") from None
+        raise cut(f"{flag}: {path} is no JSON: {error}; was it cut or edited?") from None
 
 
 def read_if_there(path: Path) -> Any:
@@ -56,3 +107,12 @@ def read_if_there(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
+
+
+def read_map(path: Path) -> dict[str, Any]:
+    """As `read_if_there`, and an empty map also where the file holds something else."""
+    return _map(read_if_there(path))
+
+
+def _map(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

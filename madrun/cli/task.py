@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from madrun.cli.prepare import Planned, Prepared
 from madrun.cli.request import Request
+from madrun.data.state import data_states
 from madrun.node.task import Task
 from madrun.probe.environment import user_folder
 from madrun.spec.facts import Accelerator
@@ -16,6 +17,8 @@ from madrun.spec.masking import without_secrets
 def make_task(request: Request, prepared: Prepared, planned: Planned, which: tuple[int, str, bool]) -> Task:
     """The task of the run `which`: its index in the command, its number among repetitions, whether it is kept alive."""
     index, number, keep_alive = which
+    node = planned.plan.node
+    data = data_states(node.data_sources, node.mirrors)
 
     def provenance() -> dict[str, str]:
         more = {"repeats": planned.repeats, "repetition": number}
@@ -26,7 +29,7 @@ def make_task(request: Request, prepared: Prepared, planned: Planned, which: tup
         index=index,
         results=request.results,
         secrets=planned.secrets,
-        facts=replace(prepared.facts, process_env={}, filesystems=planned.filesystems),
+        facts=replace(prepared.facts, process_env={}, filesystems=planned.filesystems, data=data),
         files=planned.files,
         image_context=planned.image_context,
         lock_dir=user_folder("cache") / "locks",
@@ -36,6 +39,7 @@ def make_task(request: Request, prepared: Prepared, planned: Planned, which: tup
         notes=(*planned.changes, *planned.notes),
         explained=planned.explained,
         keep_alive=keep_alive,
+        image_then=planned.image_then,
     )
 
 

@@ -16,7 +16,7 @@ from madrun.node import workspace as ws
 from madrun.node.boxkeeper import BoxKeeper
 from madrun.node.collect import collect
 from madrun.node.console import Console, last_lines
-from madrun.node.imagework import driver_notes, obtain
+from madrun.node.imagework import image_notes, obtain
 from madrun.node.link import Aborted, Link
 from madrun.node.orphans import sweep
 from madrun.node.snapshot import keep_environment
@@ -103,10 +103,15 @@ class Agent:
                     reporter.line(f"removed {name}, which its dead agent had left behind")
                 reporter.phase("image")
                 self._image = obtain(task, self._space.root / "build.log", self._check, reporter)
-                notes = driver_notes(task, self._image)
+                notes = image_notes(task, self._image)
                 for note in notes:
                     reporter.line(note)
-                self._outcome = replace(self._outcome, build_s=self._image.seconds, deviations=notes)
+                self._outcome = replace(
+                    self._outcome,
+                    build_s=self._image.seconds,
+                    image_identity=self._image.identity,
+                    deviations=notes,
+                )
         with self._timings.phase("data"):
             for name, source in self._node.mirrors.items():
                 target = Path(self._node.data_sources[name])

@@ -118,7 +118,9 @@ def _open(task: Task, run: RunDir, plan: Plan) -> Path:
         folder.mkdir(exist_ok=True)
         (folder / "host.json").write_text(to_json(task.facts))
         (folder / EXPLAINED).write_text(to_json(task.explained))
-        if plan.node.node_rank == 0:
+        if plan.node.node_rank != 0:
+            run.keep_plan(plan)
+        else:
             run.write_plan(plan)
             run.journal("begin", run_id=run.run_id, command=list(task.command))
     except OSError as error:

@@ -11,6 +11,7 @@ from madrun.errors import EngineError
 from madrun.node.imageplace import image_place
 from madrun.node.task import Reporter, Task
 from madrun.planning.fit import misfit, rocm_note
+from madrun.planning.repeat import image_change
 from madrun.runtimes import images
 from madrun.spec.plan import filled
 
@@ -30,10 +31,12 @@ def obtain(task: Task, log: Path, check: Callable[[], None], reporter: Reporter)
     return prepared
 
 
-def driver_notes(task: Task, prepared: images.Prepared) -> tuple[str, ...]:
-    """What the record is to say of image and driver, where they are far apart and may still work."""
-    note = rocm_note(task.facts.accelerator, task.plan.job.image.name, prepared.env)
-    return (note,) if note else ()
+def image_notes(task: Task, prepared: images.Prepared) -> tuple[str, ...]:
+    """What the record is to say of the image: another one than in the run that is repeated; far from the driver."""
+    moved = image_change(task.image_then, prepared.identity, prepared.id)
+    changed = f"changed since: {moved}" if moved else ""
+    found = (changed, rocm_note(task.facts.accelerator, task.plan.job.image.name, prepared.env))
+    return tuple(note for note in found if note and note not in task.notes)
 
 
 def _patiently(task: Task, watch: images.Watch, check: Callable[[], None]) -> images.Prepared:

@@ -34,7 +34,8 @@ class Reporter(Protocol):
 class Task:
     """One run on one node. `engine` is a client of the container engine, None for the process runtime.
 
-    `keep_alive`: the container stands on after its script, until whoever waits for it returns.
+    `keep_alive`: the container stands on after its script, until whoever waits for it returns. `image_then`: what the
+    image of a repeated run was known by; empty where there is none or nobody knows.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Task:
     notes: tuple[str, ...] = ()
     explained: tuple[Explained, ...] = ()
     keep_alive: bool = False
+    image_then: str = ""
 
     def stage(self, name: str) -> str:
         """Name of a stage of this run on the control channel."""

@@ -22,11 +22,7 @@ def plan_node(
 ) -> NodePlan:
     """What this host does for the job; `ContextError` where the process runtime cannot do what was asked."""
     facts = chosen.facts
-    sources = dict(files.data_paths)
-    mirrors: dict[str, str] = {}
-    if context.force_mirror_local:
-        mirrors = {name: path for name, path in sources.items() if path}
-        sources = {item.name: str(PurePosixPath(context.force_mirror_local) / item.name) for item in job.data}
+    sources, mirrors = _data_paths(job, context, files)
     box_on_host = f"{RUN_DIR}/node-{topology.node_rank}/box"
     owner = owner_of(job, facts)
     notes: tuple[str, ...] = ()
@@ -63,6 +59,14 @@ def plan_node(
         gpus=tuple(gpu.index for gpu in facts.accelerator.gpus),
         notes=notes,
     )
+
+
+def _data_paths(job: JobPlan, context: Context, files: CardFacts) -> tuple[dict[str, str], dict[str, str]]:
+    """Where each data source lies on this host, and what is to be mirrored there first, by name."""
+    if not context.force_mirror_local:
+        return dict(files.data_paths), {}
+    mirrored = {item.name: str(PurePosixPath(context.force_mirror_local) / item.name) for item in job.data}
+    return mirrored, {name: path for name, path in files.data_paths.items() if path}
 
 
 def owner_of(job: JobPlan, facts: HostFacts) -> str:

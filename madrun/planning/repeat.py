@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from madrun.errors import ContextError
+from madrun.planning.samegpus import check_gpus
+from madrun.planning.whole import problems
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card, ImageSource
 from madrun.spec.codec import from_plain, sha256
@@ -34,7 +36,15 @@ def read_plan(data: object, place: str, madrun: str) -> Plan:
             f"--plan: {place}: {_made_by(data, madrun)}, whose jobs have other parts; repeat it with that version, "
             f"or {_NEW_PLAN}"
         )
+    _check_whole(plan, place)
     return replace(plan, nodes=tuple(unbind(node) for node in plan.nodes))
+
+
+def _check_whole(plan: Plan, place: str) -> None:
+    """`ContextError` where the file has its right checksum, and yet holds what could not be executed."""
+    found = problems(plan)
+    if found:
+        raise ContextError(f"--plan: {place}: {'; '.join(found)}; no madrun wrote this; restore it, or {_NEW_PLAN}")
 
 
 def _made_by(data: Mapping[str, Any], madrun: str) -> str:
@@ -84,12 +94,15 @@ def node_part(plan: Plan, rank: int | None, hostname: str, place: str) -> NodePl
         if node.node_rank == rank:
             return node
     short = len(plan.nodes) < plan.job.nnodes
-    why = "; the run ended before node 0 knew the other parts" if short else ""
+    why = "; node 0's plan.json holds them all, unless the run ended before it knew them" if short else ""
     raise ContextError(f"multi_node_args.NODE_RANK: found {rank}, but {place} holds the part of node {have}{why}")
 
 
-def check_host(job: JobPlan, node: NodePlan, facts: HostFacts) -> None:
-    """`ContextError` where this host cannot do what the plan says: other accelerators, another engine."""
+def check_host(job: JobPlan, node: NodePlan, facts: HostFacts, then: Mapping[str, Any]) -> None:
+    """`ContextError` where this host cannot do what the plan says: other accelerators, another engine.
+
+    `then` are the facts of the first run, as a file holds them; empty where they are not known.
+    """
     accelerator = facts.accelerator
     if accelerator.vendor != job.vendor:
         raise ContextError(f"--plan: made for accelerators of {job.vendor}, but this host has {accelerator.vendor}")
@@ -97,8 +110,28 @@ def check_host(job: JobPlan, node: NodePlan, facts: HostFacts) -> None:
     if missing:
         words = ", ".join(map(str, sorted(missing)))
         raise ContextError(f"--plan: uses GPU {words}, but this host has {accelerator.count or 'no'} GPUs")
+    check_gpus(node, facts, then)
     if facts.engine is not None and job.in_container and facts.engine.name != job.runtime:
         raise ContextError(f"--plan: made for {job.runtime}, but the engine that answers is {facts.engine.name}")
+
+
+def image_change(then: str, identity: str, image_id: str) -> str:
+    """`image A -> B` where an image is not the one of then, which is an identity, or an id of an older record."""
+    if not then or then in (identity, image_id):
+        return ""
+    return f"image {brief(then)} -> {brief(identity)}"
+
+
+def base_changes(built_on: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+    """`base NAME A -> B` for each base whose name means another image today; one that lies not here is not used."""
+    moved = [name for name, was in built_on.items() if name in here and here[name] != was]
+    return [f"base {name} {brief(built_on[name])} -> {brief(here[name])}" for name in moved]
+
+
+def brief(identity: str) -> str:
+    """`sha256:` or `recipe:` and the first letters of the hash."""
+    kind, colon, digest = identity.partition(":")
+    return f"{kind}{colon}{digest[:12]}"
 
 
 def with_addresses(node: NodePlan, job: JobPlan, address: str, port: int, control: int) -> NodePlan:
@@ -190,7 +223,8 @@ def seen(facts: Mapping[str, Any], in_container: bool) -> dict[str, str]:
         "engine": f"{engine.get('name')} {engine.get('version')}" if engine and in_container else "",
         "python": "" if in_container else facts.get("python"),
     }
-    return {name: str(value) for name, value in found.items() if value}
+    data = {f"data {name}": state for name, state in (facts.get("data") or {}).items()}
+    return {name: str(value) for name, value in {**found, **data}.items() if value}
 
 
 def changes(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

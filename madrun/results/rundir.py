@@ -41,6 +41,14 @@ class RunDir:
         """Saves the plan as it is executed."""
         write_atomically(self.path / PLAN, to_json(sealed(plan)), durable=False)
 
+    def keep_plan(self, plan: Plan) -> None:
+        """Saves what one node knows of the plan, unless node 0's lies here: results may be shared by the nodes or not."""
+        try:
+            with (self.path / PLAN).open("x", encoding="utf-8") as file:
+                file.write(to_json(sealed(plan)))
+        except FileExistsError:
+            pass
+
     def write_record(self, record: Record) -> None:
         """Saves the record: from here on the run is finished."""
         write_atomically(self.path / RECORD, to_json(record))

@@ -88,7 +88,7 @@ class Mount:
 class Container:
     """What `docker run` is given, as data; `docker_argv` and `engine_config` say it in the two languages.
 
-    `gpus` is `all`, or indices and ids such as `0,2`, for the engine's GPU request; `cdi` names devices as
+    `gpus` is `all`, or ids and indices such as `GPU-ab,GPU-cd`, for the engine's GPU request; `cdi` names devices as
     `nvidia.com/gpu=0`, the other way to ask. `program` is the command line client: docker or podman.
     """
 

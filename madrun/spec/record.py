@@ -42,7 +42,7 @@ class Failure:
 class NodeOutcome:
     """How the run went on one node; times are seconds of that node's own clock.
 
-    `findings` stand against the run, `notes` do not.
+    `findings` stand against the run, `notes` do not. `image_identity` is equal where equal images ran.
     """
 
     node: int
@@ -54,6 +54,7 @@ class NodeOutcome:
     findings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     image_id: str = ""
+    image_identity: str = ""
     started_at: float = 0.0
     script_s: float = 0.0
     build_s: float = 0.0

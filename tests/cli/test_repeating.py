@@ -92,9 +92,7 @@ def test_a_cards_folder_that_has_gone_is_named(madrun, ran, repository):
 
 def test_changes_that_no_commit_holds_are_said(madrun, write_card, repository):
     write_card()
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(repository)]
-    for words in (["init", "-q"], ["add", "models"], ["commit", "-qm", "one"]):
-        subprocess.run([*git, *words], check=True)
+    committed(repository)
     write_card(script="echo performance: 6 tok\n")
     assert madrun(*RUN).returncode == 0
     (made,) = (repository / "results" / "runs").iterdir()
@@ -119,7 +117,13 @@ def shared(tmp_path_factory):
     [
         (("--plan", "none"), 2, "'none' is neither a file nor a directory nor the id of a run"),
         (("--plan", "models"), 2, "models holds no plan.json"),
-        (("--plan", "models/one/run.sh"), 2, "models/one/run.sh is no JSON"),
+        (("--plan", ""), 2, "--plan: found '', allowed: a run's id or directory, or a plan.json"),
+        (("--plan", "models/one/run.sh"), 4, "models/one/run.sh is no JSON"),
+        (
+            ("--plan", "RUN", "-c", "{'multi_node_args': {'MASTER_PORT': 24000, 'CONTROL_PORT': 24000}}"),
+            4,
+            "which is MASTER_PORT",
+        ),
         (("--plan", "list.json"), 4, "list.json holds no plan"),
         (("--plan", "RUN", "--timeout", "5"), 2, "--plan: found --timeout beside it"),
         (("--plan", "RUN", "-c", "{'grace': 1}"), 4, "found grace beside --plan"),
@@ -139,8 +143,71 @@ def test_what_cannot_be_repeated_is_refused(shared, monkeypatch, capsys, words, 
     assert part in capsys.readouterr().err
 
 
-def test_a_record_that_cannot_be_read_keeps_no_plan_from_being_repeated(madrun, ran):
-    (ran / "record.json").write_text("{")
+def test_a_plan_that_was_cut_is_refused_as_an_edited_one(madrun, ran):
+    file = ran / "plan.json"
+    file.write_text(file.read_text()[:-20])
+    assert "is no JSON" in refused(madrun, "--plan", ran.name, code=4)
+    assert len(list(ran.parent.iterdir())) == 1
+
+
+@pytest.fixture
+def with_data(madrun, write_card, repository):
+    """A finished run of a card with a data source; the run's directory."""
+    write_card(yaml="data: [set]\n", script="ls $MAD_DATAHOME; echo performance: 5 tok\n")
+    (repository / "set").mkdir()
+    (repository / "set" / "a").write_text("1")
+    (repository / "data.json").write_text(json.dumps({"set": {"local": {"path": "set"}}}))
+    done = madrun(*RUN)
+    assert done.returncode == 0, done.stderr
+    (made,) = (repository / "results" / "runs").iterdir()
+    return made
+
+
+def test_data_that_has_changed_is_named_and_stands_in_the_record(madrun, with_data, repository):
+    assert json.loads((with_data / "node-0" / "host.json").read_text())["data"]["set"].startswith("1 file, 1 bytes")
+    assert "data set" not in madrun("run", "--plan", with_data.name).stderr
+    (repository / "set" / "b").write_text("23")
+    done = madrun("run", "--plan", with_data.name)
+    assert done.returncode == 0, done.stderr
+    assert re.search("changed since: data set 1 file, 1 bytes, newest .* -> 2 files, 3 bytes", done.stderr)
+    last = max((repository / "results" / "runs").iterdir())
+    notes = json.loads((last / "record.json").read_text())["notes"]
+    assert [note for note in notes if note.startswith("changed since: data set")]
+
+
+def test_data_that_has_gone_is_refused_before_a_run_directory_is_made(madrun, with_data, repository):
+    (repository / "set").rename(repository / "moved")
+    assert re.search("data set: .*/set does not exist on this host", refused(madrun, "--plan", with_data.name))
+    assert len(list(with_data.parent.iterdir())) == 1
+
+
+def committed(repository):
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(repository)]
+    for words in (["init", "-q"], ["add", "models"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+
+
+def test_the_advice_shows_new_files_and_brings_back_one_folder_alone(madrun, write_card, repository):
+    write_card()
+    committed(repository)
+    assert madrun(*RUN).returncode == 0
+    (made,) = (repository / "results" / "runs").iterdir()
+    folder = repository / "models" / "one"
+    (folder / "new").touch()
+    text = " ".join(refused(madrun, "--plan", made.name).split())
+    assert f"status --short -- {folder}" in text
+    assert re.search(f"checkout [0-9a-f]{{12}} -- {re.escape(str(folder))}", text)
+
+
+def test_commands_are_explained_where_they_hold_placeholders(madrun, ran):
+    stderr = madrun("run", "--plan", ran.name, "-v").stderr
+    assert "{run_id} and {run_dir} stand for the id and directory" in stderr
+
+
+@pytest.mark.parametrize("record", ["{", "[]", '{"nodes": 1, "provenance": []}', '{"nodes": [1, {"node": 0}]}'])
+def test_a_record_that_cannot_be_read_keeps_no_plan_from_being_repeated(madrun, ran, record):
+    (ran / "record.json").write_text(record)
+    (ran / "node-0" / "host.json").write_text("[]")
     (ran / "node-0" / "context.json").write_text("[{}]")
     done = madrun("run", "--plan", ran.name)
     assert done.returncode == 0, done.stderr

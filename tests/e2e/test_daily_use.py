@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -117,7 +118,9 @@ def test_an_image_of_the_same_name_and_another_id_is_named(docker_repository: An
         ).stdout.strip()
         again = docker_repository.run("run", "--plan", newest(docker_repository).run_id)
         assert again.returncode == 0, again.stderr
-        assert f"changed since: image {was} -> {built}" in again.stderr
+        line = f"changed since: image {was[:19]} -> {built[:19]}"
+        assert line in again.stderr
+        assert docker_repository.records()[-1]["notes"].count(line) == 1
     finally:
         engine.remove_image(f"{tag}:one", force=True)
 
@@ -171,12 +174,30 @@ def test_two_nodes_repeat_their_plan_together(repository: Any, runtime: str) -> 
         assert made(now, "seen.txt", rank) == made(was, "seen.txt", rank)
 
 
+def test_nodes_that_share_no_results_repeat_by_a_plan_of_their_own(host_repository: Any) -> None:
+    host_repository.add("pair", MEASURED)
+    places = [("--results", f"results{rank}") for rank in (0, 1)]
+    words = ("run", "--tags", "pair", "--runtime", "process", "-c")
+    nodes = [host_repository.start(*words, two_nodes(rank, 29661), *places[rank]) for rank in (0, 1)]
+    assert [node.wait(60) for node in nodes] == [0, 0]
+    (run_id,) = (path.name for path in (host_repository.folder / "results1/runs").iterdir())
+    plans = [host_repository.folder / f"results{rank}/runs/{run_id}/plan.json" for rank in (0, 1)]
+    held = [[node["node_rank"] for node in json.loads(plan.read_text())["nodes"]] for plan in plans]
+    assert held == [[0, 1], [1]]
+    ranks = [str({"multi_node_args": {"NODE_RANK": rank}}) for rank in (0, 1)]
+    nodes = [host_repository.start("run", "--plan", run_id, "-c", ranks[rank], *places[rank]) for rank in (0, 1)]
+    assert [node.wait(60) for node in nodes] == [0, 0], [host_repository.output(node) for node in nodes]
+    other = host_repository.run("run", "--plan", run_id, "-c", ranks[0], *places[1])
+    assert other.returncode == 4
+    assert "node 0's plan.json holds them all" in other.stderr
+
+
 def test_what_reached_the_container_is_explained(repository: Any, runtime: str) -> None:
     repository.add("card", MEASURED, env={"NCCL_DEBUG": "WARN"})
     words = ("run", "--tags", "card", "--runtime", runtime, "-e", "NCCL_DEBUG=INFO", "-e", "HF_TOKEN=hidden-away")
     assert repository.run(*words).returncode == 0
     assert not [
-        path for path in newest(repository).path.rglob("*") if path.is_file() and b"hidden" in path.read_bytes()
+        path for path in newest(repository).path.rglob("*") if path.is_file() and b"hidden-away" in path.read_bytes()
     ]
     run = newest(repository).run_id
     values = json.loads(repository.run("explain", "--run", run, "--json").stdout)["values"]
@@ -406,10 +427,45 @@ def test_an_image_whose_recipe_has_changed_is_not_repeated(docker_repository: An
         engine.remove_image(image, force=True)
         rebuilt = docker_repository.run("run", "--plan", run.run_id)
         assert rebuilt.returncode == 0, rebuilt.stderr
-        assert re.search(r"changed since: image sha256:\w+ -> not here yet", rebuilt.stderr)
+        assert "changed since" not in rebuilt.stderr  # made again from the same recipe on the same base
+        assert docker_repository.records()[-1]["nodes"][0]["image_identity"].startswith("recipe:")
         file.write_text("ARG BASE_DOCKER\nFROM $BASE_DOCKER\nENV MADE_BY=two\n")
         refused = docker_repository.run("run", "--plan", run.run_id)
         assert refused.returncode == 4
         assert "changed since: the recipe of its image" in refused.stderr
+        file.unlink()
+        gone = docker_repository.run("run", "--plan", run.run_id)
+        assert gone.returncode == 4
+        assert "cpu.Dockerfile, which has gone" in gone.stderr
+        assert "make it readable" not in gone.stderr
     finally:
         engine.remove_image(image, force=True)
+
+
+def test_a_base_whose_tag_was_moved_is_named_and_so_is_the_image_made_on_it(
+    docker_repository: Any, engine: Any
+) -> None:
+    base = f"madrun-test-base:{os.getpid()}"
+    engine.tag(docker_repository.image, *base.split(":"))
+    docker_repository.add("card", MEASURED, images={"cpu": {"dockerfile": "cpu.Dockerfile", "base": base}})
+    file = docker_repository.folder / "models/card/cpu.Dockerfile"
+    file.write_text("ARG BASE_DOCKER\nFROM $BASE_DOCKER\nENV MADE_BY=base-test\n")
+    assert docker_repository.run("run", "--tags", "card").returncode == 0
+    run = newest(docker_repository)
+    image = plan_of(run)["job"]["image"]["name"]
+    try:
+        recipe = io.BytesIO(f"FROM {docker_repository.image}\nLABEL another={os.getpid()}\n".encode())
+        assert list(engine.build(fileobj=recipe, tag=base, rm=True))
+        again = docker_repository.run("run", "--plan", run.run_id)
+        assert again.returncode == 0, again.stderr
+        moved = rf"changed since: base {base} sha256:\w{{12}} -> sha256:\w{{12}}"
+        other = r"changed since: image recipe:\w{12} -> recipe:\w{12}"
+        notes = "\n".join(docker_repository.records()[-1]["notes"])
+        for pattern in (moved, other):
+            assert re.search(pattern, again.stderr)
+            assert len(re.findall(pattern, notes)) == 1
+        third = docker_repository.run("run", "--plan", newest(docker_repository).run_id)
+        assert "changed since" not in third.stderr
+    finally:
+        for name in (image, base):
+            engine.remove_image(name, force=True)

@@ -1,12 +1,13 @@
 """The image of a run: watched while it is fetched, and held against this host's driver. The engine is a fake."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from madrun.errors import EngineError
 from madrun.node import imagework
-from madrun.node.imagework import driver_notes, obtain
+from madrun.node.imagework import image_notes, obtain
 from madrun.node.task import Task
 from madrun.runtimes import images
 from madrun.spec.facts import Accelerator, Gpu
@@ -72,9 +73,18 @@ def test_the_switch_of_the_toolkit_works_from_the_context_too(task, image, tmp_p
 
 def test_a_rocm_far_from_the_hosts_is_worth_a_note(task, image):
     amd = Accelerator(vendor="amd", gpus=(Gpu(index=0),), driver="6.8.5", stack="6.2.0")
-    (note,) = driver_notes(task(amd), image(ROCM_VERSION="7.0.0"))
+    (note,) = image_notes(task(amd), image(ROCM_VERSION="7.0.0"))
     assert "ROCm 7.0.0" in note
-    assert driver_notes(task(amd), image(ROCM_VERSION="6.2.4")) == ()
+    assert image_notes(task(amd), image(ROCM_VERSION="6.2.4")) == ()
+
+
+def test_an_image_that_is_not_that_of_the_repeated_run_is_a_note(task, image):
+    amd = Accelerator()
+    again = replace(task(amd), image_then="sha256:0")
+    assert image_notes(again, image()) == ("changed since: image sha256:0 -> sha256:1",)
+    said = replace(again, notes=("changed since: image sha256:0 -> sha256:1",))
+    assert image_notes(said, image()) == ()
+    assert image_notes(replace(again, image_then="sha256:1"), image()) == ()
 
 
 def test_what_is_under_way_for_an_image_ends_with_the_run(task, monkeypatch, tmp_path):

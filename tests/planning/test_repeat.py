@@ -1,5 +1,6 @@
 """A saved plan is repeated to the letter, or refused with the reason."""
 
+import contextlib
 import copy
 import json
 from dataclasses import replace
@@ -12,8 +13,9 @@ from madrun.errors import ContextError
 from madrun.planning import repeat
 from madrun.spec.codec import sha256, to_json, to_plain
 from madrun.spec.facts import Accelerator, Engine, Gpu
-from madrun.spec.plan import Mount, bind, make_plan, sealed
+from madrun.spec.plan import ImagePlan, Mount, bind, make_plan, sealed
 
+IN_DOCKER = {"runtime": "docker", "image": ImagePlan(kind="ready", name="img:1")}
 RUN_ID, RUN_DIR = "20261121T000000Z-one-abcdef-1", "/home/u/results/runs/20261121T000000Z-one-abcdef-1"
 
 
@@ -36,21 +38,21 @@ def process_node(make_node):
 @pytest.fixture(scope="module")
 def saved(make_job, docker_node):
     """What plan.json of a run holds."""
-    plan = make_plan("0.1", make_job(runtime="docker"), bind(docker_node, RUN_ID, RUN_DIR))
+    plan = make_plan("0.1", make_job(**IN_DOCKER), bind(docker_node, RUN_ID, RUN_DIR))
     return json.loads(to_json(sealed(plan)))
 
 
 @pytest.mark.parametrize("kind", ["docker_node", "process_node"])
 def test_a_saved_plan_is_read_as_it_was_before_its_run(request, make_job, kind):
     node = request.getfixturevalue(kind)
-    plan = make_plan("0.1", make_job(), node)
+    plan = make_plan("0.1", make_job(**IN_DOCKER) if node.container else make_job(), node)
     bound = replace(plan, nodes=(bind(node, RUN_ID, RUN_DIR),))
     assert bound != plan
     assert repeat.read_plan(json.loads(to_json(sealed(bound))), "p", "0.1") == plan
 
 
 def test_a_plan_that_was_printed_and_never_run_is_read_too(make_job, docker_node):
-    plan = make_plan("0.1", make_job(), docker_node)
+    plan = make_plan("0.1", make_job(**IN_DOCKER), docker_node)
     assert repeat.read_plan(json.loads(to_json(sealed(plan))), "p", "0.1") == plan
 
 
@@ -178,7 +180,7 @@ def test_a_host_without_a_part_is_told_what_to_say(two_nodes, rank, host, text):
 
 def test_a_plan_whose_run_ended_early_holds_one_part(two_nodes):
     short = replace(two_nodes, nodes=two_nodes.nodes[:1])
-    with pytest.raises(ContextError, match="the run ended before node 0 knew the other parts"):
+    with pytest.raises(ContextError, match="node 0's plan.json holds them all, unless the run ended"):
         repeat.node_part(short, 1, "beta", "p")
 
 
@@ -202,7 +204,7 @@ def test_a_plan_whose_run_ended_early_holds_one_part(two_nodes):
 )
 def test_a_host_that_cannot_do_it_is_refused(make_facts, make_job, process_node, facts, job, gpus, text):
     with pytest.raises(ContextError, match=text):
-        repeat.check_host(make_job(**job), replace(process_node, gpus=gpus), make_facts(**facts))
+        repeat.check_host(make_job(**job), replace(process_node, gpus=gpus), make_facts(**facts), {})
 
 
 def test_other_addresses_reach_every_variable_that_names_them(make_job, docker_node):
@@ -228,6 +230,73 @@ def test_what_has_changed_on_a_host_is_named_with_both_values(make_facts):
     now = make_facts(accelerator=Accelerator(vendor="amd", gpus=(gpu,) * 2, driver="6.8"), kernel="6.1", hostname="b")
     lines = repeat.changes(*(repeat.seen(to_plain(facts), True) for facts in (then, now)))
     assert lines == ["host alpha -> b", "GPUs 1 x MI300X -> 2 x MI300X", "driver 6.7 -> 6.8"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        (("nodes", 0, "container", "env"), {"A": "1"}, "nodes.0.env.MADRUN_RUN_ID: is missing or empty"),
+        (("nodes", 0, "container", "env", "MADRUN_RUN_ID"), "", "nodes.0.env.MADRUN_RUN_ID: is missing or empty"),
+        (("nodes", 0, "container", "mounts"), [], "container.mounts: found nothing at /madrun"),
+        (("nodes", 0, "container", "mounts", 0, "source"), "/box", "container.mounts: found .'/box'. at /madrun"),
+        (("nodes", 0, "container", "entrypoint"), [], "nodes.0.command: is empty"),
+        (("nodes", 0, "container"), None, "found none with runtime docker, allowed: a container alone"),
+        (("job", "runtime"), "process", "found container with runtime process, allowed: a process alone"),
+        (("job", "runner"), "x", "job.runner: found 'x', allowed: plain, torchrun"),
+        (("job", "vendor"), "x", "job.vendor: found 'x', allowed: amd, cpu, nvidia"),
+        (("job", "script"), "", "job.script: found ''"),
+        (("job", "nnodes"), 0, "job.nnodes: found 0"),
+        (("job", "timeout_s"), float("nan"), "job.timeout_s: found nan, allowed: seconds >= 0"),
+        (("job", "grace_s"), float("inf"), "job.grace_s: found inf"),
+        (("job", "lease_s"), -1.0, "job.lease_s: found -1.0"),
+        (("job", "image", "kind"), "none", "job.image: found none with runtime docker"),
+        (("job", "image", "kind"), "build", "job.image.dockerfile: found ''"),
+        (("nodes", 0, "master_port"), 99999, "nodes.0.master_port: found 99999, allowed: 1 to 65535"),
+        (("nodes", 0, "node_rank"), 1, "nodes: found node_rank 1"),
+        (("nodes",), [], "nodes: found none"),
+    ],
+)
+def test_a_resealed_plan_that_could_not_be_executed_is_refused(saved, path, value, text):
+    with pytest.raises(ContextError, match=text):
+        repeat.read_plan(resealed(edited(saved, *path, value=value)), "p", "0.1")
+
+
+@given(st.data())
+def test_a_resealed_plan_is_read_or_refused_and_nothing_else(saved, data):
+    path = data.draw(st.sampled_from(list(leaves(saved))))
+    values = ["", "x", 0, -1, 10**9, 0.5, float("nan"), True, None, [], ["x"], {}, {"x": "y"}, [{}]]
+    changed = edited(saved, *path, value=data.draw(st.sampled_from(values)))
+    with contextlib.suppress(ContextError):
+        plan = repeat.read_plan(resealed(changed), "p", "0.1")
+        assert bind(plan.node, RUN_ID, RUN_DIR).node_rank == 0
+
+
+def test_a_process_without_its_own_directory_is_refused(make_job, process_node):
+    process = replace(process_node.process, workdir="/tmp")
+    plan = make_plan("0.1", make_job(), replace(process_node, process=process))
+    with pytest.raises(ContextError, match="process.workdir: found '/tmp'"):
+        repeat.read_plan(json.loads(to_json(sealed(plan))), "p", "0.1")
+
+
+def test_an_image_is_compared_by_its_identity(saved):
+    assert repeat.image_change("", "recipe:a", "sha256:1") == ""  # not known then
+    assert repeat.image_change("recipe:a", "recipe:a", "sha256:2") == ""
+    assert repeat.image_change("sha256:1", "recipe:a", "sha256:1") == ""  # an older record holds the id
+    assert repeat.image_change("recipe:" + "a" * 64, "recipe:" + "b" * 64, "") == (
+        "image recipe:aaaaaaaaaaaa -> recipe:bbbbbbbbbbbb"
+    )
+
+
+def test_a_base_that_is_another_image_today_is_named():
+    then = {"b:1": "sha256:" + "1" * 64, "c": "sha256:2", "gone": "sha256:3"}
+    now = {"b:1": "sha256:" + "9" * 64, "c": "sha256:2"}
+    assert repeat.base_changes(then, now) == ["base b:1 sha256:111111111111 -> sha256:999999999999"]
+
+
+def test_data_that_changed_is_named(make_facts):
+    then, now = (make_facts(data={"set": f"{count} files"}) for count in (1, 2))
+    lines = repeat.changes(*(repeat.seen(to_plain(facts), True) for facts in (then, now)))
+    assert lines == ["data set 1 files -> 2 files"]
 
 
 def test_what_was_not_known_then_is_no_change(make_facts):

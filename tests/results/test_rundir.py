@@ -101,6 +101,18 @@ def test_run_directories_are_listed_oldest_first(tmp_path):
     assert [path.name[:8] for path in run_paths(tmp_path)] == ["20260101", "20260102"]
 
 
+def test_the_plan_of_another_node_is_kept_only_where_node_0_wrote_none(tmp_path, make_test_plan, make_node):
+    run = open_shared(tmp_path, "r1")
+    mine, first = (make_test_plan(node=make_node(hostname=name)) for name in ("beta", "alpha"))
+    for write, plan, host in (
+        (run.keep_plan, mine, "beta"),
+        (run.write_plan, first, "alpha"),
+        (run.keep_plan, mine, "alpha"),
+    ):
+        write(plan)
+        assert json.loads((run.path / "plan.json").read_text())["nodes"][0]["hostname"] == host
+
+
 def test_the_plan_is_saved(tmp_path, make_test_plan):
     run = create(tmp_path, "one", "abcdef")
     run.write_plan(make_test_plan())
