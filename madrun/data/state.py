@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-MOST_ENTRIES = 10_000  # files and folders; more would keep a run on a slow network file system from starting
+MOST_ENTRIES = 1_000  # files and folders; more would keep a run on a slow network file system from starting
 
 
 def data_states(sources: Mapping[str, str], mirrors: Mapping[str, str]) -> dict[str, str]:
