@@ -53,7 +53,8 @@ install_venv() {
   hash=$(sha256sum <pyproject.toml)
   ensure_venv "$VENV" || return
   if [ "$(cat "$stamp" 2>/dev/null)" = "$hash" ]; then return 0; fi
-  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check -e ".[$extras]" && printf '%s\n' "$hash" >"$stamp"
+  # Not compiled here: the first import of a module does that, and most of them are never imported.
+  "$VENV/bin/python" -m pip install -qq --no-compile --disable-pip-version-check -e ".[$extras]" && printf '%s\n' "$hash" >"$stamp"
 }
 
 # Some tests run madrun as an ordinary member of group docker.
