@@ -1,8 +1,11 @@
 """What names and values of a context mean wherever they are read."""
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
-from madrun.spec.context import args_problem, is_secret
+from madrun.spec.context import Context, args_problem, is_secret
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,8 @@ def test_args_of_one_line_with_closed_quotes_can_stand_in_bash(args):
 @pytest.mark.parametrize("args", ["it's", '"', "a\nb", "a\r", "a\\", "a\0", "\nb", "\ud800"])
 def test_other_args_cannot(args):
     assert args_problem(args).startswith("found ")
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Context)])
+def test_every_key_stands_in_the_documentation(name):
+    assert f"`{name}`" in (Path(__file__).parents[2] / "docs/context.md").read_text()
