@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+
+from madrun.cli.answer import write_out
 
 # Start-up allocates much and frees little: the collector would walk the same objects again and again.
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
-OUTPUT_LOST = 2
 
 
 def main() -> None:
@@ -34,18 +33,5 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     for stream in (sys.stdout, sys.stderr):
-        code = _flushed(stream, code)
+        code = write_out(stream, "", code)
     os._exit(code)  # every file is closed and every child has ended; taking the interpreter apart costs 30 ms
-
-
-def _flushed(stream: TextIO, code: int) -> int:
-    """Writes what is left; the exit code, which is no success where a full disk took it."""
-    try:
-        stream.flush()
-    except BrokenPipeError:
-        return code  # the reader has gone: nothing is left to say
-    except OSError as error:
-        with suppress(OSError):
-            sys.stderr.write(f"madrun: error: the output could not be written: {error.strerror}\n")
-        return code or OUTPUT_LOST
-    return code

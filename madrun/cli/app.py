@@ -183,7 +183,7 @@ def run(words: list[str]) -> int:
         return int(app(args=spread_tags(words), standalone_mode=True, prog_name="madrun") or 0)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt) as error:
         code, text = _told(error)
         sys.stderr.write(f"madrun: {text}\n" if text else "")
         return int(code)

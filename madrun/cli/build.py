@@ -87,7 +87,7 @@ def _build(request: Request, prepared: Prepared, sharing: list[Planned], screen:
     image, secrets = first.plan.job.image, first.secrets
     row = Row(image=image.name, cards=tuple(planned.card.name for planned in sharing), how="failed")
     place = image_place(prepared.engine, prepared.facts.engine, user_folder("cache") / "locks")
-    with _log_of(request, image.name) as log:
+    with _log_of(request, image.file_name) as log:
         watch = images.Watch(log=log.write, show=screen.line, secrets=secrets)
         try:
             made = images.ensure(
@@ -103,8 +103,8 @@ def _build(request: Request, prepared: Prepared, sharing: list[Planned], screen:
 
 
 @contextmanager
-def _log_of(request: Request, image: str) -> Iterator[_Log]:
-    log = _Log(request.results / "builds" / (image.replace("/", "_").replace(":", "_") + ".log"))
+def _log_of(request: Request, name: str) -> Iterator[_Log]:
+    log = _Log(request.results / "builds" / f"{name}.log")
     try:
         yield log
     except OSError as error:

@@ -75,9 +75,7 @@ def prepare(request: Request) -> Prepared:
 
         return prepare_saved(request, request.saved)
     repository = locate(request.repo, Path.cwd())
-    pool = ThreadPoolExecutor(max_workers=1)
-    git_state = pool.submit(git.state, repository)
-    pool.shutdown(wait=False)
+    git_state = look_at_git(repository)
     cards = _select(load(repository), request.tags)
     below = site_layer(request, repository)
     above = user_layers(request)
@@ -102,6 +100,14 @@ def _wanted_runtime(layers: list[Layer]) -> str:
     """The runtime asked for, before the card is known: decides whether the engine is looked for at all."""
     said = [layer.values["runtime"] for layer in layers if "runtime" in layer.values]
     return str(said[-1]) if said else "auto"
+
+
+def look_at_git(repository: Path) -> Future[GitState]:
+    """The repository's state, looked up while other things are done."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    git_state = pool.submit(git.state, repository)
+    pool.shutdown(wait=False)
+    return git_state
 
 
 def look(runtime: str) -> tuple[HostFacts, Any]:
@@ -176,7 +182,8 @@ def _context(
 
 
 def _check_mount_sources(context: Context) -> None:
-    for target, source in zip(context.docker_mounts, map(_host_path, context.docker_mounts.values()), strict=True):
+    for target, said in context.docker_mounts.items():
+        source = _host_path(said)
         if not Path(source).exists():
             turned = " (the other way round? the key is the path in the container)" if Path(target).exists() else ""
             raise ContextError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from madrun import __version__
 from madrun.cli.layers import user_layers
-from madrun.cli.prepare import Planned, Prepared, card_facts, filesystems, look
+from madrun.cli.prepare import Planned, Prepared, card_facts, filesystems, look, look_at_git
 from madrun.cli.request import Request
 from madrun.cli.saved import First, find_plan, first_run, read_json
 from madrun.cli.standing import ImageHere, check_paths, image_here, there_again
@@ -23,7 +23,7 @@ from madrun.planning.layers import resolve
 from madrun.planning.node import owner_of
 from madrun.planning.samegpus import gpu_changes
 from madrun.planning.topology import check_master_is_here, check_ranks, interface_notes, with_scheduler
-from madrun.probe import git, network
+from madrun.probe import network
 from madrun.registry import cardtree
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
@@ -47,9 +47,7 @@ def prepare_saved(request: Request, saved: str) -> Prepared:
     repeat.check_host(plan.job, node, facts, then.facts)
     check_paths(node)
     repository = Path(node.repository)
-    pool = ThreadPoolExecutor(max_workers=1)
-    git_state = pool.submit(git.state, repository)
-    pool.shutdown(wait=False)
+    git_state = look_at_git(repository)
     prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
     today = repeat.for_owner(_addressed(plan, node, given, prepared), owner_of(plan.job, facts), facts.uid)
     moved = repeat.changes(repeat.addresses(node), repeat.addresses(today))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 
+from madrun.cli.answer import write_out
 from madrun.cli.argv import with_tag
 from madrun.cli.colour import painted, wanted
 from madrun.cli.options import Show
@@ -77,19 +78,7 @@ def run_cards(asked: Callable[[], Request], show: Show, repeat: int, keep_alive:
         raise
     finally:
         if show.as_json:
-            code = _print_document(to_json(document(finished, code, before, error)), code)
-    return code
-
-
-def _print_document(text: str, code: int) -> int:
-    """The exit code: that of the runs, which a full disk under the output does not hide."""
-    try:
-        sys.stdout.write(text)
-    except BrokenPipeError:
-        return code
-    except OSError as caught:
-        sys.stderr.write(f"madrun: error: the output could not be written: {caught.strerror}\n")
-        return code or int(ExitCode.USAGE)
+            code = write_out(sys.stdout, to_json(document(finished, code, before, error)), code)
     return code
 
 

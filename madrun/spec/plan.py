@@ -33,6 +33,11 @@ class ImagePlan:
     build_args: dict[str, str] = field(default_factory=dict)
     base: str = ""
 
+    @property
+    def file_name(self) -> str:
+        """The image's name as files that belong to it carry it."""
+        return self.name.replace("/", "_").replace(":", "_")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPlan:

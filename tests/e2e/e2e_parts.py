@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,3 +32,27 @@ def two_nodes(rank: int, port: int, **more: str) -> str:
     """The context of one of two nodes on this machine."""
     args = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NNODES": "2", "NODE_RANK": str(rank)}
     return str({"multi_node_args": {**args, **more}})
+
+
+def lay_out(folder: Path, card: str, driver: str) -> Path:
+    """The box of node 0 as a run would have it below `folder`, which is a repository; for a command that is typed."""
+    box = folder / "node-0/box"
+    (box / "work").mkdir(parents=True)
+    (box / "driver.sh").write_text(driver)
+    (box / "steps").touch()
+    shutil.copy(folder / "models" / card / "run.sh", box / "work")
+    return box
+
+
+def type_command(words: list[str], box: Path, env: dict[str, str] | None = None) -> None:
+    """Types a printed command and plays its agent: the script's one line comes, and the driver ends with 0."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, env=env, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True) as typed:
+        assert typed.stdin is not None
+        assert typed.stdout is not None
+        typed.stdin.write("go\n")
+        typed.stdin.flush()
+        assert typed.stdout.readline() == "performance: 1 speed\n"
+        until(lambda: "exit 0" in (box / "steps").read_text(), 10, "the end of the script")
+        assert typed.communicate("bye\n", timeout=30)[0] == ""
+    assert typed.returncode == 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from docker.errors import NotFound
-from e2e_parts import containers, until
+from e2e_parts import containers, lay_out, type_command, until
 
 from madrun.node.console import Console
 from madrun.runtimes.docker import DockerBox
@@ -63,22 +63,9 @@ def test_a_running_container_is_what_the_printed_plan_said(docker_repository: An
 def test_docker_accepts_the_printed_command_as_typed(docker_repository: Any, engine: Any) -> None:
     docker_repository.add("card", MEASURED)
     plan = planned(docker_repository, "--tags", "card")
-    box = docker_repository.folder / "node-0/box/work"
-    box.mkdir(parents=True)
-    (box.parent / "driver.sh").write_text(plan.job.driver)
-    (box.parent / "steps").touch()
-    shutil.copy(docker_repository.folder / "models/card/run.sh", box)
+    box = lay_out(docker_repository.folder, "card", plan.job.driver)
     container = bind(plan.node, f"typed-{os.getpid()}", str(docker_repository.folder)).container
-    words = docker_argv(container)
-    typed = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert typed.stdin is not None
-    assert typed.stdout is not None
-    typed.stdin.write("go\n")
-    typed.stdin.flush()
-    assert typed.stdout.readline() == "performance: 1 speed\n"
-    until(lambda: "exit 0" in (box.parent / "steps").read_text(), 10, "the end of the script")
-    assert typed.communicate("bye\n", timeout=20)[0] == ""
-    assert typed.returncode == 0
+    type_command(docker_argv(container), box)
 
 
 def test_an_image_with_an_entrypoint_runs_the_script(docker_repository: Any, engine: Any) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import docker
 import pytest
-from e2e_parts import ROOT, containers, two_nodes, until
+from e2e_parts import ROOT, containers, lay_out, two_nodes, type_command, until
 
 from madrun.errors import EngineError
 from madrun.node.orphans import sweep
@@ -168,26 +168,12 @@ def test_a_running_container_is_what_the_printed_plan_said(repository: Any, podm
 def test_podman_accepts_the_printed_command_as_typed(repository: Any, podman: Any) -> None:
     repository.add("card", MEASURED)
     plan = from_plain(Plan, json.loads(repository.run("plan", "--json", "--tags", "card").stdout))
-    box = repository.folder / "node-0/box/work"
-    box.mkdir(parents=True)
-    (box.parent / "driver.sh").write_text(plan.job.driver)
-    (box.parent / "steps").touch()
-    shutil.copy(repository.folder / "models/card/run.sh", box)
+    box = lay_out(repository.folder, "card", plan.job.driver)
     bound = bind(plan.node, f"typed-{os.getpid()}", str(repository.folder)).container
     settings = Path("/run/podman/containers.conf")
-    env = {**os.environ, **({"CONTAINERS_CONF": str(settings)} if settings.exists() else {})}
     words = docker_argv(bound)
     assert words[0] == "podman"
-    pipe = subprocess.PIPE
-    with subprocess.Popen(words, env=env, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True) as typed:
-        assert typed.stdin is not None
-        assert typed.stdout is not None
-        typed.stdin.write("go\n")
-        typed.stdin.flush()
-        assert typed.stdout.readline() == "performance: 1 speed\n"
-        until(lambda: "exit 0" in (box.parent / "steps").read_text(), 10, "the end of the script")
-        assert typed.communicate("bye\n", timeout=30)[0] == ""
-    assert typed.returncode == 0
+    type_command(words, box, {**os.environ, **({"CONTAINERS_CONF": str(settings)} if settings.exists() else {})})
 
 
 @pytest.mark.parametrize(("number", "bound"), [(signal.SIGKILL, 5), (signal.SIGINT, 7)], ids=["kill -9", "ctrl-c"])

@@ -49,7 +49,7 @@ def ensure(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: W
     started = time.monotonic()
     found, how = _up_to_date(place, image), "found"
     if found is None:
-        with locked(place.lock_dir / (image.name.replace("/", "_").replace(":", "_") + ".lock")):
+        with locked(place.lock_dir / (f"{image.file_name}.lock")):
             found = _up_to_date(place, image)  # another run may have made it meanwhile
             if found is None and image.kind == "ready":
                 found, how = _pulled(place, image.name, watch), "pulled"
