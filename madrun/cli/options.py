@@ -82,6 +82,18 @@ JoinTimeout = Annotated[
     str | None,
     typer.Option("--join-timeout", metavar="TIME", help="How long nodes wait for each other. Default: 10m."),
 ]
+StallTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--stall-timeout",
+        metavar="TIME",
+        help="End a run that prints and does nothing for this long, with evidence. Default: never.",
+    ),
+]
+LocalData = Annotated[
+    bool | None,
+    typer.Option("--local-data", help="Each node has its own copy of the data: contents are compared, not the place."),
+]
 Runtime = Annotated[
     str | None,
     typer.Option(
@@ -119,6 +131,8 @@ class RunOptions:
     force_mirror_local: Mirror = None
     timeout: Timeout = None
     join_timeout: JoinTimeout = None
+    stall_timeout: StallTimeout = None
+    local_data: LocalData = None
     runtime: Runtime = None
     results: Results = "results"
 

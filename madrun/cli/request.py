@@ -14,7 +14,7 @@ from madrun.errors import UsageError
 if TYPE_CHECKING:
     from madrun.cli.options import RunOptions
 
-_OF_THE_CONTEXT = ("force_mirror_local", "timeout", "runtime", "join_timeout")
+_OF_THE_CONTEXT = ("force_mirror_local", "timeout", "runtime", "join_timeout", "stall_timeout", "local_data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
 
@@ -154,7 +154,7 @@ def _tell_before(command: _Command) -> None:
 def _join(command: _Command) -> Party:
     plans = [planned.plan for planned, _ in command.runs]
     limit = parse_duration(command.prepared.planned[0].context.join_timeout)
-    return join(plans, limit, command.interrupt, command.screen)
+    return join(plans, command.prepared.facts, limit, command.interrupt, command.screen)
 
 
 def _run_all(command: _Command, party: Party) -> int:
@@ -163,9 +163,10 @@ def _run_all(command: _Command, party: Party) -> int:
     for index, (planned, number) in enumerate(runs):
         task = make_task(command.request, command.prepared, planned, (index, number, command.keep_alive))
         again = _again(task.command, planned, command)
+        task = replace(task, gate=party.gate)
         linger = partial(_keep_alive, command, party.link, planned, again)
         try:
-            ended = conduct(task, party.link, interrupt, screen, linger)
+            ended = conduct(task, party, interrupt, screen, linger)
         except MadrunError as error:
             party.link.fail(Failure(kind="node", text=str(error), node=planned.plan.node.node_rank))
             raise

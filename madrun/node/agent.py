@@ -22,6 +22,7 @@ from madrun.node.orphans import sweep
 from madrun.node.snapshot import keep_environment
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.node.timings import Timings
+from madrun.node.watch import Watch
 from madrun.results.regular import readable
 from madrun.runtimes import images
 from madrun.runtimes.docker import DockerBox
@@ -48,6 +49,7 @@ class Agent:
         self._before: ws.Manifest = {}
         self._console: Console | None = None
         self._keeper: BoxKeeper | None = None
+        self._watch: Watch | None = None
         self._image: images.Prepared | None = None
         self._failure: Failure | None = None
         self.kept = False
@@ -145,11 +147,13 @@ class Agent:
             keep_environment(self._space, task.secrets)
         with self._timings.phase("barrier"):
             self._link.meet(task.stage("ready"))
+        self._watch = Watch(job, self._node, self._space, self._link, self._keeper.box.pid)
+        self._watch.start()
         self._outcome = replace(self._outcome, started_at=time.time())
         reporter.phase("running")
         started = time.monotonic()
         try:
-            code = self._keeper.run_script()
+            code = self._keeper.run_script(self._watch.look)
         finally:
             self._timings.add("script", time.monotonic() - started)
             self._outcome = replace(self._outcome, script_s=time.monotonic() - started)
@@ -183,6 +187,8 @@ class Agent:
     def _end(self, reporter: Reporter) -> None:
         """Ends the box in whatever state it is, and the log with it."""
         with self._timings.phase("end"):
+            if self._watch is not None:
+                self._examine(self._watch)
             if self._keeper is not None:
                 by_itself = self._outcome.exit_code is not None
                 self.kept = self._may_stay() and self._keeper.stay(by_itself)
@@ -202,6 +208,17 @@ class Agent:
                 if self._console.error:
                     self._outcome = replace(self._outcome, findings=(*self._outcome.findings, self._console.error))
                 reporter.unfollow()
+            if self._watch is not None:
+                self._outcome = replace(self._outcome, telemetry=self._watch.stop())
+
+    def _examine(self, watch: Watch) -> None:
+        """Of a run that stands still, what tells why, before its processes are ended."""
+        failure = self._failure or self._link.failure
+        if failure is None or failure.kind != "stalled":
+            return
+        evidence = watch.examine()
+        if self._failure is not None:
+            self._failure = replace(self._failure, evidence=evidence)
 
     def _collect(self, _reporter: Reporter) -> None:
         """Files back to the user, samples out of log and CSV."""

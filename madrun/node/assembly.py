@@ -8,7 +8,7 @@ failure, by every node that is still there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from madrun.node.protocol import VERSION, Message
@@ -21,10 +21,14 @@ Outbox = list[tuple[int, Message]]
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What a judge says of a stage: data for every node, or the failure that ends the run."""
+    """What a judge says of a stage: data for every node, or the failure that ends the run.
+
+    `each` holds further data for single nodes by rank, for what would grow with the square of their number.
+    """
 
     data: Any = None
     failure: Failure | None = None
+    each: Mapping[int, Any] = field(default_factory=dict)
 
 
 Judge = Callable[[Payloads], Ruling]
@@ -112,7 +116,7 @@ class Assembly:
             self._final.discard(stage)
         if ends_a_run(stage) and not self._gone:
             self.failure = None  # what failed in this run does not stand against the next one
-        return [(rank, release | ({"all": everyone} if rank == 0 else {})) for rank in sorted(expected)]
+        return [(rank, release | _more(rank, everyone, ruling)) for rank in sorted(expected)]
 
     def fail(self, failure: Failure) -> Outbox:
         """The first failure wins; everyone hears of it."""
@@ -131,6 +135,12 @@ class Assembly:
         for stage in list(self._final & set(self._stages)):
             outbox += self._release(stage)
         return outbox
+
+
+def _more(rank: int, everyone: dict[str, Any], ruling: Ruling) -> Message:
+    """What the release holds for one node alone."""
+    more: Message = {"all": everyone} if rank == 0 else {}
+    return more | ({"data": ruling.each[rank]} if rank in ruling.each else {})
 
 
 def _abort(failure: Failure) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 from madrun.node.link import Aborted, Link
 from madrun.node.steps import Steps, exit_code
@@ -21,6 +22,13 @@ _READY_TIMEOUT_S = 60.0
 _HAND_OVER_S = 60.0
 _KILL_S = 15.0
 _QUICK_TICK_S, _SLOW_TICK_S, _QUICK_FOR_S = 0.004, 0.05, 2.0
+
+
+Look = Callable[[], Failure | None]
+
+
+def _none() -> None:
+    """Nothing stands against going on."""
 
 
 class BoxKeeper:
@@ -50,12 +58,15 @@ class BoxKeeper:
             )
             raise Stopped(self._fail("engine", text))
 
-    def run_script(self) -> int:
-        """Starts the script and returns its exit code; `Stopped` on time-out, interrupt or a driver that died."""
+    def run_script(self, look: Look = _none) -> int:
+        """Starts the script and returns its exit code; `Stopped` on time-out, interrupt or a driver that died.
+
+        `look` is asked while the script runs; a failure that it names ends the run.
+        """
         self.box.send("go")
         limit = self._job.timeout_s
         text = f"the script ran longer than --timeout {format_duration(limit)} on node {self._rank}"
-        self._until("exit", limit or float("inf"), self._fail("timeout", text))
+        self._until("exit", limit or float("inf"), self._fail("timeout", text), look=look)
         code = exit_code(self.steps.seen)
         assert code is not None
         return code
@@ -76,7 +87,7 @@ class BoxKeeper:
     def _fail(self, kind: str, text: str) -> Failure:
         return Failure(kind=kind, text=text, node=self._rank)
 
-    def _until(self, name: str, limit_s: float, late: Failure, watching: bool = True) -> None:
+    def _until(self, name: str, limit_s: float, late: Failure, watching: bool = True, look: Look = _none) -> None:
         started = time.monotonic()
         while True:
             ended = self.box.wait(0)
@@ -89,8 +100,9 @@ class BoxKeeper:
             if watching and self._link.failure is not None:
                 raise Aborted(self._link.failure)
             waited = time.monotonic() - started
-            if waited > limit_s:
-                raise Stopped(late)
+            failure = late if waited > limit_s else look()
+            if failure is not None:
+                raise Stopped(failure)
             time.sleep(_QUICK_TICK_S if waited < _QUICK_FOR_S else _SLOW_TICK_S)
 
     def stay(self, by_itself: bool) -> bool:

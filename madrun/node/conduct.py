@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.agent import Agent
+from madrun.node.deliver import deliver
+from madrun.node.join import Party
 from madrun.node.link import Aborted, Link
 from madrun.node.orphans import alive
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
@@ -18,7 +21,7 @@ from madrun.results.rundir import EXPLAINED, RunDir
 from madrun.results.verdict import RunFacts, judge
 from madrun.spec.codec import from_plain, to_json
 from madrun.spec.plan import NodePlan, Plan, bind
-from madrun.spec.record import Failure, NodeOutcome, Record
+from madrun.spec.record import Failure, Gate, NodeOutcome, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,22 +61,24 @@ Linger = Callable[["Ended", Callable[[], bool]], None]
 
 
 def conduct(
-    task: Task, link: Link, interrupt: Interrupt, reporter: Reporter, linger: Linger = lambda _ended, _stands: None
+    task: Task, party: Party, interrupt: Interrupt, reporter: Reporter, linger: Linger = lambda _ended, _stands: None
 ) -> Ended:
     """Executes one run with all nodes. Raises `Aborted` only where the nodes part before it has an id.
 
     A container that is kept alive stands while `linger` runs, which is told how the run ended and how to see
     whether the container still stands.
     """
-    rank = task.plan.node.node_rank
+    rank, link = task.plan.node.node_rank, party.link
     started = _utc()
     run = _begin(task, link, rank)
-    node = bind(task.plan.node, run.run_id, str(run.path))
+    node = bind(task.plan.node, run.run_id, str(run.path), _host_names(task.gate))
     plan = replace(task.plan, nodes=(node,))
     folder = _open(task, run, plan)
     if rank == 0:
         reporter = _Journaling(run, reporter)
     with alive(folder):
+        if party.intake is not None:
+            party.intake.open(run.path)
         agent = Agent(task, node, folder, link, interrupt)
         try:
             ended = _settle(task, link, plan, run, (started, agent.run(reporter)))
@@ -84,11 +89,20 @@ def conduct(
     return ended
 
 
+def _host_names(gate: Gate | None) -> tuple[str, ...]:
+    """Names and addresses of all nodes for a container, where each name stands for one address that others reach."""
+    hosts = gate.hosts if gate is not None else ()
+    names = [name for name, _ in hosts]
+    loopback = any(ip_address(address).is_loopback for _, address in hosts)
+    return () if loopback or len(set(names)) < len(names) else tuple(f"{name}:{address}" for name, address in hosts)
+
+
 def _settle(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, NodeOutcome]) -> Ended:
     """The verdict of all nodes over the run; node 0 writes it down."""
     started, outcome = seen
     node, rank = plan.node, plan.node.node_rank
     try:
+        outcome = replace(outcome, notes=(*outcome.notes, *deliver(link, run.node(rank))))
         _, everyone = link.meet(task.stage("finished"), {"outcome": outcome, "node": node}, final=True)
         if rank == 0:
             return _conclude(task, link, plan, run, (started, outcome, everyone))
@@ -158,6 +172,7 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, 
         backend="local",
         notes=(*task.notes, *plan.node.notes),
         provenance=task.provenance() | {"docker_sha": own.image_id},
+        gate=task.gate,
     )
     record = judge(plan, facts, outcomes, culprit)
     unwritten = _write(task.results, run, record)

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 from madrun import __version__
 from madrun.errors import NodesError
+from madrun.node.gate import gate_of, offer
+from madrun.node.intake import Intake
 from madrun.node.judges import JUDGES
 from madrun.node.link import Link, PeerLink, SoloLink, connect
 from madrun.node.protocol import hello
 from madrun.node.task import Interrupt, Reporter
 from madrun.planning.job import summary
+from madrun.spec.facts import HostFacts
 from madrun.spec.plan import Plan
+from madrun.spec.record import Gate
 from madrun.units import format_duration
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ class Party:
 
     link: Link
     server: Server | None = None
+    intake: Intake | None = None
+    gate: Gate | None = None
 
     def close(self) -> None:
         """Leaves; node 0 ends the channel for all."""
@@ -36,7 +42,7 @@ class Party:
             self.server.close()
 
 
-def join(plans: list[Plan], timeout_s: float, interrupt: Interrupt, reporter: Reporter) -> Party:
+def join(plans: list[Plan], facts: HostFacts, timeout_s: float, interrupt: Interrupt, reporter: Reporter) -> Party:
     """Returns when every node has joined with the same jobs; raises `NodesError`, `Aborted` or `Stopped`."""
     node, job = plans[0].node, plans[0].job
     if job.nnodes == 1:
@@ -53,13 +59,14 @@ def join(plans: list[Plan], timeout_s: float, interrupt: Interrupt, reporter: Re
         link = PeerLink(connection, room.waiting, room.pause)
         link.greet(hello(node.node_rank, job.nnodes, node.hostname))
         jobs = [{"hash": plan.job_hash, "summary": summary(plan.job)} for plan in plans]
-        link.meet("join/jobs", {"hostname": node.hostname, "madrun": __version__, "jobs": jobs})
+        payload = {"hostname": node.hostname, "madrun": __version__, "jobs": jobs, "offer": offer(plans[0], facts)}
+        found, _ = link.meet("join/jobs", payload)
     except BaseException:
         if server is not None:
             server.close()
         raise
     room.joined = True
-    return Party(link, server)
+    return Party(link, server, Intake() if server else None, gate_of(found))
 
 
 class _WaitingRoom:

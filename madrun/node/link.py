@@ -31,6 +31,19 @@ class Link(Protocol):
     """What an agent needs of the other nodes."""
 
     @property
+    def offset_s(self) -> float | None:
+        """This host's clock minus node 0's; None where it could not be measured."""
+
+    def tell(self, status: Message) -> None:
+        """What this node does, entries that replace those of the same name; node 0 hears of it with the beats."""
+
+    def board(self) -> dict[int, Message]:
+        """On node 0 what each node told last, by rank; empty elsewhere."""
+
+    def dial(self, purpose: str) -> socket.socket | None:
+        """A further connection to node 0 for this purpose, greeted already; None on node 0 itself. Raises `OSError`."""
+
+    @property
     def failure(self) -> Failure | None:
         """The failure that ended the run for all, once there is one."""
 
@@ -49,7 +62,18 @@ class SoloLink:
 
     def __init__(self, judges: Mapping[str, Judge]) -> None:
         self.failure: Failure | None = None
+        self.offset_s: float | None = 0.0
         self._judges = judges
+        self._status: Message = {}
+
+    def tell(self, status: Message) -> None:
+        self._status = self._status | status
+
+    def board(self) -> dict[int, Message]:
+        return {0: self._status}
+
+    def dial(self, purpose: str) -> socket.socket | None:
+        return None
 
     def meet(self, stage: str, payload: Any = None, final: bool = False) -> tuple[Any, dict[str, Any]]:
         if self.failure is not None and not final:
@@ -61,7 +85,7 @@ class SoloLink:
         everyone = {"0": payload, "failure": to_plain(self.failure)}
         if ends_a_run(stage):
             self.failure = None
-        return ruling.data, everyone
+        return ruling.each.get(0, ruling.data), everyone
 
     def fail(self, failure: Failure) -> None:
         self.failure = self.failure or failure
@@ -84,9 +108,20 @@ class PeerLink:
         self._vanished: Failure | None = None
         self._closed = False
         self._write = threading.Lock()
+        self.offset_s: float | None = None
+        self._status: Message = {}
         connection.settimeout(SILENCE_S)
         for target in (self._listen, self._beat):
             threading.Thread(target=target, daemon=True).start()
+
+    def tell(self, status: Message) -> None:
+        self._status = self._status | status
+
+    def board(self) -> dict[int, Message]:
+        return {}
+
+    def dial(self, purpose: str) -> socket.socket | None:
+        return None
 
     def greet(self, hello: Message) -> None:
         """Sends the hello; what node 0 thinks of it arrives at the first stage."""

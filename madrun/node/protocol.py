@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 LINE_LIMIT = 8 << 20
 BEAT_S = 1.0
 SILENCE_S = 8.0

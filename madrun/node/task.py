@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from madrun.planning.explain import Explained
 from madrun.spec.facts import HostFacts
 from madrun.spec.plan import Plan
-from madrun.spec.record import Failure
+from madrun.spec.record import Failure, Gate
 
 
 class Reporter(Protocol):
@@ -34,8 +34,9 @@ class Reporter(Protocol):
 class Task:
     """One run on one node. `engine` is a client of the container engine, None for the process runtime.
 
-    `keep_alive`: the container stands on after its script, until whoever waits for it returns. `image_then`: what the
-    image of a repeated run was known by; empty where there is none or nobody knows.
+    `gate`: what was found out when the nodes joined. `keep_alive`: the container stands on after its script, until
+    whoever waits for it returns. `image_then`: what the image of a repeated run was known by; empty where there is none
+    or nobody knows.
     """
 
     plan: Plan
@@ -53,6 +54,7 @@ class Task:
     explained: tuple[Explained, ...] = ()
     keep_alive: bool = False
     image_then: str = ""
+    gate: Gate | None = None
 
     def stage(self, name: str) -> str:
         """Name of a stage of this run on the control channel."""

@@ -150,6 +150,7 @@ def plan_job(
         grace_s=grace,
         lease_s=driver.LEASE_S,
         driver=driver.render(card.name, card.script, args, grace),
+        stall_timeout_s=0.0 if context.stall_timeout is None else parse_duration(context.stall_timeout),
         training_precision=card.training_precision,
     )
 
@@ -179,6 +180,7 @@ def summary(job: JobPlan) -> dict[str, str]:
         "driver",
         "timeout_s",
         "grace_s",
+        "stall_timeout_s",
         "multiple_results",
     ):
         parts[f"{name} (hash)"] = sha256(getattr(job, name))[:12]

@@ -26,7 +26,7 @@ from madrun.spec.plan import BOX
 from madrun.spec.validation import Invalid, did_you_mean, validate
 from madrun.units import parse_duration, parse_size
 
-DURATIONS = ("timeout", "grace", "join_timeout")
+DURATIONS = ("timeout", "grace", "join_timeout", "stall_timeout")
 
 
 def parse_text(text: str, layer: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from madrun.errors import ExitCode
 from madrun.results.aggregate import aggregate
 from madrun.results.samples import repeated
 from madrun.spec.plan import Plan
-from madrun.spec.record import FORMAT, Check, Failure, NodeOutcome, Record
+from madrun.spec.record import FORMAT, Check, Failure, Gate, NodeOutcome, Record
 
 USAGE_KINDS = frozenset({"image", "engine", "data"})
 
@@ -25,6 +25,7 @@ class RunFacts:
     backend: str
     notes: tuple[str, ...]
     provenance: dict[str, str]
+    gate: Gate | None = None
 
 
 def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit: Failure | None) -> Record:
@@ -63,10 +64,20 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
         checks=tuple(checks),
         nodes=tuple(outcomes),
         culprit=culprit,
-        notes=(*facts.notes, *_node_notes(outcomes), *notes, *repeated(samples)),
+        notes=(*facts.notes, *(facts.gate.notes if facts.gate else ()), *_node_notes(outcomes), *notes, *repeated(samples)),
         timings=dict(outcomes[0].timings) if outcomes else {},
         provenance=facts.provenance,
+        gate=facts.gate,
+        skew_s=_skew(outcomes, facts.gate),
     )
+
+
+def _skew(outcomes: Sequence[NodeOutcome], gate: Gate | None) -> float | None:
+    """Seconds between the first and the last node's start, by node 0's clock; None where a clock is not known."""
+    offsets = gate.offsets_s if gate is not None else {}
+    starts = [(outcome.started_at, offsets.get(str(outcome.node))) for outcome in outcomes]
+    known = [at - offset for at, offset in starts if at and offset is not None]
+    return max(known) - min(known) if len(known) == len(starts) > 1 else None
 
 
 def _node_notes(outcomes: Sequence[NodeOutcome]) -> list[str]:

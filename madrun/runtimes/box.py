@@ -19,6 +19,10 @@ class Box(Protocol):
     def image_id(self) -> str:
         """Id of the image that was really used; empty without an image."""
 
+    @property
+    def pid(self) -> int | None:
+        """Process id of the driver as this host sees it; None where it cannot be seen from here."""
+
     def send(self, line: str) -> None:
         """Gives the driver one line; a driver that has ended is no error."""
 

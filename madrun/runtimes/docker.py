@@ -36,6 +36,10 @@ class DockerBox:
     def image_id(self) -> str:
         return self._image
 
+    @property
+    def pid(self) -> int | None:
+        return self._pid
+
     def send(self, line: str) -> None:
         with suppress(OSError):
             self._socket.sendall(f"{line}\n".encode())
@@ -87,6 +91,7 @@ class DockerBox:
             _close(stream)
             raise
         self._image = str(seen["Image"])
+        self._pid = int(seen.get("State", {}).get("Pid") or 0) or None
         self._refused += dropped_capabilities(container, seen["HostConfig"].get("CapAdd"))
         self._stream = stream
         connection: socket.socket = getattr(stream, "_sock", None) or stream

@@ -48,6 +48,10 @@ class ProcessBox:
         self._pump = threading.Thread(target=self._copy, args=(sink,), daemon=True)
         self._pump.start()
 
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid
+
     def send(self, line: str) -> None:
         assert self._child.stdin is not None
         with suppress(OSError, ValueError):

@@ -34,6 +34,7 @@ def docker_argv(container: Container) -> list[str]:
         ("--group-add", container.groups),
         ("--cap-add", container.cap_add),
         ("--security-opt", container.security_opt),
+        ("--add-host", container.hosts),
     ):
         words += [word for value in values for word in (flag, value)]
     for name, value in container.labels.items():
@@ -85,6 +86,7 @@ def engine_config(container: Container, secrets: Mapping[str, str]) -> dict[str,
         "GroupAdd": list(container.groups),
         "CapAdd": list(container.cap_add),
         "SecurityOpt": list(container.security_opt),
+        "ExtraHosts": list(container.hosts),
     }
     requests = [_gpu_request(container.gpus)] if container.gpus else []
     requests += [{"Driver": "cdi", "DeviceIDs": list(container.cdi)}] if container.cdi else []

@@ -128,6 +128,8 @@ class Context:
     timeout: float | str | None = None
     grace: float | str = 5
     join_timeout: float | str = 600
+    stall_timeout: float | str | None = None
+    local_data: bool = False
     ipc: Literal["private", "host"] = "private"
     shm_size: int | str | None = None
     memlock: Literal["unlimited", "default"] = "unlimited"

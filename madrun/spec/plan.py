@@ -72,6 +72,7 @@ class JobPlan:
     grace_s: float
     lease_s: float
     driver: str
+    stall_timeout_s: float = 0.0
     training_precision: str = ""
 
     @property
@@ -94,7 +95,8 @@ class Container:
     """What `docker run` is given, as data; `docker_argv` and `engine_config` say it in the two languages.
 
     `gpus` is `all`, or ids and indices such as `GPU-ab,GPU-cd`, for the engine's GPU request; `cdi` names devices as
-    `nvidia.com/gpu=0`, the other way to ask. `program` is the command line client: docker or podman.
+    `nvidia.com/gpu=0`, the other way to ask. `program` is the command line client: docker or podman. `hosts`: names of
+    the nodes for the container's /etc/hosts, `name:address`, known when all have joined.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Container:
     cap_add: tuple[str, ...] = ()
     security_opt: tuple[str, ...] = ()
     log_driver: str = "none"
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +191,15 @@ def sealed(plan: Plan) -> dict[str, Any]:
     return {**plain, CHECKSUM: sha256(plain)}
 
 
-def bind(node: NodePlan, run_id: str, run_dir: str) -> NodePlan:
-    """The node's part with the run's id and directory filled in."""
-    return _fill(node, ((RUN_ID, run_id), (RUN_DIR, run_dir)))
+def bind(node: NodePlan, run_id: str, run_dir: str, hosts: tuple[str, ...] = ()) -> NodePlan:
+    """The node's part with the run's id and directory filled in; `hosts` are the names that its container gets."""
+    return _named(_fill(node, ((RUN_ID, run_id), (RUN_DIR, run_dir))), hosts)
+
+
+def _named(node: NodePlan, hosts: tuple[str, ...]) -> NodePlan:
+    if node.container is None:
+        return node
+    return dataclasses.replace(node, container=dataclasses.replace(node.container, hosts=hosts))
 
 
 def unbind(node: NodePlan) -> NodePlan:
@@ -203,7 +212,7 @@ def unbind(node: NodePlan) -> NodePlan:
     else:
         return node
     run_dir = box.removesuffix(f"/node-{node.node_rank}/box")
-    return _fill(node, ((run_dir, RUN_DIR), (run_id, RUN_ID)))
+    return _fill(_named(node, ()), ((run_dir, RUN_DIR), (run_id, RUN_ID)))
 
 
 def _fill(value: T, texts: tuple[tuple[str, str], ...]) -> T:

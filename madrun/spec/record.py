@@ -29,20 +29,43 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a node could not go on: class of the failure, one sentence, and the last lines of its output."""
+    """Why a node could not go on: class of the failure, one sentence, and the last lines of its output.
+
+    `rank` is the global rank that failed first, where that is known; `evidence` names files below `node-<node>/`.
+    """
 
     kind: str
     text: str
     node: int
     last_lines: tuple[str, ...] = ()
     exit_code: int | None = None
+    rank: int | None = None
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What was found out when the nodes became one run; ranks are those of nodes, as text where they are keys.
+
+    `hosts`: name and address of each node, in order of rank. `offsets_s`: each node's clock minus node 0's; None where
+    it could not be measured. `unreachable`: pairs (from, to) that were tried in vain. `notes`: what differs without
+    making a number false.
+    """
+
+    hosts: tuple[tuple[str, str], ...] = ()
+    offsets_s: dict[str, float | None] = field(default_factory=dict)
+    tried: int = 0
+    unreachable: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOutcome:
     """How the run went on one node; times are seconds of that node's own clock.
 
-    `findings` stand against the run, `notes` do not. `image_identity` is equal where equal images ran.
+    `findings` stand against the run, `notes` do not. `image_identity` is equal where equal images ran. `telemetry` is
+    the summary of telemetry.csv: by column, `mean`, `max` and `last`, None where nothing could be read. `oom_kills`
+    counts processes of the run that the kernel killed for memory; None where it is not known.
     """
 
     node: int
@@ -63,6 +86,8 @@ class NodeOutcome:
     console: str = ""
     console_sha256: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    telemetry: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    oom_kills: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,3 +145,5 @@ class Record:
     notes: tuple[str, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
+    gate: Gate | None = None
+    skew_s: float | None = None

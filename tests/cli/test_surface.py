@@ -13,9 +13,10 @@ from madrun import __version__
 from madrun.cli.app import app, run
 
 CONTEXT = {"--additional-context", "-c", "--additional-context-file", "-f", "--site"}
+WAIT = {"--timeout", "--join-timeout", "--stall-timeout"}
 SHORT = {"--env", "-e", "--mount", "--arg", "-a"}
 WHAT = {"--tags", "-t", "--repo"}
-HOW = {"--force-mirror-local", "--timeout", "--runtime", "--join-timeout", "--results"}
+HOW = WAIT | {"--force-mirror-local", "--local-data", "--runtime", "--results"}
 SHOW = {"--quiet", "-q", "--verbose", "-v", "--timings", "--json"}
 FILTERS = {"--model", "--tag", "--status", "--since", "--results"}
 SURFACE = {

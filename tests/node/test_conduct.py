@@ -10,6 +10,7 @@ import pytest
 from madrun.errors import ExitCode
 from madrun.node import workspace
 from madrun.node.conduct import conduct
+from madrun.node.join import Party
 from madrun.node.judges import JUDGES
 from madrun.node.link import SoloLink
 from madrun.node.task import Interrupt, Task
@@ -64,7 +65,7 @@ def run(tmp_path, make_job, make_test_plan, make_facts):
             notes=("runtime process",),
         )
         reporter = Quiet()
-        ended = conduct(task, link or SoloLink(JUDGES), interrupt or Interrupt(), reporter)
+        ended = conduct(task, Party(link or SoloLink(JUDGES)), interrupt or Interrupt(), reporter)
         return ended, task, reporter
 
     return start

@@ -10,6 +10,20 @@ from madrun.errors import ContextError, NodesError
 from madrun.node.join import join
 from madrun.node.link import Aborted, SoloLink
 from madrun.node.task import Interrupt, Stopped
+from madrun.spec.facts import Accelerator, HostFacts
+
+FACTS = HostFacts(
+    hostname="alpha",
+    host_id="boot-net",
+    kernel="6.1",
+    cpu="cpu",
+    cpus=2,
+    memory=8 << 30,
+    uid=1000,
+    gid=1001,
+    python="3.11",
+    accelerator=Accelerator(),
+)
 
 
 class Quiet:
@@ -35,7 +49,7 @@ def plans(make_test_plan, make_job, make_node):
 def join_all(plans, timeout_s=10.0):
     def one(plan):
         try:
-            party = join([plan], timeout_s, Interrupt(), Quiet())
+            party = join([plan], FACTS, timeout_s, Interrupt(), Quiet())
         except (NodesError, Aborted, ContextError) as error:
             return error
         return party
@@ -63,7 +77,7 @@ def test_two_nodes_with_equal_jobs_join_and_meet(plans):
 
 
 def test_one_node_needs_no_port(make_test_plan):
-    party = join([make_test_plan()], 1.0, Interrupt(), Quiet())
+    party = join([make_test_plan()], FACTS, 1.0, Interrupt(), Quiet())
     assert isinstance(party.link, SoloLink)
     party.close()
 
@@ -88,7 +102,7 @@ def test_different_nnodes_end_on_every_node_with_both_numbers(plans):
 def test_a_node_that_does_not_come_is_named_after_the_time_limit(plans):
     reporter = Quiet()
     with pytest.raises(NodesError, match=r"\(--join-timeout\) node 1 of 2 had not joined at 127.0.0.1 port"):
-        join(plans()[:1], 0.5, Interrupt(), reporter)
+        join(plans()[:1], FACTS, 0.5, Interrupt(), reporter)
     assert "joined: node 0; waiting for: node 1" in reporter.lines
     assert reporter.phases == ["join"]
 
@@ -96,12 +110,12 @@ def test_a_node_that_does_not_come_is_named_after_the_time_limit(plans):
 def test_long_lists_of_missing_ranks_stay_readable(plans):
     reporter = Quiet()
     with pytest.raises(NodesError, match="node 1-7 of 8 had not joined"):
-        join(plans(nnodes=8)[:1], 0.3, Interrupt(), reporter)
+        join(plans(nnodes=8)[:1], FACTS, 0.3, Interrupt(), reporter)
 
 
 def test_node_0_that_does_not_come_is_named_after_the_time_limit(plans):
     with pytest.raises(NodesError, match="node 0 did not answer at 127.0.0.1"):
-        join(plans()[1:], 0.5, Interrupt(), Quiet())
+        join(plans()[1:], FACTS, 0.5, Interrupt(), Quiet())
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -109,4 +123,4 @@ def test_a_signal_ends_the_wait(plans, rank):
     interrupt = Interrupt()
     interrupt.set("interrupted by SIGINT")
     with pytest.raises(Stopped, match=f"interrupted by SIGINT on node {rank}"):
-        join(plans()[rank : rank + 1], 30.0, interrupt, Quiet())
+        join(plans()[rank : rank + 1], FACTS, 30.0, interrupt, Quiet())

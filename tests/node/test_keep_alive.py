@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from madrun.node.conduct import conduct
+from madrun.node.join import Party
 from madrun.node.judges import JUDGES
 from madrun.node.link import SoloLink
 from madrun.node.task import Interrupt, Task
@@ -58,7 +59,7 @@ def run(tmp_path, make_job, make_test_plan, make_facts):
             if linger:
                 linger(ended)
 
-        ended = conduct(task, SoloLink(JUDGES), interrupt or Interrupt(), Quiet(), look)
+        ended = conduct(task, Party(SoloLink(JUDGES)), interrupt or Interrupt(), Quiet(), look)
         return ended, seen
 
     return start
