@@ -12,7 +12,19 @@ import typer
 
 from madrun.cli import completion
 from madrun.cli.argv import spread_tags
-from madrun.cli.options import AsJson, Repo, ReportOptions, RunOptions, SavedPlan, Show, Tags, takes
+from madrun.cli.options import (
+    AsJson,
+    Repo,
+    ReportOptions,
+    Results,
+    RunningWord,
+    RunOptions,
+    RunWord,
+    SavedPlan,
+    Show,
+    Tags,
+    takes,
+)
 from madrun.errors import ExitCode, MadrunError, UsageError
 
 app = typer.Typer(
@@ -130,6 +142,73 @@ def _list(tags: Tags = None, repo: Repo = None, as_json: AsJson = False) -> None
     from madrun.cli.listing import print_cards
 
     raise typer.Exit(print_cards(tags, repo, as_json))
+
+
+@app.command("ps", help="List what runs on this host: runs, their containers, and what dead ones left behind.")
+def _ps(as_json: AsJson = False) -> None:
+    from madrun.cli.ps import print_here
+
+    raise typer.Exit(print_here(as_json))
+
+
+@app.command("status", help="Print how far a run has come, or how it ended.")
+def _status(run: RunWord, results: Results = "results", as_json: AsJson = False) -> None:
+    from madrun.cli.status import print_status
+
+    raise typer.Exit(print_status(run, results, as_json))
+
+
+@app.command("logs", help="Print what a run printed; of a failed one the culprit's node.")
+def _logs(
+    run: RunWord,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    node: Annotated[
+        int | None,
+        typer.Option("--node", metavar="RANK", help="The console of this node. Default: the culprit's, or 0."),
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option("--rank", metavar="RANK", help="What this rank of the job alone printed.")
+    ] = None,
+    lines: Annotated[
+        int | None, typer.Option("--lines", "-n", metavar="N", min=0, help="Begin with the last N lines.")
+    ] = None,
+    results: Results = "results",
+) -> None:
+    from madrun.cli.logs import Which, print_log
+
+    raise typer.Exit(print_log(run, results, Which(node=node, rank=rank, lines=lines, follow=follow)))
+
+
+@app.command("stop", help="End a run on all its nodes, from any of them; also what a dead madrun has left of it here.")
+def _stop(
+    run: RunningWord = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every run of yours on this host.")] = False,
+    grace: Annotated[
+        str | None, typer.Option("--grace", metavar="TIME", help="Do not wait longer than this for scripts to end.")
+    ] = None,
+    results: Results = "results",
+) -> None:
+    from madrun.cli.stop import stop
+
+    raise typer.Exit(stop(run, everything, grace, results))
+
+
+@app.command("gc", help="Show what dead runs have left behind, and old images; with --yes remove it.")
+def _gc(
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", metavar="N", min=0, help="Keep the files of the newest N runs, of others the record."),
+    ] = None,
+    images_older_than: Annotated[
+        str, typer.Option("--images-older-than", metavar="TIME", help="Images that madrun built, not used for so long.")
+    ] = "30d",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove it; otherwise it is only shown.")] = False,
+    results: Results = "results",
+    as_json: AsJson = False,
+) -> None:
+    from madrun.cli.clean import Wanted, collect
+
+    raise typer.Exit(collect(Wanted(keep=keep, images_older_than=images_older_than, yes=yes), results, as_json))
 
 
 @report_app.callback()

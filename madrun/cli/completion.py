@@ -39,8 +39,21 @@ def run_ids(ctx: Any, incomplete: str) -> list[str]:
     try:
         names = sorted(path.name for path in (Path(ctx.params.get("results") or "results") / "runs").iterdir())
     except OSError:
+        names = []
+    offered = [name for name in reversed(names) if name.startswith(incomplete)][:_MOST_RUNS]
+    return offered + [name for name in running_ids(incomplete) if name not in offered]
+
+
+def running_ids(incomplete: str) -> list[str]:
+    """Ids of the runs of this user on this host, by the names of their entries alone."""
+    from madrun.probe.environment import user_folder
+
+    try:
+        entries = sorted(path.name for path in (user_folder("cache") / "agents").glob("*-n*.json"))
+    except (OSError, RuntimeError):  # no home
         return []
-    return [name for name in reversed(names) if name.startswith(incomplete)][:_MOST_RUNS]
+    ids = dict.fromkeys(name.rpartition("-n")[0] for name in entries)
+    return [name for name in ids if name.startswith(incomplete)]
 
 
 def spread_asked_words() -> None:

@@ -104,6 +104,22 @@ Runtime = Annotated[
     ),
 ]
 Results = Annotated[str, typer.Option("--results", metavar="DIR", help="Where runs and perf.csv go.")]
+RunWord = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id, the beginning of one, its directory, or last.",
+        autocompletion=completion.run_ids,
+    ),
+]
+RunningWord = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN]",
+        help="A run of this host: its id, or the beginning of it.",
+        autocompletion=completion.running_ids,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SavedPlan = Annotated[
     str | None,

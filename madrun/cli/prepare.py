@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 from madrun import __version__
 from madrun.cli.layers import site_layer, user_layers
+from madrun.cli.place import find_topology, meeting_of, port_notes
 from madrun.cli.request import Request
 from madrun.data.sources import check_mirror, find_sources
-from madrun.errors import ContextError, EngineError, UsageError
+from madrun.errors import ContextError, DataError, EngineError, UsageError
 from madrun.planning import layers as merging
 from madrun.planning import topology as topo
 from madrun.planning.devices import choose, partition_note
@@ -31,7 +31,7 @@ from madrun.spec.card import Card
 from madrun.spec.context import Context, Layer, Origin, holding, is_secret, mount_source
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import Plan, make_plan
-from madrun.spec.topology import Topology
+from madrun.spec.topology import Meeting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,18 @@ class Prepared:
     claims: list[network.PortClaim] = field(default_factory=list)
 
 
-def prepare(request: Request) -> Prepared:
-    """Plans for every selected card, in order. Raises the error of the first thing that is wrong."""
+Tell = Callable[[Meeting, str], None]
+
+
+def _nobody(_meeting: Meeting, _reason: str) -> None:
+    """Nothing is about to run: nobody waits."""
+
+
+def prepare(request: Request, tell: Tell = _nobody) -> Prepared:
+    """Plans for every selected card, in order. Raises the error of the first thing that is wrong.
+
+    `tell` hears of what is wrong with this host alone, of which the other nodes cannot know.
+    """
     if request.saved is not None:
         from madrun.cli.repeating import prepare_saved
 
@@ -79,10 +89,22 @@ def prepare(request: Request) -> Prepared:
     cards = _select(load(repository), request.tags)
     below = site_layer(request, repository)
     above = user_layers(request)
-    facts, client = look(_wanted_runtime([*below, *above]))
+    names = ", ".join(dict.fromkeys(card.name for card in cards))
+    try:
+        facts, client = look(_wanted_runtime([*below, *above]), request.results)
+    except EngineError as error:
+        bare = host.facts(None)
+        tell(meeting_of(_context(cards[0], below, above, bare)[0].multi_node_args, bare, names), str(error))
+        raise
     prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
     for card in cards:
-        prepared.planned.append(_plan(card, below, above, prepared))
+        context, origins, warnings = _context(card, below, above, prepared.facts)
+        topo.check_ranks(context.multi_node_args, tuple(RUNNERS))
+        try:
+            prepared.planned.append(_plan(card, (context, origins, warnings), prepared))
+        except (ContextError, DataError) as error:
+            tell(meeting_of(context.multi_node_args, facts, names), str(error))
+            raise
     return prepared
 
 
@@ -110,8 +132,22 @@ def look_at_git(repository: Path) -> Future[GitState]:
     return git_state
 
 
-def look(runtime: str) -> tuple[HostFacts, Any]:
-    """Facts of this host, and a client of its engine; where docker or podman was asked for, its lack is an error."""
+def look(runtime: str, results: Path) -> tuple[HostFacts, Any]:
+    """Facts of this host with the space left for results, and a client of its engine.
+
+    Where docker or podman was asked for, its lack is an error.
+    """
+    facts, client = _host_and_engine(runtime)
+    engine = facts.engine
+    places = {f"results ({results})": str(results)}
+    if engine is not None and engine.local:
+        root = mounts.engine_root(engine.name, engine.rootless, str(Path.home()))
+        places |= {f"{engine.name}'s files ({root})": root} if root else {}
+    space = {name: mounts.free_space(place) for name, place in places.items()}
+    return replace(facts, disks={name: found for name, found in space.items() if found is not None}), client
+
+
+def _host_and_engine(runtime: str) -> tuple[HostFacts, Any]:
     if runtime == "process":
         return host.facts(None, "it was asked for"), None
     wanted: engine_probe.Wanted = "docker" if runtime == "docker" else "podman" if runtime == "podman" else "auto"
@@ -124,13 +160,15 @@ def look(runtime: str) -> tuple[HostFacts, Any]:
     return host.facts(engine), client
 
 
-def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared) -> Planned:
-    context, origins, warnings = _context(card, below, above, prepared.facts)
+def _plan(card: Card, said: tuple[Context, list[Origin], list[str]], prepared: Prepared) -> Planned:
+    context, origins, warnings = said
+    context = replace(context, force_mirror_local=check_mirror(context.force_mirror_local))
+    _check_mount_sources(context)
     chosen = choose(prepared.facts, context.docker_gpus)
     facts = chosen.facts
     runtime, why = choose_runtime(context, facts)
     found, files, image_context = card_facts(card, context, facts, runtime)
-    topology = _topology(card, context, facts, prepared.claims)
+    topology = find_topology(card, context, facts, prepared.claims)
     variables, arguments = _secrets(card, context, facts)
     job = plan_job(card, context, facts, topology, found, frozenset(variables))
     node = plan_node(card, job, context, chosen, topology, found)
@@ -142,7 +180,12 @@ def _plan(card: Card, below: list[Layer], above: list[Layer], prepared: Prepared
         files=files,
         image_context=image_context,
         secrets=arguments | variables,
-        notes=(*warnings, *filter(None, (why, chosen.note)), *_host_notes(context, facts, runtime)),
+        notes=(
+            *warnings,
+            *filter(None, (why, chosen.note)),
+            *_host_notes(context, facts, runtime),
+            *port_notes(topology, topology.nnodes),
+        ),
         filesystems=filesystems([*node.data_sources.values(), *map(_host_path, context.docker_mounts.values())]),
         explained=explain(context, origins, plan, card, {"runtime": why, "docker_gpus": chosen.note}),
     )
@@ -175,10 +218,7 @@ def _context(
         values = topo.with_scheduler(said, facts.scheduler)
         scheduler = {name: values[name] for name in facts.scheduler}
         stack = [Layer("scheduler's environment", {"multi_node_args": scheduler}), *stack]
-    context, origins, warnings = merging.resolve(stack)
-    mirror = check_mirror(context.force_mirror_local)
-    _check_mount_sources(context)
-    return replace(context, force_mirror_local=mirror), origins, warnings
+    return merging.resolve(stack)
 
 
 def _check_mount_sources(context: Context) -> None:
@@ -198,7 +238,8 @@ def card_facts(
     folder = Path(card.folder)
     repository = Path(card.repository)
     files = cardtree.work_files(folder, card.files, repository)
-    sources = find_sources(card.data, repository, context.force_mirror_local)
+    by_others = context.multi_node_args.NNODES > 1 and not context.local_data
+    sources = find_sources(card.data, repository, context.force_mirror_local, by_others)
     found = CardFacts(
         script_hash=cardtree.tree_hash(files),
         files=tuple(files),
@@ -221,37 +262,6 @@ def card_facts(
         context_hash=context_files.hash,
     )
     return found, files, context_files.entries
-
-
-def _topology(card: Card, context: Context, facts: HostFacts, claims: list[network.PortClaim]) -> Topology:
-    args = context.multi_node_args
-    topo.check_ranks(args, tuple(RUNNERS))
-    master = network.resolve(args.MASTER_ADDR)
-    topo.check_master_is_here(args, master, facts)
-    free_port = 0
-    if args.NNODES == 1 and args.MASTER_PORT is None:
-        claim = network.claim_free_port(_first_port(card))
-        claims.append(claim)
-        free_port = claim.port
-    local = network.local_address_towards(master)
-    topology = topo.resolve_topology(args, facts, card.gpus_per_node, master, local, free_port)
-    _check_port(topology)
-    return topology
-
-
-def _check_port(topology: Topology) -> None:
-    """On node 0 nobody listens on the master's port yet."""
-    if topology.node_rank == 0 and not network.port_is_free(topology.master_port, topology.master_addr):
-        raise ContextError(
-            f"multi_node_args.MASTER_PORT: {topology.master_port} is in use on this host; "
-            "end what listens there, or give another port on every node"
-        )
-
-
-def _first_port(card: Card) -> int:
-    """Where the search for a free port begins: the same for equal cards, so that a printed plan stays true."""
-    digest = hashlib.sha256(f"{card.name} {card.args}".encode()).digest()
-    return network.PORTS[int.from_bytes(digest[:4], "big") % len(network.PORTS)]
 
 
 def _secrets(card: Card, context: Context, facts: HostFacts) -> tuple[dict[str, str], dict[str, str]]:

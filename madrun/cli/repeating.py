@@ -10,6 +10,7 @@ from typing import Any
 
 from madrun import __version__
 from madrun.cli.layers import user_layers
+from madrun.cli.place import port_notes, resolve_master
 from madrun.cli.prepare import Planned, Prepared, card_facts, filesystems, look, look_at_git
 from madrun.cli.request import Request
 from madrun.cli.saved import First, find_plan, first_run, read_json
@@ -22,7 +23,7 @@ from madrun.planning.job import plan_image
 from madrun.planning.layers import resolve
 from madrun.planning.node import owner_of
 from madrun.planning.samegpus import gpu_changes
-from madrun.planning.topology import check_master_is_here, check_ranks, interface_notes, with_scheduler
+from madrun.planning.topology import check_ranks, interface_notes, with_scheduler
 from madrun.probe import network
 from madrun.registry import cardtree
 from madrun.runners import RUNNERS
@@ -40,7 +41,7 @@ def prepare_saved(request: Request, saved: str) -> Prepared:
     file = find_plan(saved, request.results)
     plan = repeat.read_plan(read_json(file, "--plan", ContextError), str(file), __version__)
     context, given = _own_words(request)
-    facts, client = look(plan.job.runtime)
+    facts, client = look(plan.job.runtime, request.results)
     rank = with_scheduler({"NNODES": plan.job.nnodes, **given}, facts.scheduler).get("NODE_RANK")
     node = repeat.node_part(plan, None if rank is None else int(str(rank)), facts.hostname, str(file))
     then = first_run(file, plan.madrun, node.node_rank)
@@ -78,10 +79,9 @@ def _own_words(request: Request) -> tuple[Context, dict[str, Any]]:
 def _addressed(plan: Plan, node: NodePlan, given: dict[str, Any], prepared: Prepared) -> NodePlan:
     """The node's part with addresses that are right today; what was changed is a note of the run."""
     facts, job = prepared.facts, plan.job
-    address = network.resolve(given.get("MASTER_ADDR", node.master_addr))
     said = str(given.get("MASTER_ADDR", node.master_addr))
     args = MultiNodeArgs(NNODES=job.nnodes, NODE_RANK=node.node_rank, MASTER_ADDR=said, RUNNER=job.runner)
-    check_master_is_here(args, address, facts)
+    address = resolve_master(args, facts)
     port = given.get("MASTER_PORT", node.master_port)
     if job.nnodes == 1 and "MASTER_PORT" not in given:
         claim = network.claim_free_port(port) if port in network.PORTS else None
@@ -92,12 +92,20 @@ def _addressed(plan: Plan, node: NodePlan, given: dict[str, Any], prepared: Prep
     check_ranks(replace(args, MASTER_PORT=port, CONTROL_PORT=control), tuple(RUNNERS))
     if job.nnodes > 1 and not 0 < control < 65536:
         raise ContextError(f"multi_node_args.CONTROL_PORT: would be {control} beside MASTER_PORT {port}; give it")
-    if node.node_rank == 0 and not network.port_is_free(port, address):
-        raise ContextError(
-            f"--plan: its MASTER_PORT {port} is in use on this host; end what listens there, or give another port on "
-            "every node: --additional-context \"{'multi_node_args': {'MASTER_PORT': '29511'}}\""
-        )
+    if node.node_rank == 0:
+        _check_ports(port, control if job.nnodes > 1 else None, address)
     return repeat.with_addresses(node, job, address, port, control)
+
+
+def _check_ports(port: int, control: int | None, address: str) -> None:
+    for key, number in (("MASTER_PORT", port), ("CONTROL_PORT", control)):
+        trouble = network.port_trouble(number, address) if number is not None else ""
+        if trouble:
+            other = 29511 if key == "MASTER_PORT" else 29512
+            raise ContextError(
+                f"--plan: its {key} {number} {trouble}: --additional-context "
+                f"\"{{'multi_node_args': {{'{key}': '{other}'}}}}\""
+            )
 
 
 def _planned(plan: Plan, context: Context, prepared: Prepared, of: tuple[Path, First, Any]) -> Planned:
@@ -118,7 +126,7 @@ def _planned(plan: Plan, context: Context, prepared: Prepared, of: tuple[Path, F
         files=files,
         image_context=image_context,
         secrets=_secrets(plan),
-        notes=tuple(_interface_notes(node, prepared.facts)),
+        notes=(*_interface_notes(node, prepared.facts), *port_notes(node, job.nnodes)),
         filesystems=filesystems([*node.data_sources.values(), *_mounted(node)]),
         explained=then.explained or _as_planned(plan, then.run_id or str(file)),
         changes=_changes(moved, bool(then.facts), file),

@@ -59,9 +59,19 @@ def _frame(results: str, filters: Filters) -> tuple[pd.DataFrame, int]:
     for broken in found.unreadable:
         sys.stderr.write(f"madrun: error: {broken.path}/record.json cannot be read: {broken.reason}\n")
     for path in found.unfinished:
-        sys.stderr.write(f"madrun: unfinished (no record): {os.path.relpath(path)}\n")
+        sys.stderr.write(f"madrun: unfinished ({_why_unfinished(path)}): {os.path.relpath(path)}\n")
     frame = frame_of(found.rows, filters, datetime.now(timezone.utc))
     return frame, int(ExitCode.INTERNAL if found.unreadable else ExitCode.OK)
+
+
+def _why_unfinished(path: Path) -> str:
+    """What a run without a record is at: it may go on, or its madrun was killed."""
+    from madrun.node.going import going
+    from madrun.results.survey import look
+
+    if going(look(path, with_record=False)) == "running":
+        return "it goes on"
+    return f"no record, and no living agent: madrun status {path.name}"
 
 
 def _rows(folder: Path) -> perfcsv.Scan:

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
@@ -25,10 +26,13 @@ from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.conduct import Ended, conduct
 from madrun.node.join import Party, join
 from madrun.node.link import Aborted, Link
+from madrun.node.presence import REGISTRY, waiting
 from madrun.node.task import Interrupt, Stopped
+from madrun.probe.environment import user_folder
 from madrun.spec.codec import to_json
 from madrun.spec.plan import RUN_DIR, RUN_ID, bind
 from madrun.spec.record import Failure
+from madrun.spec.topology import Meeting
 from madrun.units import parse_duration
 
 _LOOK_EVERY_S = 0.1
@@ -87,7 +91,7 @@ def _run(
 ) -> int:
     started = time.monotonic()
     repeat, keep_alive = how
-    prepared = prepare(request)  # nothing runs yet: until here a signal ends the process as it always does
+    prepared = prepare(request, _part)  # nothing runs yet: until here a signal ends the process as it always does
     runs = [
         (planned, f"{number} of {repeat}" if repeat > 1 else "")
         for planned in prepared.planned
@@ -116,6 +120,13 @@ def _run(
         return int(ExitCode.INTERRUPTED if interrupted else ExitCode.RUN_FAILED)
     finally:
         screen.close()
+
+
+def _part(meeting: Meeting, reason: str) -> None:
+    """This node does not come: whoever waits for it is told."""
+    from madrun.node.farewell import farewell
+
+    farewell(meeting, reason)
 
 
 def _check_keep_alive(runs: list[tuple[Planned, str]]) -> None:
@@ -154,7 +165,8 @@ def _tell_before(command: _Command) -> None:
 def _join(command: _Command) -> Party:
     plans = [planned.plan for planned, _ in command.runs]
     limit = parse_duration(command.prepared.planned[0].context.join_timeout)
-    return join(plans, command.prepared.facts, limit, command.interrupt, command.screen)
+    with waiting(plans[0], user_folder("cache") / REGISTRY) if plans[0].job.nnodes > 1 else nullcontext():
+        return join(plans, command.prepared.facts, limit, command.interrupt, command.screen)
 
 
 def _run_all(command: _Command, party: Party) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
+from madrun.node.blame import EXAMINED
 from madrun.node.conduct import Ended
 from madrun.spec.plan import Plan
 from madrun.spec.record import MetricResult, Record
@@ -12,8 +13,9 @@ from madrun.units import format_duration
 
 _HINTS = {
     "image": "see node-{node}/build.log in the run directory",
-    "timeout": "give more time with --timeout, or find out what it waited for",
+    "timeout": "give more time with --timeout, or look at where it stood",
 }
+_MOST_RANKS = 16
 
 
 def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...], said: tuple[str, ...]) -> list[str]:
@@ -71,9 +73,29 @@ def _failure_lines(ended: Ended) -> list[str]:
     lines = [f"  {culprit.kind}: {first}", *(f"  {line}" for line in rest)]
     if culprit.kind in _HINTS:
         lines.append(f"  {_HINTS[culprit.kind].format(node=culprit.node)}")
+    lines += _standing(ended)
     if culprit.last_lines:
-        lines.append(f"  last lines of node {culprit.node}:")
+        rank = f"rank {culprit.rank}, " if culprit.rank is not None else ""
+        lines.append(f"  last lines of {rank}node {culprit.node}:")
         lines += [f"    {line}" for line in culprit.last_lines]
+    return lines
+
+
+def _standing(ended: Ended) -> list[str]:
+    """Where each rank of a run stood that was ended, on the nodes whose evidence lies here, and where all of it is."""
+    if ended.culprit is None or ended.culprit.kind not in EXAMINED:
+        return []
+    lines = []
+    for folder in sorted(ended.run.path.glob("node-*/evidence"), key=lambda path: int(path.parent.name[5:])):
+        node = folder.parent.name[5:]
+        try:
+            told = (folder / "ranks.txt").read_text(errors="replace").splitlines()
+        except OSError:
+            told = ["its processes could not be seen from here"]
+        lines += [f"  node {node} {line}" for line in told[:_MOST_RANKS]]
+        if len(told) > _MOST_RANKS:
+            lines.append(f"  node {node}: {len(told) - _MOST_RANKS} more in ranks.txt")
+        lines.append(f"  evidence: {os.path.relpath(folder)}")
     return lines
 
 

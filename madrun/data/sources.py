@@ -16,7 +16,7 @@ FILE_NAME = "data.json"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One data source of this host; the path exists."""
+    """One data source of this host; the path exists, or is empty where a mirror serves."""
 
     name: str
     provider: str
@@ -36,22 +36,25 @@ def _local(name: str, settings: Any, file: Path) -> Source:
 PROVIDERS: dict[str, Callable[[str, Any, Path], Source]] = {"local": _local}
 
 
-def find_sources(names: tuple[str, ...], repository: Path, mirror: str | None) -> list[Source]:
-    """The sources of these names; with a mirror directory a source itself may be missing if its mirror is there."""
+def find_sources(names: tuple[str, ...], repository: Path, mirror: str | None, by_others: bool = False) -> list[Source]:
+    """The sources of these names; with a mirror directory a source itself may be missing if its mirror is there.
+
+    `by_others`: another node may make the mirror, so that here neither needs to be there yet.
+    """
     if not names:
         return []
     file = repository / FILE_NAME
     known = _read(file)
-    return [_checked(_find(name, known, file), file, mirror) for name in names]
+    return [_checked(_find(name, known, file), file, mirror, by_others) for name in names]
 
 
-def _checked(source: Source, file: Path, mirror: str | None) -> Source:
+def _checked(source: Source, file: Path, mirror: str | None, by_others: bool) -> Source:
     if Path(source.path).exists():
         return source
     if mirror is None:
         raise DataError(f"{file}: {source.name}: {source.path} does not exist on this host")
     copy = Path(mirror) / source.name
-    if not copy.exists():
+    if not copy.exists() and not by_others:
         raise DataError(f"{file}: {source.name}: neither {source.path} nor its mirror {copy} exists on this host")
     return Source(source.name, source.provider, "")
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import errno
-import signal
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from madrun.data.mirror import fill
 from madrun.errors import BuildError, DataError, EngineError, MadrunError
 from madrun.node import workspace as ws
+from madrun.node.blame import EXAMINED, classified, remembered, script_failure
 from madrun.node.boxkeeper import BoxKeeper
 from madrun.node.collect import collect
 from madrun.node.console import Console, last_lines
+from madrun.node.ending import sweep_processes
 from madrun.node.imagework import image_notes, obtain
 from madrun.node.link import Aborted, Link
-from madrun.node.orphans import sweep
+from madrun.node.presence import REGISTRY, sweep
+from madrun.node.sharing import Sharing
 from madrun.node.snapshot import keep_environment
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.node.timings import Timings
 from madrun.node.watch import Watch
+from madrun.probe.telemetry.host import host_oom_kills
 from madrun.results.regular import readable
 from madrun.runtimes import images
 from madrun.runtimes.docker import DockerBox
@@ -32,7 +34,6 @@ from madrun.spec.plan import NodePlan
 from madrun.spec.record import Failure, NodeOutcome
 
 AFTERWARDS = "kept-alive"  # where the files go that were made in a container after its script had ended
-_SIGNALS = range(129, 193)  # how a shell reports a signal: 128 + 1 to 64
 _DISK = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EFBIG}
 )
@@ -52,6 +53,7 @@ class Agent:
         self._watch: Watch | None = None
         self._image: images.Prepared | None = None
         self._failure: Failure | None = None
+        self._ooms: float | None = None
         self.kept = False
         self._outcome = NodeOutcome(node=node.node_rank, hostname=node.hostname, console=str(self._space.console))
 
@@ -60,9 +62,7 @@ class Agent:
         _ = self._attempt(self._prepare, reporter) and self._attempt(self._execute, reporter)
         for step in (self._end, self._collect):
             self._attempt(step, reporter)
-        failure = self._failure
-        if failure is not None:
-            failure = replace(failure, last_lines=last_lines(self._space.console))
+        failure = self._own_failure()
         return replace(self._outcome, failure=failure, timings=self._timings.seconds, facts=to_plain(self._task.facts))
 
     def _attempt(self, step: Callable[[Reporter], None], reporter: Reporter) -> bool:
@@ -99,7 +99,12 @@ class Agent:
         """Image and work directory; the gate: all nodes have the same image."""
         task = self._task
         self._interrupt.check(self._node.node_rank)
+        sharing = Sharing(task, self._node, self._link, self._space.root.parent.name)
+        with self._timings.phase("sharing"):
+            sharing.prove()  # before the image: of what can refuse a run this is known soonest
         with self._timings.phase("image"):
+            for name in sweep_processes(task.lock_dir.with_name(REGISTRY)):
+                reporter.line(f"ended {name}, which its dead agent had left behind")
             if task.engine is not None:
                 for name in sweep(task.engine, task.facts.uid):
                     reporter.line(f"removed {name}, which its dead agent had left behind")
@@ -115,10 +120,8 @@ class Agent:
                     deviations=notes,
                 )
         with self._timings.phase("data"):
-            for name, source in self._node.mirrors.items():
-                target = Path(self._node.data_sources[name])
-                if fill(Path(source), target, self._check):
-                    reporter.line(f"mirrored {name} to {target}")
+            sharing.provide(self._check, reporter)
+            self._tell_notes(sharing.notes, reporter)
         with self._timings.phase("files"):
             job = task.plan.job
             self._before = ws.prepare(self._space, task.files, job.script_hash, job.driver, job.multiple_results)
@@ -126,6 +129,11 @@ class Agent:
         identity = self._image.identity if self._image else "none"
         with self._timings.phase("gate"):
             self._link.meet(task.stage("prepared"), {"image": identity, "hostname": self._node.hostname})
+
+    def _tell_notes(self, notes: tuple[str, ...], reporter: Reporter) -> None:
+        for note in notes:
+            reporter.line(note)
+        self._outcome = replace(self._outcome, notes=(*self._outcome.notes, *notes))
 
     def _check_mounts(self) -> None:
         container = self._node.container
@@ -145,29 +153,30 @@ class Agent:
             reporter.follow(self._space.console)
             self._keeper.await_ready()
             keep_environment(self._space, task.secrets)
+            if "unranked" in self._keeper.steps.seen:
+                self._note(f"no logs of single ranks: nothing below {self._space.box} can be executed")
         with self._timings.phase("barrier"):
             self._link.meet(task.stage("ready"))
         self._watch = Watch(job, self._node, self._space, self._link, self._keeper.box.pid)
         self._watch.start()
+        self._ooms = host_oom_kills()
         self._outcome = replace(self._outcome, started_at=time.time())
         reporter.phase("running")
         started = time.monotonic()
         try:
             code = self._keeper.run_script(self._watch.look)
         finally:
-            self._timings.add("script", time.monotonic() - started)
-            self._outcome = replace(self._outcome, script_s=time.monotonic() - started)
+            seconds = time.monotonic() - started
+            self._timings.add("script", seconds)
+            self._outcome = replace(self._outcome, script_s=seconds, telemetry=self._watch.stop())
+            if self._watch.note:
+                self._note(self._watch.note)
         self._outcome = replace(self._outcome, exit_code=code)
         if code != 0:
-            raise Stopped(self._script_failure(code))
+            raise Stopped(script_failure(code, self._node.node_rank))
 
-    def _script_failure(self, code: int) -> Failure:
-        rank = self._node.node_rank
-        if code in _SIGNALS:
-            text = f"the script was ended by signal {_signal(code - 128)} on node {rank}"
-        else:
-            text = f"the script ended with exit code {code} on node {rank}"
-        return Failure(kind="script error", text=text, node=rank, exit_code=code)
+    def _note(self, text: str) -> None:
+        self._outcome = replace(self._outcome, notes=(*self._outcome.notes, text))
 
     def _watched(self) -> tuple[Link, Interrupt, int]:
         return self._link, self._interrupt, self._node.node_rank
@@ -187,8 +196,8 @@ class Agent:
     def _end(self, reporter: Reporter) -> None:
         """Ends the box in whatever state it is, and the log with it."""
         with self._timings.phase("end"):
-            if self._watch is not None:
-                self._examine(self._watch)
+            if self._watch is not None and self._keeper is not None:
+                self._examine(self._watch, self._keeper)
             if self._keeper is not None:
                 by_itself = self._outcome.exit_code is not None
                 self.kept = self._may_stay() and self._keeper.stay(by_itself)
@@ -203,22 +212,30 @@ class Agent:
                     end_marker=marker,
                     exit_code=self._keeper.exit_code(),
                 )
+                told = self._keeper.steps.seen.get("oom")
+                alone = self._node.container is not None
+                self._outcome = remembered(self._outcome, told.value if told else None, alone)
             if self._console is not None:
                 self._console.close()
+                self._outcome = replace(self._outcome, console_sha256=self._console.sha256)
                 if self._console.error:
                     self._outcome = replace(self._outcome, findings=(*self._outcome.findings, self._console.error))
                 reporter.unfollow()
-            if self._watch is not None:
-                self._outcome = replace(self._outcome, telemetry=self._watch.stop())
 
-    def _examine(self, watch: Watch) -> None:
-        """Of a run that stands still, what tells why, before its processes are ended."""
+    def _examine(self, watch: Watch, keeper: BoxKeeper) -> None:
+        """Of a run that stands still or took too long, what tells why, before it is ended; on every node."""
         failure = self._failure or self._link.failure
-        if failure is None or failure.kind != "stalled":
-            return
-        evidence = watch.examine()
-        if self._failure is not None:
-            self._failure = replace(self._failure, evidence=evidence)
+        if failure is not None and failure.kind in EXAMINED and self._outcome.exit_code is None:
+            said = last_lines(self._space.console)  # before they complain of being ended
+            evidence = watch.examine(keeper.box.send, tuple(self._task.secrets.values()))
+            self._failure = replace(failure, evidence=evidence, last_lines=said)
+
+    def _own_failure(self) -> Failure | None:
+        """That of this node; also where its script failed while another node ended the run: it may be the cause."""
+        failure, code = self._failure, self._outcome.exit_code
+        if failure is None and code and self._link.failure is not None:
+            failure = script_failure(code, self._node.node_rank)
+        return classified(failure, self._outcome, self._space.console, self._ooms)
 
     def _collect(self, _reporter: Reporter) -> None:
         """Files back to the user, samples out of log and CSV."""
@@ -227,7 +244,8 @@ class Agent:
                 findings = (*self._outcome.findings, *self._hand_over())
                 self._outcome = replace(self._outcome, findings=findings)
             result = self._task.plan.job.multiple_results
-            self._outcome = collect(self._space, self._before, result, self._outcome, self.kept)
+            hidden = tuple(self._task.secrets.values())
+            self._outcome = collect(self._space, self._before, result, self._outcome, self.kept, hidden)
             self._before = ws.manifest(self._space.work) if self.kept else {}
 
     def _may_stay(self) -> bool:
@@ -240,6 +258,11 @@ class Agent:
     def stands(self) -> bool:
         """Whether the container that was kept has not ended by itself."""
         return self.kept and self._keeper is not None and self._keeper.box.wait(0) is None
+
+    @property
+    def pid(self) -> int | None:
+        """The outermost process of this node's box, where there is one that this host sees."""
+        return self._keeper.box.pid if self._keeper is not None else None
 
     def release(self) -> None:
         """Ends a container that was kept; what was made in it since the script's end goes to `kept-alive/`."""
@@ -262,11 +285,3 @@ class Agent:
         except EngineError as error:
             return [str(error)]
         return []
-
-
-def _signal(number: int) -> str:
-    """The number of a signal with its name, where it has one."""
-    try:
-        return f"{number} ({signal.Signals(number).name})"
-    except ValueError:
-        return str(number)

@@ -7,7 +7,7 @@ failure, by every node that is still there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,9 @@ from madrun.spec.record import Failure
 
 Payloads = dict[int, Any]
 Outbox = list[tuple[int, Message]]
+TWO_RUNS = "two runs at one place? give each its own MASTER_PORT"
+_MOST_NAMES = 8
+_MOST_RANGES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,37 +67,53 @@ class Assembly:
 
     def hello(self, message: Message) -> tuple[int | None, str, Outbox]:
         """The newcomer's rank, or None with the reason for which it is refused; and what to tell the others."""
-        reason = self._refusal(message)
+        reason = _wrong_door(message) or self._refusal(message)
         if not reason:
             rank = int(message["node_rank"])
             self.members[rank] = message
-            return rank, "", self._waiting()
+            self._closed = len(self.members) == self.nnodes
+            return rank, "", []
         if self._closed or message.get("protocol") != VERSION:
             return None, reason, []
         return None, reason, self.fail(Failure(kind="join refused", text=reason, node=_as_rank(message)))
 
     def _refusal(self, message: Message) -> str:
-        who = str(message.get("hostname", "a node"))[:100]
+        who, rank = _shown(message.get("hostname", "a node")), message.get("node_rank")
         if message.get("protocol") != VERSION:
-            return f"{who} speaks protocol {message.get('protocol')!r}, node 0 speaks {VERSION}: install one madrun"
-        rank = message.get("node_rank")
+            return (
+                f"{who} speaks protocol {_shown(message.get('protocol'))}, node 0 speaks {VERSION}: install one madrun"
+            )
+        mine = self.members[0].get("run") if 0 in self.members else None
+        if mine and message.get("run") != mine:
+            return (
+                f"the card differs: {_shown(mine)} on node 0, {_shown(message.get('run'))} on {who} "
+                f"(NODE_RANK {_shown(repr(rank))}); {TWO_RUNS}"
+            )
         if message.get("nnodes") != self.nnodes:
-            return f"NNODES differs: {message.get('nnodes')!r} on {who} (NODE_RANK {rank!r}), {self.nnodes} on node 0"
-        if not isinstance(rank, int) or not 0 <= rank < self.nnodes:
-            return f"NODE_RANK {rank!r} on {who} is out of range; allowed: 0 to {self.nnodes - 1}"
+            return (
+                f"NNODES differs: {_shown(message.get('nnodes'))} on {who} (NODE_RANK {_shown(repr(rank))}), "
+                f"{self.nnodes} on node 0"
+            )
+        if not isinstance(rank, int) or isinstance(rank, bool) or not 0 <= rank < self.nnodes:
+            return f"NODE_RANK {_shown(repr(rank))} on {who} is out of range; allowed: 0 to {self.nnodes - 1}"
         if rank in self.members:
-            return f"NODE_RANK {rank} is given twice: on {self.members[rank].get('hostname')} and on {who}"
+            first = _shown(self.members[rank].get("hostname"))
+            return f"NODE_RANK {rank} is given twice: on {first} and on {who}; {TWO_RUNS}"
         return ""
 
-    def _waiting(self) -> Outbox:
-        joined = sorted(self.members)
-        self._closed = not self.missing
-        return [(rank, {"type": "waiting", "joined": joined, "missing": self.missing}) for rank in joined]
+    def roll(self) -> Message:
+        """Who has joined and who is missing, in words that stay short for any number of nodes."""
+        if len(self.members) <= _MOST_NAMES:
+            named = [f"{rank} ({_shown(self.members[rank].get('hostname'))})" for rank in sorted(self.members)]
+            joined = ", ".join(named) or "none"
+        else:
+            joined = ranges(self.members)
+        return {"type": "waiting", "joined": joined, "missing": ranges(self.missing)}
 
     def reach(self, rank: int, stage: str, payload: Any, final: bool) -> Outbox:
         """A node has come to a stage; the release once all have, or the failure that stands against it."""
         if self.failure is not None and not final:
-            return [(rank, _abort(self.failure))]
+            return [(rank, abort(self.failure))]
         self._stages.setdefault(stage, {})[rank] = payload
         if final:
             self._final.add(stage)
@@ -102,6 +121,8 @@ class Assembly:
 
     def _release(self, stage: str) -> Outbox:
         payloads = self._stages[stage]
+        if len(payloads) < self.nnodes - (len(self._gone) if stage in self._final else 0):
+            return []  # most calls end here: what follows grows with the number of nodes
         expected = set(range(self.nnodes)) - (self._gone if stage in self._final else set())
         if not expected <= set(payloads):
             return []
@@ -116,14 +137,15 @@ class Assembly:
             self._final.discard(stage)
         if ends_a_run(stage) and not self._gone:
             self.failure = None  # what failed in this run does not stand against the next one
-        return [(rank, release | _more(rank, everyone, ruling)) for rank in sorted(expected)]
+        return [(rank, _release_for(rank, release, everyone, ruling)) for rank in sorted(expected)]
 
     def fail(self, failure: Failure) -> Outbox:
         """The first failure wins; everyone hears of it."""
         if self.failure is not None:
             return []
         self.failure = failure
-        return [(rank, _abort(failure)) for rank in sorted(set(self.members) - self._gone)]
+        message = abort(failure)
+        return [(rank, message) for rank in sorted(set(self.members) - self._gone)]
 
     def lost(self, rank: int, reason: str) -> Outbox:
         """A node's connection has ended or gone silent."""
@@ -137,16 +159,48 @@ class Assembly:
         return outbox
 
 
-def _more(rank: int, everyone: dict[str, Any], ruling: Ruling) -> Message:
-    """What the release holds for one node alone."""
+def _release_for(rank: int, release: Message, everyone: dict[str, Any], ruling: Ruling) -> Message:
+    """The release with what is for one node alone; for most it is one and the same, which is then encoded once."""
     more: Message = {"all": everyone} if rank == 0 else {}
-    return more | ({"data": ruling.each[rank]} if rank in ruling.each else {})
+    more |= {"data": ruling.each[rank]} if rank in ruling.each else {}
+    return release | more if more else release
 
 
-def _abort(failure: Failure) -> Message:
+def _wrong_door(message: Message) -> str:
+    """Why somebody who called another address of node 0's host is refused: ranks would look for the master there."""
+    if not message.get("elsewhere"):
+        return ""
+    who = f"{_shown(message.get('hostname', 'a node'))} (NODE_RANK {_shown(repr(message.get('node_rank')))})"
+    return (
+        f"MASTER_ADDR differs: {who} called {message['elsewhere']}, which is another address of node 0's host than "
+        "node 0 has; give one IP address of node 0 on every node"
+    )
+
+
+def abort(failure: Failure) -> Message:
+    """What a node hears when the run is over by a failure."""
     return {"type": "abort", "failure": to_plain(failure)}
+
+
+def ranges(ranks: Iterable[int]) -> str:
+    """`0-3, 7`: long lists of ranks stay readable."""
+    parts: list[list[int]] = []
+    for rank in sorted(ranks):
+        if parts and rank == parts[-1][-1] + 1:
+            parts[-1][1:] = [rank]
+        else:
+            parts.append([rank])
+    shown = [f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts[:_MOST_RANGES]]
+    more = len(parts) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "") or "none"
+
+
+def _shown(value: object) -> str:
+    """What another process says of itself, as part of a line on a terminal: short, and without control characters."""
+    text = value if isinstance(value, str) else repr(value)
+    return "".join(c if c.isprintable() else "?" for c in text[:100])
 
 
 def _as_rank(message: Message) -> int:
     rank = message.get("node_rank")
-    return rank if isinstance(rank, int) else -1
+    return rank if isinstance(rank, int) and abs(rank) < 1 << 31 else -1

@@ -13,6 +13,7 @@ from madrun.node.task import Interrupt, Stopped
 from madrun.node.workspace import Workspace
 from madrun.planning.driver import LEASE_GRACE_S
 from madrun.runtimes.box import Box
+from madrun.runtimes.outside import Trouble
 from madrun.spec.plan import JobPlan
 from madrun.spec.record import Failure
 from madrun.units import format_duration
@@ -21,6 +22,8 @@ HEARTBEAT_S = 1.0
 _READY_TIMEOUT_S = 60.0
 _HAND_OVER_S = 60.0
 _KILL_S = 15.0
+_LAST_WORDS = frozenset({"exit", "gone", "lease", "signal"})  # the first of them says what ended the script
+_SIGNALLED = 143
 _QUICK_TICK_S, _SLOW_TICK_S, _QUICK_FOR_S = 0.004, 0.05, 2.0
 
 
@@ -76,13 +79,42 @@ class BoxKeeper:
         seen = self.steps.seen
         return None if {"stop", "kill", "signal", "lease"} & set(seen) else exit_code(seen)
 
+    def _from_outside(self, code: int | None) -> Failure:
+        """Why the driver ended before the script did; an engine that is stopped ends its containers first."""
+        if "lease" not in self.steps.seen and self.box.ask() == "engine":
+            return self._of_trouble("engine")
+        return self._fail("node", self._how_it_ended(_SIGNALLED if code is None else code))
+
     def _how_it_ended(self, code: int) -> str:
         """Why the driver ended by itself, in words."""
-        if "lease" in self.steps.seen:
-            return f"the lease ended on node {self._rank}: madrun was stopped, or starved, for {self._job.lease_s:g} s"
+        rank, seen = self._rank, self.steps.seen
+        if "lease" in seen:
+            return f"the lease ended on node {rank}: madrun was stopped, or starved, for {self._job.lease_s:g} s"
+        if "signal" in seen:
+            return f"the {self._what} was stopped from outside on node {rank} (by a signal such as SIGTERM)"
         if code == 128 + signal.SIGKILL:
-            return f"the container or its driver was killed from outside on node {self._rank} (exit code {code})"
-        return f"the driver ended with code {code} on node {self._rank}"
+            return f"the {self._what} was killed from outside on node {rank} (exit code {code})"
+        if code < 0:
+            return f"the {self._what} was removed from outside on node {rank}"
+        return f"the driver ended with code {code} on node {rank}"
+
+    @property
+    def _what(self) -> str:
+        return "container or its driver" if self._job.in_container else "driver"
+
+    def _of_trouble(self, trouble: Trouble) -> Failure:
+        """Why a run cannot go on that somebody has taken the container from."""
+        if trouble == "paused":
+            text = (
+                f"the container on node {self._rank} was paused from outside (docker pause or podman pause), so that "
+                "nothing that it measures counts; start again"
+            )
+            return self._fail("paused", text)
+        text = (
+            f"the container engine on node {self._rank} has gone: it was stopped, restarted or killed while the "
+            "container ran; see its log, and start again when it answers"
+        )
+        return self._fail("engine", text)
 
     def _fail(self, kind: str, text: str) -> Failure:
         return Failure(kind=kind, text=text, node=self._rank)
@@ -92,10 +124,15 @@ class BoxKeeper:
         while True:
             ended = self.box.wait(0)
             seen = self.steps.read()
-            if name in seen or (name == "exit" and "gone" in seen):
+            first = next((step for step in seen if step in _LAST_WORDS), "")
+            if first in ("lease", "signal") or (ended is not None and not first):
+                raise Stopped(self._from_outside(ended))
+            if name in seen or (name == "exit" and first):
                 return
             if ended is not None:
                 raise Stopped(self._fail("node", self._how_it_ended(ended)))
+            if self.box.trouble:
+                raise Stopped(self._of_trouble(self.box.trouble))
             self._interrupt.check(self._rank)
             if watching and self._link.failure is not None:
                 raise Aborted(self._link.failure)
@@ -121,7 +158,7 @@ class BoxKeeper:
         grace = self._grace()
         self.box.send("bye" if by_itself else f"stop {round(grace * 10)}")
         bound = _HAND_OVER_S if by_itself else grace + 3
-        ended = self._wait(bound, before)
+        ended = self._wait(bound if self.box.trouble != "paused" else 0, before)  # what is paused hears nothing
         if ended is None:
             self.box.kill()
             ended = self.box.wait(_KILL_S)
@@ -145,6 +182,8 @@ class BoxKeeper:
             ended = self.box.wait(_SLOW_TICK_S)
             if ended is not None:
                 return ended
+            if self.box.trouble == "paused":
+                return None
             if self._interrupt.count > max(signals, 1):
                 return None
         return None

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 from madrun.node import workspace as ws
+from madrun.node.ranks import keep_ranks, read_ranks
 from madrun.results.regular import readable
 from madrun.results.samples import Reading, samples_of_log
 from madrun.results.table import samples_of_csv
 from madrun.spec.record import NodeOutcome
 
 _MOST_NAMES = 10
-_LARGEST_HASHED = 64 << 20
 
 
 def collect(
-    space: ws.Workspace, before: ws.Manifest, result: str | None, outcome: NodeOutcome, stays: bool = False
+    space: ws.Workspace,
+    before: ws.Manifest,
+    result: str | None,
+    outcome: NodeOutcome,
+    stays: bool = False,
+    secrets: tuple[str, ...] = (),
 ) -> NodeOutcome:
     """The outcome with samples, findings and notes; `result` is the name of the `multiple_results` file, if any.
 
-    `stays`: the box is still in use, and is left as it is.
+    `stays`: the box is still in use, and is left as it is. `secrets` are masked in what the ranks printed.
     """
+    if space.box.exists():
+        outcome = replace(outcome, notes=(*outcome.notes, *keep_ranks(space, secrets, stays)))
+    first, notes = read_ranks(space.ranks)
+    outcome = replace(outcome, first_rank=first, notes=(*outcome.notes, *notes))
     kept = ws.keep_output(space, before, stays) if space.box.exists() else ws.Kept()
     findings = [*outcome.findings, *_few([_failed(space, *item) for item in kept.failed.items()])]
     dropped = _few([f"{readable(name)} is {kind} and is not kept" for name, kind in kept.special.items()])
@@ -36,7 +44,6 @@ def collect(
         samples=tuple(sample for reading in readings for sample in reading.samples),
         findings=(*outcome.findings, *(text for reading in readings for text in reading.findings)),
         notes=(*outcome.notes, *(text for reading in readings for text in reading.notes)),
-        console_sha256=_checksum(space),
     )
 
 
@@ -66,10 +73,3 @@ def _few(texts: list[str]) -> list[str]:
     """At most ten of them, and how many more there are: a script may leave thousands."""
     more = len(texts) - _MOST_NAMES
     return [*texts[:_MOST_NAMES], f"{more} more of these"] if more > 0 else texts
-
-
-def _checksum(space: ws.Workspace) -> str:
-    """Of the console log; none for one so large that reading it a second time would take long."""
-    if space.console.stat().st_size >= _LARGEST_HASHED:
-        return ""
-    return hashlib.sha256(space.console.read_bytes()).hexdigest()

@@ -11,12 +11,15 @@ from typing import Any
 
 from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.agent import Agent
-from madrun.node.deliver import deliver
+from madrun.node.board import Board
+from madrun.node.deliver import Sender, deliver
+from madrun.node.intake import impatient
 from madrun.node.join import Party
 from madrun.node.link import Aborted, Link
-from madrun.node.orphans import alive
+from madrun.node.presence import REGISTRY, Resident, alive, myself
+from madrun.node.ranks import with_rank
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
-from madrun.results import perfcsv, rundir
+from madrun.results import causes, perfcsv, rundir
 from madrun.results.rundir import EXPLAINED, RunDir
 from madrun.results.verdict import RunFacts, judge
 from madrun.spec.codec import from_plain, to_json
@@ -38,25 +41,30 @@ class Ended:
 
 
 class _Journaling:
-    """Passes news on to the reporter, and writes phases into the run's journal."""
+    """Passes news on to the reporter; phases go to the board too, and on node 0 into the run's journal."""
 
-    def __init__(self, run: RunDir, reporter: Reporter) -> None:
-        self._run, self._reporter = run, reporter
+    def __init__(self, run: RunDir | None, reporter: Reporter, board: Board, box: Callable[[], int | None]) -> None:
+        self._run, self._reporter, self._board, self._box = run, reporter, board, box
 
     def phase(self, name: str) -> None:
-        self._run.journal("phase", name=name)
+        if self._run is not None:
+            self._run.journal("phase", name=name)
+        self._board.phase(name)
         self._reporter.phase(name)
 
     def line(self, text: str) -> None:
         self._reporter.line(text)
 
     def follow(self, console: Path) -> None:
+        self._board.box(self._box())
         self._reporter.follow(console)
 
     def unfollow(self) -> None:
         self._reporter.unfollow()
 
 
+# start of the run, node 0's own outcome, what all nodes sent, and notes on what came in part
+_Seen = tuple[str, NodeOutcome, dict[str, Any], tuple[str, ...]]
 Linger = Callable[["Ended", Callable[[], bool]], None]
 
 
@@ -70,23 +78,46 @@ def conduct(
     """
     rank, link = task.plan.node.node_rank, party.link
     started = _utc()
-    run = _begin(task, link, rank)
+    run, shared = _begin(task, link, rank)
     node = bind(task.plan.node, run.run_id, str(run.path), _host_names(task.gate))
     plan = replace(task.plan, nodes=(node,))
     folder = _open(task, run, plan)
-    if rank == 0:
-        reporter = _Journaling(run, reporter)
-    with alive(folder):
+    here = alive(folder, _resident(task, node, run, folder), task.lock_dir.with_name(REGISTRY))
+    with here as presence, Board(link, run.path, folder, presence) as board:
         if party.intake is not None:
-            party.intake.open(run.path)
+            party.intake.open(run.path, task.plan.job.collect_limit)
         agent = Agent(task, node, folder, link, interrupt)
+        journaling = _Journaling(run if rank == 0 else None, reporter, board, lambda: agent.pid)
         try:
-            ended = _settle(task, link, plan, run, (started, agent.run(reporter)))
+            outcome = agent.run(journaling)
+            board.phase("finishing")
+            if not shared:
+                outcome = _brought_home(task, Sender(link, node.hostname, interrupt, reporter.line), folder, outcome)
+            with impatient(interrupt, party.intake):
+                ended = _settle(task, party, plan, run, (started, outcome))
+            board.ended(ended.exit_code, ended.reasons)
             if agent.kept:
+                board.phase("kept alive")
                 linger(ended, lambda: agent.stands)
         finally:
             agent.release()
+            _ = party.intake and party.intake.end()
     return ended
+
+
+def _resident(task: Task, node: NodePlan, run: RunDir, folder: Path) -> Resident:
+    """What `madrun ps` shows of this node."""
+    job = task.plan.job
+    return myself(
+        run_id=run.run_id,
+        card=job.card,
+        rank=node.node_rank,
+        nnodes=job.nnodes,
+        runtime=job.runtime,
+        folder=str(folder),
+        container=node.container.name if node.container else "",
+        grace_s=job.grace_s,
+    )
 
 
 def _host_names(gate: Gate | None) -> tuple[str, ...]:
@@ -97,23 +128,37 @@ def _host_names(gate: Gate | None) -> tuple[str, ...]:
     return () if loopback or len(set(names)) < len(names) else tuple(f"{name}:{address}" for name, address in hosts)
 
 
-def _settle(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, NodeOutcome]) -> Ended:
+def _brought_home(task: Task, sender: Sender, folder: Path, outcome: NodeOutcome) -> NodeOutcome:
+    """The outcome, when all that the node leaves has been brought to node 0; notes say what has not."""
+    began = time.monotonic()
+    try:
+        notes = deliver(sender, folder, task.plan.job.collect_limit)
+    except OSError as error:
+        notes = (f"not everything was brought to node 0: {error}; the files lie in {sender.hostname}:{folder}",)
+    for note in notes:
+        sender.say(note)
+    timings = outcome.timings | {"deliver": time.monotonic() - began}
+    return replace(outcome, notes=(*outcome.notes, *notes), timings=timings)
+
+
+def _settle(task: Task, party: Party, plan: Plan, run: RunDir, seen: tuple[str, NodeOutcome]) -> Ended:
     """The verdict of all nodes over the run; node 0 writes it down."""
     started, outcome = seen
+    link = party.link
     node, rank = plan.node, plan.node.node_rank
     try:
-        outcome = replace(outcome, notes=(*outcome.notes, *deliver(link, run.node(rank))))
         _, everyone = link.meet(task.stage("finished"), {"outcome": outcome, "node": node}, final=True)
         if rank == 0:
-            return _conclude(task, link, plan, run, (started, outcome, everyone))
+            brought = party.intake.end() if party.intake is not None else ()
+            return _conclude(task, link, plan, run, (started, outcome, everyone, brought))
         verdict, _ = link.meet(task.stage("end"), None, final=True)
     except Aborted as aborted:
         return Ended(
             exit_code=ExitCode.RUN_FAILED,
             run=run,
             outcome=outcome,
-            culprit=aborted.failure,
-            reasons=(aborted.failure.text,),
+            culprit=outcome.failure or aborted.failure,  # what happened here is nearer to the cause than a loss
+            reasons=tuple(failure.text for failure in (outcome.failure, aborted.failure) if failure),
         )
     culprit = from_plain(Failure, verdict["culprit"]) if verdict["culprit"] else None
     return Ended(
@@ -142,26 +187,34 @@ def _open(task: Task, run: RunDir, plan: Plan) -> Path:
     return folder
 
 
-def _begin(task: Task, link: Link, rank: int) -> RunDir:
-    """The run directory; node 0 makes it and gives out its name."""
-    made = rundir.create(task.results, task.plan.job.card, task.plan.job_hash) if rank == 0 else None
+def _begin(task: Task, link: Link, rank: int) -> tuple[RunDir, bool]:
+    """The run directory, and whether it is node 0's own; node 0 makes it and gives out its name."""
+    made, token = None, ""
+    if rank == 0:
+        made = rundir.create(task.results, task.plan.job.card, task.plan.job_hash)
+        token = made.mark() if task.plan.job.nnodes > 1 else ""
     try:
-        named, _ = link.meet(task.stage("begin"), made.run_id if made else None)
+        named, _ = link.meet(task.stage("begin"), {"run": made.run_id, "token": token} if made else None)
     except (Aborted, Stopped, MadrunError):
         if made is not None:
-            made.path.rmdir()  # no node has begun this run: it never was
+            made.discard()  # no node has begun this run: it never was
         raise
-    return rundir.open_shared(task.results, str(named))
+    run = rundir.open_shared(task.results, str(named["run"]))
+    return run, rank == 0 or run.is_marked(str(named["token"]))
 
 
-def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, NodeOutcome, dict[str, Any]]) -> Ended:
+def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: _Seen) -> Ended:
     """Node 0's last words: record, rows, and the exit code for everyone."""
-    started, own, everyone = seen
+    started, own, everyone, brought = seen
     failure = everyone.pop("failure", None)
     payloads = [payload for _, payload in sorted(everyone.items(), key=lambda item: int(item[0]))]
     outcomes = [own, *(from_plain(NodeOutcome, payload["outcome"]) for payload in payloads[1:])]
     nodes = (plan.node, *(from_plain(NodePlan, payload["node"]) for payload in payloads[1:]))
-    culprit = _with_lines(from_plain(Failure, failure), outcomes) if failure else None
+    offsets = task.gate.offsets_s if task.gate is not None else {}
+    culprit = None
+    if failure:
+        culprit = with_rank(causes.culprit(from_plain(Failure, failure), outcomes), outcomes, offsets)
+    run.tell(outcomes, offsets)
     if len(nodes) > 1:
         run.write_plan(replace(plan, nodes=nodes))
     facts = RunFacts(
@@ -170,7 +223,7 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: tuple[str, 
         ended_at=_utc(),
         command=task.command,
         backend="local",
-        notes=(*task.notes, *plan.node.notes),
+        notes=(*task.notes, *plan.node.notes, *brought),
         provenance=task.provenance() | {"docker_sha": own.image_id},
         gate=task.gate,
     )
@@ -208,14 +261,6 @@ def _write(results: Path, run: RunDir, record: Record) -> Failure | None:
         text = f"{results}/{perfcsv.FILE_NAME} lacks this run's rows ({error.strerror}); madrun report rebuilds it"
         return Failure(kind="rows", text=text, node=0)
     return None
-
-
-def _with_lines(failure: Failure, outcomes: list[NodeOutcome]) -> Failure:
-    """The first failure with the last lines of its node, which were not known when it was told."""
-    for outcome in outcomes:
-        if outcome.node == failure.node and outcome.failure is not None:
-            return replace(failure, last_lines=outcome.failure.last_lines)
-    return failure
 
 
 def _utc() -> str:

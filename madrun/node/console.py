@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
@@ -22,12 +23,18 @@ class Console:
         self._secrets = tuple(secret.encode() for secret in longest_first if len(secret) >= MIN_SECRET)
         self._held = b""
         self._closed = False
+        self._hash = hashlib.sha256()
         self._lock = threading.Lock()
 
     def write(self, chunk: bytes) -> None:
         """Appends a chunk; secrets are masked also where they are cut by the end of a chunk."""
         with self._lock:
             self._append(self._mask(self._held + chunk) if self._secrets else chunk)
+
+    @property
+    def sha256(self) -> str:
+        """Of all that was written to the file so far."""
+        return self._hash.hexdigest()
 
     def close(self) -> None:
         """Writes what was held back, and closes the file; what comes later is dropped."""
@@ -54,7 +61,9 @@ class Console:
         view = memoryview(chunk)
         while view and not self.error and not self._closed:
             try:
-                view = view[os.write(self._fd, view) :]
+                written = os.write(self._fd, view)
+                self._hash.update(view[:written])
+                view = view[written:]
             except OSError as error:
                 self.error = f"{self.path} is not complete: {error.strerror}"
 

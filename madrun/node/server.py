@@ -1,45 +1,61 @@
-"""Node 0's end of the control channel: an asyncio server in a thread of its own, around `Assembly`."""
+"""Node 0's end of the control channel: an asyncio server in a thread of its own, around `PartyHall`."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
-import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from madrun.errors import ContextError
-from madrun.node.assembly import Assembly, Judge, Outbox
-from madrun.node.protocol import BEAT_S, LINE_LIMIT, SILENCE_S, NotOurs, decode, encode
-from madrun.spec.codec import from_plain
-from madrun.spec.record import Failure
-from madrun.spec.validation import Invalid
+from madrun.node.assembly import Judge
+from madrun.node.caller import Caller
+from madrun.node.hall import STRANGERS, Door, PartyHall
+from madrun.node.protocol import Message
 
-_HELLO_TIMEOUT_S = 5.0
+_OTHER_FILES = 256  # of this process: logs, containers, doors
 
 
 class Server:
-    """Listens from construction to `close`. Strangers are dropped; what they send never reaches the assembly."""
+    """Listens from construction to `close`; at the first address; at others to say that they are the wrong ones.
+    Whoever dials for a purpose is handed to the door of that name."""
 
-    def __init__(self, address: str, port: int, nnodes: int, judges: Mapping[str, Judge]) -> None:
-        self._assembly = Assembly(nnodes, judges)
-        self._writers: dict[int, asyncio.StreamWriter] = {}
-        self._heard: dict[int, float] = {}
+    def __init__(
+        self,
+        at: str | Sequence[str],
+        port: int,
+        nnodes: int,
+        judges: Mapping[str, Judge],
+        doors: Mapping[str, Door] | None = None,
+        *,
+        secret: bytes = b"",
+    ) -> None:
+        allow_files(2 * nnodes + STRANGERS + _OTHER_FILES)
+        self._hall = PartyHall(nnodes, judges, doors or {}, secret)
         self._error: OSError | None = None
         self._up = threading.Event()
+        address, *self._also = [at] if isinstance(at, str) else at
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, args=(address, port), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(address.strip("[]"), port), daemon=True)
         self._thread.start()
         self._up.wait()
         if self._error is not None:
-            raise ContextError(
-                f"multi_node_args.CONTROL_PORT: node 0 cannot listen on {address} port {port} "
-                f"({self._error.strerror}); end what listens there, or give another CONTROL_PORT on every node"
-            )
+            raise ContextError(_cannot_listen(address, port, self._error))
+
+    def board(self) -> dict[int, Message]:
+        """What each node told last, by rank."""
+        return dict(self._hall.board)
+
+    def notices(self) -> list[str]:
+        """What a person should know of strangers at the port; each text once."""
+        notices = self._hall.notices
+        return [notices.pop(0) for _ in range(len(notices))]
 
     def close(self) -> None:
-        """Ends the server and every connection."""
+        """Ends the server and every connection, when what was to be sent has gone out."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(5)
@@ -53,99 +69,65 @@ class Server:
 
     async def _serve(self, address: str, port: int) -> None:
         self._stop = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop.set_exception_handler(self._unexpected)
         try:
-            server = await asyncio.start_server(self._accept, address, port, limit=LINE_LIMIT, backlog=1024)
+            server = await self._loop.create_server(lambda: Caller(self._hall), address, port, backlog=4096)
         except OSError as error:
             self._error = error
             return
+        servers = [server, *[found for other in self._also if (found := await self._answer_at(other, port))]]
         self._up.set()
-        beats = asyncio.ensure_future(self._beat())
+        keeping = asyncio.ensure_future(self._hall.keep())
+        keeping.add_done_callback(self._kept)
         await self._stop.wait()
-        beats.cancel()
-        server.close()
-        for writer in list(self._writers.values()):
-            with suppress(OSError, asyncio.TimeoutError):
-                await asyncio.wait_for(writer.drain(), 1)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(beats, *self._tasks, return_exceptions=True)
+        keeping.cancel()
+        for server in servers:
+            server.close()
+        await self._hall.close()
+        await asyncio.gather(keeping, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            rank = await self._greet(reader, writer)
-            if rank is not None:
-                await self._listen(rank, reader)
-        except (asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-            with suppress(OSError, asyncio.TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), 1)
+    async def _answer_at(self, address: str, port: int) -> asyncio.Server | None:
+        """Listens at another address too, where a node that was told that one hears of its mistake at once."""
+        with suppress(OSError):
+            return await self._loop.create_server(lambda: Caller(self._hall, address), address, port, backlog=64)
+        return None
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int | None:
-        try:
-            message = decode(await asyncio.wait_for(reader.readline(), _HELLO_TIMEOUT_S))
-        except (NotOurs, ValueError, OSError, asyncio.TimeoutError):
-            return None
-        if message["type"] != "hello":
-            return None
-        rank, reason, outbox = self._assembly.hello(message)
-        if rank is None:
-            writer.write(encode({"type": "refuse", "reason": reason}))
-            self._send(outbox)
-            with suppress(OSError):
-                await writer.drain()
-            return None
-        self._writers[rank] = writer
-        self._heard[rank] = time.monotonic()
-        self._send(outbox)
-        return rank
+    def _kept(self, keeping: asyncio.Future[None]) -> None:
+        if not keeping.cancelled() and (error := keeping.exception()) is not None:
+            self._hall.defect("".join(traceback.format_exception(error)))
 
-    async def _listen(self, rank: int, reader: asyncio.StreamReader) -> None:
-        reason = "its connection ended"
-        try:
-            while line := await reader.readline():
-                self._heard[rank] = time.monotonic()
-                message = decode(line)
-                if message["type"] == "bye":
-                    reason = "it left"
-                    break
-                self._take(rank, message)
-        except ValueError:  # of readline: decode has its own
-            reason = f"it sent a message longer than {LINE_LIMIT >> 20} MiB"
-        except (NotOurs, Invalid, KeyError, TypeError) as error:
-            reason = f"it sent what is no message ({error})"
-        except OSError as error:
-            reason = f"its connection broke ({error.strerror})"
-        self._writers.pop(rank, None)
-        self._send(self._assembly.lost(rank, reason))
+    def _unexpected(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A defect must be heard of on every node; that a stranger's connection broke, or files ran out, is none."""
+        error = context.get("exception")
+        if error is not None and not isinstance(error, OSError):
+            self._hall.defect("".join(traceback.format_exception(error)))
 
-    def _take(self, rank: int, message: dict[str, Any]) -> None:
-        kind = message["type"]
-        if kind == "reach":
-            final = bool(message.get("final"))
-            self._send(self._assembly.reach(rank, str(message["stage"]), message.get("payload"), final))
-        elif kind == "fail":
-            self._send(self._assembly.fail(from_plain(Failure, message["failure"])))
 
-    def _send(self, outbox: Outbox) -> None:
-        for rank, message in outbox:
-            writer = self._writers.get(rank)
-            if writer is not None:
-                writer.write(encode(message))
+def allow_files(needed: int) -> None:
+    """Lets this process open so many files; `ContextError` with the limit where the host does not."""
+    import resource
 
-    async def _beat(self) -> None:
-        beat = encode({"type": "beat"})
-        while True:
-            await asyncio.sleep(BEAT_S)
-            for writer in list(self._writers.values()):
-                writer.write(beat)
-            now = time.monotonic()
-            for rank in [rank for rank in self._writers if now - self._heard[rank] > SILENCE_S]:
-                self._writers.pop(rank).transport.abort()
-                self._send(self._assembly.lost(rank, f"not heard of for {SILENCE_S:g} s"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ContextError(
+            f"multi_node_args.NNODES: node 0 needs {needed} open files for its connections, and this host allows "
+            f"{hard} (ulimit -Hn); raise that limit on node 0"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _cannot_listen(address: str, port: int, error: OSError) -> str:
+    said = error.strerror or str(error)
+    what = f"multi_node_args.CONTROL_PORT: node 0 cannot listen on {address} port {port} ({said}); "
+    if error.errno == errno.EADDRINUSE:
+        return what + (
+            "end what listens there, or give another CONTROL_PORT on every node; is it another run's node 0? "
+            "give each run its own MASTER_PORT"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return what + "ports below 1024 are for root: give another CONTROL_PORT on every node"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return what + "MASTER_ADDR is no address of this host, which is node 0 by its NODE_RANK"
+    return what + "end what listens there, or give another CONTROL_PORT on every node"

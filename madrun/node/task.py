@@ -13,6 +13,8 @@ from madrun.spec.facts import HostFacts
 from madrun.spec.plan import Plan
 from madrun.spec.record import Failure, Gate
 
+IMPATIENT = 2  # signals: the first ends the run, the second also the bringing home of its files
+
 
 class Reporter(Protocol):
     """Whoever shows a run to a person; every call returns at once."""

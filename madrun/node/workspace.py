@@ -11,9 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from madrun import runners
 from madrun.errors import NodesError
 from madrun.registry.cardtree import add_file
 from madrun.results.regular import kind_of, open_regular
+from madrun.spec.plan import RANK
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,16 @@ class Workspace:
         return self.root / "output"
 
     @property
+    def boxed_ranks(self) -> Path:
+        """Where the ranks of torchrun write while they run."""
+        return self.box / "ranks"
+
+    @property
+    def ranks(self) -> Path:
+        """What each rank printed, and how it ended: `rank-<RANK>.log` and `rank-<RANK>.end`."""
+        return self.root / "ranks"
+
+    @property
     def console(self) -> Path:
         """Everything the script printed."""
         return self.root / "console.log"
@@ -89,6 +101,10 @@ def prepare(
         raise NodesError("the card's files changed since the plan was made; start again")
     (workspace.box / "driver.sh").write_text(driver)
     (workspace.box / "steps").touch()
+    workspace.boxed_ranks.mkdir(mode=0o700)  # secrets are masked in these only when they are kept
+    for name, copied in (("rank.sh", RANK), ("rank.py", "rank.py")):
+        shutil.copyfile(Path(runners.__file__).with_name(name), workspace.box / copied)
+    (workspace.box / RANK).chmod(0o755)
     found = manifest(workspace.work)
     if result in found:
         found[result] = replace(found[result], digest=_digest(workspace.work / result))

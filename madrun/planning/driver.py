@@ -5,8 +5,8 @@ seconds, and when the lines stop or the input ends, the driver ends everything. 
 beside it, so that standard output carries the script's words alone.
 
 Lines it knows: `go` starts the script, `stop N` ends it with N tenths of a second of grace, `bye` ends a driver
-whose script has ended; `stay` reports the end of the script, `stay N` ends it first, and the driver goes on; any other
-line only renews the lease.
+whose script has ended; `stay` reports the end of the script, `stay N` ends it first, and the driver goes on;
+`examine PID...` writes the stacks of these processes; any other line only renews the lease.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TEMPLATE = r"""#!/usr/bin/env bash
 # madrun driver for card @CARD@: reads lines from its agent, runs the script, reports steps, ends with its lease.
 set -u
 box=${BASH_SOURCE[0]%/*}
-steps=$box/steps job= reported= rc=0
+steps=$box/steps job= reported= rc=0 killed= killed_before=
 say() { local IFS=' '; printf '%s %s\n' "${EPOCHREALTIME:-0}" "$*" >&8; }
 # Opened once: a script that removes everything around it does not close the channel.
 { exec 8>>"$steps" && say driver "$BASH_VERSION"; } 2>/dev/null || {
@@ -39,7 +39,40 @@ run_script() {
   { @RUN@
   } 8>&-
 }
+ooms() {                                        # how many of our cgroup the kernel has killed for memory, into killed
+  local names path file key value
+  killed=
+  while IFS=: read -r _ names path; do
+    case ,$names, in
+      ,,) set -- "/sys/fs/cgroup$path/memory.events" /sys/fs/cgroup/memory.events ;;
+      *,memory,*) set -- "/sys/fs/cgroup/memory$path/memory.oom_control" /sys/fs/cgroup/memory/memory.oom_control ;;
+      *) continue ;;
+    esac
+    for file; do
+      [[ -r $file ]] || continue
+      while read -r key value; do [[ $key == oom_kill ]] && killed=$value; done <"$file"
+      [[ -n $killed ]] && return
+    done
+  done </proc/$$/cgroup
+} 2>/dev/null
+tell_ooms() {
+  ooms
+  [[ -z $job || -z $killed || -z $killed_before ]] || say oom "$((killed - killed_before))"
+}
+examine() {                                     # stacks of these processes, by the tool that was laid beside us
+  local pid word
+  for pid; do
+    {
+      while IFS= read -r -d '' word; do [[ $word == RANK=* ]] && echo "$word"; done <"/proc/$pid/environ"
+      echo "WCHAN=$(<"/proc/$pid/wchan")"
+      "$box/evidence/py-spy" dump --nonblocking --pid "$pid"
+    } >"$box/evidence/$pid" 2>&1 8>&- 9>&- </dev/null &
+  done
+  wait
+  say examined
+}
 begin() {
+  ooms; killed_before=$killed
   say begin
   set -m                                        # the script gets a process group of its own
   { run_script; code=$?; say exit "$code"; exit "$code"; } </dev/null 2>&1 9>&- &
@@ -64,6 +97,7 @@ end_job() {                                     # TERM, grace in tenths of a sec
 finish() {
   [[ -n $job ]] && kill -KILL -- "-$job" 2>/dev/null
   [[ $$ == 1 ]] && kill -KILL -1 2>/dev/null    # in a container of our own: what left the group ends too
+  tell_ooms
   hand_over
   say end "$1"
   exit "$1"
@@ -81,6 +115,8 @@ snapshot() {                                    # what has come to us, name by n
     printf '%s\0' "$entry"
   done </proc/$$/environ
 }
+# What keeps the ranks' output apart has to run here: a directory may be mounted so that nothing in it may be executed.
+[[ ${PYTHON_EXEC:-} != "$box/rank" ]] || "$box/rank" --ready 2>/dev/null || { unset PYTHON_EXEC; say unranked; }
 trap 'say signal; end_job @GRACE@; finish 143' TERM INT HUP
 trap '' PIPE
 
@@ -94,8 +130,9 @@ while IFS= read -r -t @LEASE@ line; do
   case $line in
     go) begin ;;
     stop*) say stop; end_job "${line#stop }"; finish 143 ;;
-    stay) check; hand_over; say end "$rc" ;;    # the script is over, its container stays to be looked at
-    stay*) say stop; end_job "${line#stay }"; hand_over; say end 143 ;;
+    stay) check; tell_ooms; hand_over; say end "$rc" ;;    # the script is over, its container stays to be looked at
+    stay*) say stop; end_job "${line#stay }"; tell_ooms; hand_over; say end 143 ;;
+    examine*) read -ra words <<<"${line#examine}"; examine "${words[@]}" & ;;
     bye) check; finish "$rc" ;;
     *) check ;;
   esac

@@ -14,7 +14,7 @@ from madrun.spec.context import Context, is_secret
 from madrun.spec.facts import HostFacts
 from madrun.spec.plan import SECRET, DataPlan, ImagePlan, JobPlan, RuntimeName
 from madrun.spec.topology import Topology
-from madrun.units import parse_duration
+from madrun.units import format_duration, parse_duration, parse_size
 
 DEFAULT_TIMEOUT_S = 7200.0
 DATA_HOME = "/data_dlm"
@@ -151,37 +151,47 @@ def plan_job(
         lease_s=driver.LEASE_S,
         driver=driver.render(card.name, card.script, args, grace),
         stall_timeout_s=0.0 if context.stall_timeout is None else parse_duration(context.stall_timeout),
+        collect_limit=parse_size(context.collect_limit),
         training_precision=card.training_precision,
     )
 
 
+_SAID = (
+    "card",
+    "script",
+    "args",
+    "runtime",
+    "vendor",
+    "runner",
+    "nnodes",
+    "nproc_per_node",
+    "training_precision",
+    "multiple_results",
+)
+_DURATIONS = ("timeout_s", "grace_s", "stall_timeout_s", "lease_s")
+_HASHED = ("metrics", "image", "driver")
+_MOST_NAMED = 64  # variables that are compared one by one
+
+
 def summary(job: JobPlan) -> dict[str, str]:
-    """Each part of the job in a few characters: what nodes exchange to name the part in which they differ."""
-    parts = {}
-    for name in (
-        "card",
-        "script",
-        "args",
-        "script_hash",
-        "runtime",
-        "vendor",
-        "runner",
-        "nnodes",
-        "nproc_per_node",
-    ):
-        parts[name] = str(getattr(job, name))
-    parts["image"] = f"{job.image.name}" if job.image.kind != "none" else "none"
-    for name in (
-        "env",
-        "secrets",
-        "data",
-        "metrics",
-        "image",
-        "driver",
-        "timeout_s",
-        "grace_s",
-        "stall_timeout_s",
-        "multiple_results",
-    ):
-        parts[f"{name} (hash)"] = sha256(getattr(job, name))[:12]
+    """Each part of the job in a few characters: what nodes exchange to name the part in which they differ.
+
+    Of secrets it holds the names alone, for a job holds nothing else of them.
+    """
+    parts = {name: str(getattr(job, name)) for name in _SAID}
+    parts["tags"] = ", ".join(job.tags)
+    parts["image"] = job.image.name if job.image.kind != "none" else "none"
+    parts["data"] = ", ".join(f"{item.name} ({item.provider}) at {item.home}" for item in job.data)
+    parts |= {name.removesuffix("_s"): _duration(getattr(job, name)) for name in _DURATIONS}
+    parts["script files (hash)"] = job.script_hash[:12]
+    parts |= {f"{name} (hash)": sha256(getattr(job, name))[:12] for name in _HASHED}
+    parts |= {f"secret {name}": "set" for name in job.secrets}
+    names = sorted(job.env)
+    parts |= {f"variable {name}": job.env[name] for name in names[:_MOST_NAMED]}
+    if len(names) > _MOST_NAMED:
+        parts["other variables (hash)"] = sha256({name: job.env[name] for name in names[_MOST_NAMED:]})[:12]
     return {name: text if len(text) <= 60 else f"{text[:40]}... ({sha256(text)[:12]})" for name, text in parts.items()}
+
+
+def _duration(seconds: float) -> str:
+    return format_duration(seconds) if seconds else "none"

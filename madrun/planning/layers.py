@@ -26,6 +26,8 @@ from madrun.spec.plan import BOX
 from madrun.spec.validation import Invalid, did_you_mean, validate
 from madrun.units import parse_duration, parse_size
 
+SIZES = ("collect_limit", "shm_size")
+TRUTHS = ("local_data",)
 DURATIONS = ("timeout", "grace", "join_timeout", "stall_timeout")
 
 
@@ -142,11 +144,11 @@ def _layer_of(key: str, origins: list[Origin]) -> str:
 
 
 def _refuse_truth_values(merged: dict[str, Any], origins: list[Origin]) -> None:
-    """No value of the context is a truth value, but validation would take True for the number 1."""
+    """Only what is yes or no is a truth value; validation would take True for the number 1 elsewhere."""
     nested = merged.get("multi_node_args")
     inner = nested.items() if isinstance(nested, dict) else ()
     for key, value in (*merged.items(), *((f"multi_node_args.{name}", value) for name, value in inner)):
-        if isinstance(value, bool):
+        if isinstance(value, bool) and key not in TRUTHS:
             raise _wrong(key, f"found {value} (bool), allowed: a number or text", origins)
 
 
@@ -161,12 +163,14 @@ def _check_values(context: Context, origins: list[Origin]) -> None:
             _ = value if value is None else parse_duration(value)
         except ValueError as error:
             raise _wrong(name, str(error), origins) from None
-    try:
-        size = None if context.shm_size is None else parse_size(context.shm_size)
-    except ValueError as error:
-        raise _wrong("shm_size", str(error), origins) from None
-    if size == 0:
-        raise _wrong("shm_size", f"found {context.shm_size!r}, allowed: more than 0 bytes", origins)
+    for name in SIZES:
+        value = getattr(context, name)
+        try:
+            size = None if value is None else parse_size(value)
+        except ValueError as error:
+            raise _wrong(name, str(error), origins) from None
+        if size == 0 and name != "collect_limit":
+            raise _wrong(name, f"found {value!r}, allowed: more than 0 bytes", origins)
     for key, texts in (("model_args", (context.model_args or "",)), ("more_args", context.more_args)):
         for problem in filter(None, map(args_problem, texts)):
             raise _wrong(key, problem, origins)

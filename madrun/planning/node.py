@@ -13,7 +13,7 @@ from madrun.runners import RUNNERS
 from madrun.spec.card import Card
 from madrun.spec.context import Context, mount_source
 from madrun.spec.facts import HostFacts
-from madrun.spec.plan import BOX, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
+from madrun.spec.plan import BOX, RANK, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
 from madrun.spec.topology import Topology
 
 
@@ -28,12 +28,12 @@ def plan_node(
     notes: tuple[str, ...] = ()
     container, process = None, None
     if job.in_container:
-        env = _node_env(job, topology, owner, {item.name: item.home for item in job.data})
+        env = _node_env(job, topology, owner, {item.name: item.home for item in job.data}, BOX)
         mounts = _mounts(box_on_host, job, sources, mirrors, context)
         container, notes = plan_container(job, context, chosen, topology, (env, mounts))
     else:
         _refuse_mounts(context)
-        env = facts.process_env | chosen.env | _node_env(job, topology, owner, sources)
+        env = facts.process_env | chosen.env | _node_env(job, topology, owner, sources, box_on_host)
         process = HostProcess(
             command=("bash", f"{box_on_host}/driver.sh"),
             workdir=f"{box_on_host}/work",
@@ -57,7 +57,9 @@ def plan_node(
         container=container,
         process=process,
         gpus=tuple(gpu.index for gpu in facts.accelerator.gpus),
-        notes=notes,
+        notes=(*notes, *_rank_notes(job)),
+        mirror_root=context.force_mirror_local or "" if job.data else "",
+        local_data=context.local_data,
     )
 
 
@@ -75,7 +77,15 @@ def owner_of(job: JobPlan, facts: HostFacts) -> str:
     return f"{facts.uid}:{facts.gid}" if job.in_container and facts.uid != 0 and not rootless else ""
 
 
-def _node_env(job: JobPlan, topology: Topology, owner: str, homes: dict[str, str]) -> dict[str, str]:
+def _rank_notes(job: JobPlan) -> tuple[str, ...]:
+    """Says so where the ranks' output is not kept apart."""
+    starter = RUNNERS[job.runner].starter
+    if not starter or starter not in {*job.env, *job.secrets}:
+        return ()
+    return (f"no logs of single ranks: docker_env_vars sets {starter}, by which madrun would keep them apart",)
+
+
+def _node_env(job: JobPlan, topology: Topology, owner: str, homes: dict[str, str], box: str) -> dict[str, str]:
     runner = RUNNERS[job.runner]
     command = runner.command(topology)
     env = {
@@ -89,6 +99,8 @@ def _node_env(job: JobPlan, topology: Topology, owner: str, homes: dict[str, str
         "MADRUN_RUN_ID": RUN_ID,
         "MADRUN_OWNER": owner,
     }
+    if runner.starter:
+        env[runner.starter] = f"{box}/{RANK}"
     if job.data:
         env["MAD_DATAHOME"] = ",".join(homes[item.name] for item in job.data)
         env["MAD_DATANAME"] = ",".join(item.name for item in job.data)

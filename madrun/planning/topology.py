@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 
 from madrun.errors import ContextError
 from madrun.planning.devices import most_processes
@@ -55,6 +56,41 @@ def check_ranks(args: MultiNodeArgs, runners: tuple[str, ...]) -> None:
         raise ContextError(
             "multi_node_args.MASTER_PORT: found 65535, and CONTROL_PORT is MASTER_PORT + 1 unless given; give it"
         )
+
+
+def check_name_of_master(args: MultiNodeArgs, address: str, facts: HostFacts, source: str = "") -> None:
+    """With several nodes a host's name may not mean loopback, which only its own host reaches; else `ContextError`.
+
+    `source`: the line that says so, `/etc/hosts:2`. Loopback that was asked for as such is right on one host.
+    """
+    said = args.MASTER_ADDR.strip("[]")
+    if args.NNODES == 1 or not _is_loopback(address) or said in ("localhost", address) or _is_address(said):
+        return
+    here = [
+        f"{literal} ({interface.name})"
+        for interface in facts.interfaces
+        for literal in interface.addresses
+        if not _is_loopback(literal) and not ipaddress.ip_address(literal).is_link_local
+    ]
+    what = f"which {source or 'this host'} maps to {address}"
+    if args.NODE_RANK == 0:
+        raise ContextError(
+            f"multi_node_args.MASTER_ADDR: found {args.MASTER_ADDR!r}, {what}: an address that no other host reaches; "
+            f"give an address of this host on every node: {', '.join(here) or 'it has none but loopback'}; or correct "
+            "that line"
+        )
+    raise ContextError(
+        f"multi_node_args.MASTER_ADDR: found {args.MASTER_ADDR!r}, {what}: MASTER_ADDR is this very machine, and this "
+        f"is node {args.NODE_RANK}; give the address of node 0's host as node 0 has it, or correct that line"
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_master_is_here(args: MultiNodeArgs, address: str, facts: HostFacts) -> None:
@@ -113,19 +149,61 @@ def interface_notes(args: MultiNodeArgs, interfaces: tuple[Interface, ...]) -> l
 
     No error: the plan of one node is also made on another host, to be read.
     """
-    names = [interface.name for interface in interfaces]
-    nccl, gloo = args.NCCL_SOCKET_IFNAME or "", args.GLOO_SOCKET_IFNAME or ""
+    names = tuple(interface.name for interface in interfaces)
+    return _lacking(args.GLOO_SOCKET_IFNAME or "", args.NCCL_SOCKET_IFNAME or "", names, {})
+
+
+def interface_problems(gloo: str, nccl: str, interfaces: tuple[Interface, ...], states: Mapping[str, str]) -> list[str]:
+    """What is wrong here with the interfaces that torch will be told: it is not there, has no address, or is down.
+
+    `states`: `up`, `down`, or `without an address`, of every interface of the host.
+    """
+    names = tuple(interface.name for interface in interfaces)
+    lines = _lacking(gloo, nccl, names, states)
+    down = [name for name in used_interfaces(gloo, nccl, names) if states.get(name) == "down"]
+    return [*lines, *(f"interface {name} of this host is down; ip link set {name} up" for name in down)]
+
+
+def _lacking(gloo: str, nccl: str, names: tuple[str, ...], states: Mapping[str, str]) -> list[str]:
     missing = []
-    # NCCL: "^" excludes, "=" is exact, else each of the list is a prefix, and one that is there will do.
-    wanted = [] if nccl.startswith("^") else [word.partition(":")[0] for word in nccl.lstrip("=").split(",") if word]
-    exact = nccl.startswith("=")
-    if wanted and not any(name == word if exact else name.startswith(word) for word in wanted for name in names):
-        missing.append(("NCCL_SOCKET_IFNAME", ", ".join(wanted)))
+    if _nccl_words(nccl) and not _nccl_interfaces(nccl, names):
+        missing.append(("NCCL_SOCKET_IFNAME", _nccl_words(nccl)))
     absent = [word for word in gloo.split(",") if word and word not in names]
     if absent:
-        missing.append(("GLOO_SOCKET_IFNAME", ", ".join(absent)))
+        missing.append(("GLOO_SOCKET_IFNAME", absent))
     has = ", ".join(names) or "none"
-    return [f"{key}: this host has no interface {words}; it has: {has}" for key, words in missing]
+    told = [(key, _told(key, words, names, states)) for key, words in missing]
+    return [f"{key}: this host has no interface {words}; it has: {has}" for key, words in told]
+
+
+def _told(key: str, words: list[str], names: tuple[str, ...], states: Mapping[str, str]) -> str:
+    """The names that are missing, with what is known of why."""
+    texts = []
+    for word in words:
+        bare, why = word.lstrip("=^"), ""
+        if bare in states and bare not in names:
+            why = " with an address (it is there, and has none)"
+        elif key.startswith("GLOO") and (word != bare or any(name.startswith(word) for name in names)):
+            why = " (Gloo takes whole names: no prefix, no =, no ^)"
+        texts.append(f"{word}{why}")
+    return ", ".join(texts)
+
+
+def used_interfaces(gloo: str, nccl: str, names: tuple[str, ...]) -> list[str]:
+    """The interfaces of this host that Gloo and NCCL will use, Gloo's first; NCCL chooses itself where it excludes."""
+    chosen = [word for word in gloo.split(",") if word in names][:1]
+    return list(dict.fromkeys([*chosen, *_nccl_interfaces(nccl, names)[:1]]))
+
+
+def _nccl_words(nccl: str) -> list[str]:
+    """NCCL: "^" excludes, "=" is exact, else each of the list is a prefix, and one that is there will do."""
+    return [] if nccl.startswith("^") else [word.partition(":")[0] for word in nccl.lstrip("=").split(",") if word]
+
+
+def _nccl_interfaces(nccl: str, names: tuple[str, ...]) -> list[str]:
+    exact = nccl.startswith("=")
+    wanted = _nccl_words(nccl)
+    return [name for word in wanted for name in names if (name == word if exact else name.startswith(word))]
 
 
 def _processes(args: MultiNodeArgs, facts: HostFacts, gpus_per_node: int | None) -> int:

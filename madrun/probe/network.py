@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import socket
+from pathlib import Path
 
 from madrun.errors import ContextError
 from madrun.spec.facts import Interface
@@ -95,11 +98,91 @@ def claim_free_port(first: int, low: int = PORTS.start, high: int = PORTS.stop) 
 
 def port_is_free(port: int, address: str = "") -> bool:
     """Whether a server could listen on the port now."""
+    return _try_port(port, address) is None
+
+
+def _try_port(port: int, address: str) -> OSError | None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error
+        return None
+
+
+def port_trouble(port: int, address: str = "") -> str:
+    """Why no server could listen on the port now, in words; empty where one could."""
+    error = _try_port(port, address)
+    if error is None:
+        return ""
+    if error.errno == errno.EADDRINUSE:
+        owner = port_owner(port)
+        what = f"is in use on this host{f' by {owner}' if owner else ''}"
+        return f"{what}; end what listens there, or give another port on every node"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        first = _sysctl("net/ipv4/ip_unprivileged_port_start", (1024,))[0]
+        return f"is privileged on this host: ports below {first} are for root; give one from {first} on, on every node"
+    return f"cannot be listened on at {address or 'any address'} ({error.strerror}); give another port on every node"
+
+
+def port_owner(port: int) -> str:
+    """`process 4711 (python3 server.py)` that listens there; empty where this user may not see it."""
+    import psutil
+
+    try:
+        listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        found = [c for c in listening if tuple(c.laddr)[1:] == (port,)]
+        pids = sorted({c.pid for c in found if c.pid})
+        words = [psutil.Process(pid).cmdline() for pid in pids[:1]]
+    except (psutil.Error, OSError):
+        return ""
+    if not pids:
+        return "a process of another user" if found and os.getuid() else ""
+    command = " ".join(words[0])
+    return f"process {pids[0]} ({command if len(command) <= 80 else command[:77] + '...'})"
+
+
+def ephemeral_note(key: str, port: int) -> str:
+    """That the kernel may give the port to any outgoing connection at any moment; empty where it does not."""
+    low, high = _sysctl("net/ipv4/ip_local_port_range", (32768, 60999))[:2]
+    if not low <= port <= high:
+        return ""
+    return (
+        f"multi_node_args.{key}: {port} lies among the ports that this host gives to outgoing connections "
+        f"({low}-{high}): it may be taken at any moment; better one below {low}"
+    )
+
+
+def _sysctl(name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        found = tuple(int(word) for word in Path("/proc/sys", name).read_text().split())
+    except (OSError, ValueError):
+        return default
+    return found if len(found) >= len(default) else default
+
+
+def line_of_hosts(name: str, file: Path = Path("/etc/hosts")) -> str:
+    """`/etc/hosts:2`, the line that gives the name its address; empty where none does."""
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    for number, line in enumerate(lines, 1):
+        if name.lower() in line.partition("#")[0].lower().split()[1:]:
+            return f"{file}:{number}"
+    return ""
+
+
+def interface_states() -> dict[str, str]:
+    """Of every interface of this host: `up`, `down`, or `without an address`.
+
+    Up as the administrator said it: a cable that was just plugged in takes a second until it carries something.
+    """
+    import psutil
+
+    up = psutil.net_if_stats()
+    known = {interface.name for interface in interfaces()}
+    states = {name: "up" if "up" in found.flags.split(",") else "down" for name, found in up.items()}
+    return {name: state if name in known else "without an address" for name, state in states.items()}

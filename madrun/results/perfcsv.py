@@ -19,12 +19,37 @@ from madrun.spec.record import MetricResult, Record
 
 FILE_NAME = "perf.csv"
 LOCK = ".perf.csv.lock"
-MAD_COLUMNS = (
-    "model,n_gpus,nnodes,gpus_per_node,training_precision,pipeline,args,tags,docker_file,base_docker,docker_sha,"
-    "docker_image,git_commit,machine_name,deployment_type,launcher,gpu_architecture,performance,metric,"
-    "relative_change,status,build_duration,test_duration,dataname,data_provider_type,data_size,"
-    "data_download_duration,build_number,additional_docker_run_options"
-).split(",")
+MAD_COLUMNS = [
+    "model",
+    "n_gpus",
+    "nnodes",
+    "gpus_per_node",
+    "training_precision",
+    "pipeline",
+    "args",
+    "tags",
+    "docker_file",
+    "base_docker",
+    "docker_sha",
+    "docker_image",
+    "git_commit",
+    "machine_name",
+    "deployment_type",
+    "launcher",
+    "gpu_architecture",
+    "performance",
+    "metric",
+    "relative_change",
+    "status",
+    "build_duration",
+    "test_duration",
+    "dataname",
+    "data_provider_type",
+    "data_size",
+    "data_download_duration",
+    "build_number",
+    "additional_docker_run_options",
+]
 OWN_COLUMNS = ["unit", "primary", "valid", "reasons", "exit_code", "runtime", "started_at", "run_id", "plan_hash"]
 OWN_COLUMNS += ["madrun", "repeats"]
 COLUMNS = [*MAD_COLUMNS, *OWN_COLUMNS]

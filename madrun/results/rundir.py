@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 from madrun.errors import UsageError
 from madrun.spec.codec import from_plain, to_json
 from madrun.spec.plan import Plan, sealed
-from madrun.spec.record import Record
+from madrun.spec.record import NodeOutcome, Record
 from madrun.spec.validation import Invalid
 
 PLAN, RECORD = "plan.json", "record.json"
+MARK = ".node-0"
 # In the directory of a node: where each value came from, and which variables came to the script.
 EXPLAINED, ENVIRONMENT = "context.json", "environment.json"
 
@@ -42,7 +44,7 @@ class RunDir:
         write_atomically(self.path / PLAN, to_json(sealed(plan)), durable=False)
 
     def keep_plan(self, plan: Plan) -> None:
-        """Saves what one node knows of the plan, unless node 0's lies here: results may be shared by the nodes or not."""
+        """Saves what one node knows of the plan, unless node 0's lies here: results may be shared or not."""
         try:
             with (self.path / PLAN).open("x", encoding="utf-8") as file:
                 file.write(to_json(sealed(plan)))
@@ -52,6 +54,36 @@ class RunDir:
     def write_record(self, record: Record) -> None:
         """Saves the record: from here on the run is finished."""
         write_atomically(self.path / RECORD, to_json(record))
+
+    def mark(self) -> str:
+        """Puts a token here that tells this directory from others of its name; the token."""
+        token = secrets.token_hex(16)
+        (self.path / MARK).write_text(token, encoding="ascii")
+        return token
+
+    def is_marked(self, token: str) -> bool:
+        """Whether this is the directory of the node that gave out the token: results are shared."""
+        try:
+            return bool(token) and (self.path / MARK).read_text(encoding="utf-8", errors="replace") == token
+        except OSError:
+            return False
+
+    def discard(self) -> None:
+        """Removes a directory in which no run has begun."""
+        (self.path / MARK).unlink(missing_ok=True)
+        self.path.rmdir()
+
+    def tell(self, outcomes: Iterable[NodeOutcome], offsets: Mapping[str, float | None]) -> None:
+        """What was known of the nodes only in the end, for the journal: times of node 0's clock where they can be."""
+        (self.path / MARK).unlink(missing_ok=True)
+        for outcome in outcomes:
+            offset = offsets.get(str(outcome.node)) or 0.0
+            if outcome.started_at:
+                began = outcome.started_at - offset
+                self.journal("barrier", node=outcome.node, at=round(began, 3))
+                ended = round(began + outcome.script_s, 3)
+                self.journal("ended", node=outcome.node, at=ended, exit_code=outcome.exit_code)
+            self.journal("collected", node=outcome.node, seconds=round(outcome.timings.get("deliver", 0.0), 3))
 
     def journal(self, event: str, **details: Any) -> None:
         """Appends one line to the journal: time in seconds since the epoch, event, details."""

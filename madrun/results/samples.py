@@ -59,7 +59,10 @@ class Tally:
         """What was taken in from the file of this name."""
         left_out = self._left_out
         if left_out:
-            findings = [f"{name} has more results than {_MOST_BYTES >> 20} MiB hold; {left_out} are left out", *findings]
+            findings = [
+                f"{name} has more results than {_MOST_BYTES >> 20} MiB hold; {left_out} are left out",
+                *findings,
+            ]
         return Reading(samples=tuple(self._last.values()), findings=tuple(findings), notes=tuple(notes))
 
 

@@ -64,7 +64,13 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
         checks=tuple(checks),
         nodes=tuple(outcomes),
         culprit=culprit,
-        notes=(*facts.notes, *(facts.gate.notes if facts.gate else ()), *_node_notes(outcomes), *notes, *repeated(samples)),
+        notes=(
+            *facts.notes,
+            *(facts.gate.notes if facts.gate else ()),
+            *_node_notes(outcomes),
+            *notes,
+            *repeated(samples),
+        ),
         timings=dict(outcomes[0].timings) if outcomes else {},
         provenance=facts.provenance,
         gate=facts.gate,
@@ -98,7 +104,9 @@ def _node_checks(outcomes: Sequence[NodeOutcome], nnodes: int) -> list[Check]:
         ended = outcome.exit_code == 0 and outcome.end_marker
         text = "" if ended else f"node {rank}: {_how_it_ended(outcome)}"
         checks.append(Check(name=f"node {rank} ended with exit code 0 and its end marker", passed=ended, text=text))
-        checks += [Check(name=f"node {rank}", passed=False, text=f"node {rank}: {finding}") for finding in outcome.findings]
+        checks += [
+            Check(name=f"node {rank}", passed=False, text=f"node {rank}: {finding}") for finding in outcome.findings
+        ]
     return checks
 
 

@@ -11,13 +11,17 @@ from madrun.spec.topology import Topology
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """`command`: the text in front of the script; `env`: what the runner itself leaves to be set."""
+    """`command`: the text in front of the script; `env`: what the runner itself leaves to be set.
+
+    `starter`: the variable that names the program by which the runner starts each rank; empty where it has none.
+    """
 
     command: Callable[[Topology], str]
     env: Callable[[Topology], dict[str, str]]
+    starter: str = ""
 
 
 RUNNERS: dict[str, Runner] = {
-    "torchrun": Runner(torchrun.command, torchrun.env),
+    "torchrun": Runner(torchrun.command, torchrun.env, torchrun.STARTER),
     "plain": Runner(plain.command, plain.env),
 }

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from madrun.spec.topology import Topology
 
+STARTER = "PYTHON_EXEC"  # torchrun starts this with `-u script arguments`, where it would take its own interpreter
+
 
 def command(topology: Topology) -> str:
     """Plain words only: the text survives unquoted expansion and `eval` alike."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from madrun.runtimes.outside import Trouble
+
 Sink = Callable[[bytes], None]
 
 
@@ -22,6 +24,13 @@ class Box(Protocol):
     @property
     def pid(self) -> int | None:
         """Process id of the driver as this host sees it; None where it cannot be seen from here."""
+
+    @property
+    def trouble(self) -> Trouble:
+        """What was done to it from outside, as last seen: `paused`, or `engine` where that has gone; else empty."""
+
+    def ask(self) -> Trouble:
+        """The same, looked at anew."""
 
     def send(self, line: str) -> None:
         """Gives the driver one line; a driver that has ended is no error."""

@@ -13,6 +13,7 @@ _HOST_TOOLS = ("/usr", "/bin", "/lib", "/lib64")
 def hand_over(client: Any, image: str, folder: Path, owner: str) -> None:
     """`chown -R` of the folder in a container of the image; with the host's own chown where the image has none."""
     from docker.errors import APIError
+    from requests.exceptions import RequestException
 
     try:
         code = _run(client, image, folder, owner, tools=False)
@@ -21,6 +22,8 @@ def hand_over(client: Any, image: str, folder: Path, owner: str) -> None:
             code = _run(client, image, folder, owner, tools=True)
         except APIError as error:
             raise EngineError(f"{folder} could not be given to {owner}: {error.explanation or error}") from None
+    except RequestException:
+        raise EngineError(f"{folder} could not be given to {owner}: the container engine does not answer") from None
     if code != 0:
         raise EngineError(f"{folder} could not be given to {owner}: chown ended with exit code {code}")
 

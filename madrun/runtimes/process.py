@@ -12,6 +12,7 @@ from pathlib import Path
 
 from madrun.errors import EngineError
 from madrun.runtimes.box import Sink
+from madrun.runtimes.outside import Trouble
 from madrun.spec.plan import HostProcess, filled
 
 _READ = 1 << 20
@@ -22,6 +23,7 @@ class ProcessBox:
 
     image_id = ""
     deviations: tuple[str, ...] = ()
+    trouble: Trouble = ""
 
     def __init__(self, process: HostProcess, secrets: Mapping[str, str], sink: Sink) -> None:
         env = filled(process.env, secrets)
@@ -51,6 +53,9 @@ class ProcessBox:
     @property
     def pid(self) -> int | None:
         return self._child.pid
+
+    def ask(self) -> Trouble:
+        return self.trouble
 
     def send(self, line: str) -> None:
         assert self._child.stdin is not None

@@ -113,7 +113,8 @@ class HostFacts:
     """One host as it was when the plan was made.
 
     `machine` as uname says it (`x86_64`); `infiniband`: the device files under /dev/infiniband. `data`: files, bytes
-    and newest time of each data source when the run began.
+    and newest time of each data source when the run began. `disks`: bytes free for this user and bytes in all, of the
+    file system of each place that a run fills.
     """
 
     hostname: str
@@ -135,3 +136,4 @@ class HostFacts:
     scheduler: dict[str, str] = field(default_factory=dict)
     filesystems: dict[str, str] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
+    disks: dict[str, tuple[int, int]] = field(default_factory=dict)

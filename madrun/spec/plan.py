@@ -15,6 +15,7 @@ from madrun.spec.codec import sha256, to_plain
 
 FORMAT = 1
 BOX = "/madrun"  # where a container finds the directory of its run
+RANK = "rank"  # the program in it that starts a rank and keeps its output apart
 RUN_ID, RUN_DIR, SECRET = "{run_id}", "{run_dir}", "{secret}"
 CHECKSUM = "checksum"
 RuntimeName = Literal["docker", "podman", "process"]
@@ -50,7 +51,7 @@ class DataPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlan:
-    """What is the same on every node; its hash is what nodes compare. Durations in seconds."""
+    """What is the same on every node; its hash is what nodes compare. Durations in seconds, sizes in bytes."""
 
     card: str
     tags: tuple[str, ...]
@@ -73,6 +74,7 @@ class JobPlan:
     lease_s: float
     driver: str
     stall_timeout_s: float = 0.0
+    collect_limit: int = 1 << 30
     training_precision: str = ""
 
     @property
@@ -136,7 +138,8 @@ class HostProcess:
 class NodePlan:
     """What one node does: rank, addresses, and the exact container or process.
 
-    `gpus` are the indices of the GPUs that the job gets here.
+    `gpus` are the indices of the GPUs that the job gets here. `mirror_root`: the directory of the mirrors,
+    which all nodes see, or with `local_data` each has for itself; empty without mirrors.
     """
 
     node_rank: int
@@ -157,6 +160,8 @@ class NodePlan:
     process: HostProcess | None = None
     gpus: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    mirror_root: str = ""
+    local_data: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RankEnd:
+    """How a rank ended, by its node's clock; the exit code is negative for a signal. `last_lines` are its own."""
+
+    rank: int
+    at: float
+    exit_code: int
+    last_lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """What was found out when the nodes became one run; ranks are those of nodes, as text where they are keys.
 
@@ -62,6 +72,8 @@ class Gate:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOutcome:
     """How the run went on one node; times are seconds of that node's own clock.
+
+    `first_rank` is the rank that failed first here, None where none did or it is not known.
 
     `findings` stand against the run, `notes` do not. `image_identity` is equal where equal images ran. `telemetry` is
     the summary of telemetry.csv: by column, `mean`, `max` and `last`, None where nothing could be read. `oom_kills`
@@ -88,6 +100,7 @@ class NodeOutcome:
     facts: dict[str, Any] = field(default_factory=dict)
     telemetry: dict[str, dict[str, float | None]] = field(default_factory=dict)
     oom_kills: int | None = None
+    first_rank: RankEnd | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

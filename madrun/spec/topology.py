@@ -22,3 +22,15 @@ class Topology:
     def world_size(self) -> int:
         """Processes of the whole job."""
         return self.nnodes * self.nproc_per_node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """Where the nodes of a run meet, and as whom this one would have come."""
+
+    nnodes: int
+    node_rank: int
+    address: str
+    port: int
+    hostname: str
+    cards: str

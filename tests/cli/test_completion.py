@@ -12,11 +12,14 @@ from madrun.cli import completion
 
 
 @pytest.fixture
-def complete(madrun, write_card, repository):
+def complete(madrun, write_card, repository, tmp_path):
     """What bash is offered for a line whose last word is unfinished."""
     write_card("llama", "tags: [llm, smoke]\n")
     write_card("sanity", "tags: [smoke]\n")
     (repository / "results" / "runs" / "20261121T000000Z-llama-abcdef-1").mkdir(parents=True)
+    (tmp_path / "home/.cache/madrun/agents").mkdir(parents=True)
+    for rank in (0, 1):
+        (tmp_path / f"home/.cache/madrun/agents/20261122T000000Z-one-abcdef-1-n{rank}.json").touch()
 
     def ask(line):
         words = line.split(" ")
@@ -37,8 +40,13 @@ def complete(madrun, write_card, repository):
         ("madrun run --timeout 5 -t sanity smoke l", ["llama", "llm"]),
         ("madrun list --tags sa", ["sanity"]),
         ("madrun run --runtime p", ["podman", "process"]),
-        ("madrun run --plan 2026", ["20261121T000000Z-llama-abcdef-1"]),
-        ("madrun explain --run 2026", ["20261121T000000Z-llama-abcdef-1"]),
+        ("madrun run --plan 20261121", ["20261121T000000Z-llama-abcdef-1"]),
+        ("madrun explain --run 20261121", ["20261121T000000Z-llama-abcdef-1"]),
+        ("madrun status 20261121", ["20261121T000000Z-llama-abcdef-1"]),
+        ("madrun status 20261122", ["20261122T000000Z-one-abcdef-1"]),
+        ("madrun logs -f 20261121", ["20261121T000000Z-llama-abcdef-1"]),
+        ("madrun stop 2026", ["20261122T000000Z-one-abcdef-1"]),
+        ("madrun stop --a", ["--all"]),
         ("madrun run --keep", ["--keep-alive"]),
         ("madrun run --tags none", []),
     ],

@@ -54,12 +54,14 @@ def test_filters_narrow_the_rows(madrun, results):
 
 def test_runs_that_cannot_be_read_or_have_not_ended_are_named(madrun, results):
     unfinished = rundir.create(results, "three", "abcdef")
+    (unfinished.path / "plan.json").write_text("{}")
     broken = rundir.create(results, "four", "abcdef")
     (broken.path / "record.json").write_text("{")
     done = madrun("report")
     assert done.returncode == 1
     assert f"{broken.path.name}/record.json cannot be read" in done.stderr
-    assert f"unfinished (no record): results/runs/{unfinished.path.name}" in done.stderr
+    why = f"no record, and no living agent: madrun status {unfinished.path.name}"
+    assert f"unfinished ({why}): results/runs/{unfinished.path.name}" in done.stderr
     assert "SUCCESS" in done.stdout
 
 

@@ -95,3 +95,29 @@ def test_timings_add_up():
         ["script", "1.000", "s"],
         ["total", "1.250", "s"],
     ]
+
+
+@pytest.mark.parametrize("kind", ["stalled", "timeout"])
+def test_a_run_that_was_looked_at_shows_where_each_rank_was_and_where_the_evidence_is(ended, make_test_plan, kind):
+    for node, lines in (
+        (0, ["rank 0 pid 5 sleeping: train.py:41 step -> all_reduce"]),
+        (10, ["rank 80 pid 5: x"] * 20),
+    ):
+        folder = ended.run.node(node) / "evidence"
+        folder.mkdir(parents=True)
+        (folder / "ranks.txt").write_text("\n".join(lines) + "\n")
+    (ended.run.node(2) / "evidence").mkdir(parents=True)
+    culprit = Failure(kind=kind, text="nothing has moved", node=0)
+    lines = verdict_lines(replace(ended, exit_code=3, culprit=culprit), make_test_plan(), COMMAND, ())
+    lines = [line for line in lines if "--timeout" not in line]
+    assert lines[2] == "  node 0 rank 0 pid 5 sleeping: train.py:41 step -> all_reduce"
+    assert lines[3] == "  evidence: results/runs/r1/node-0/evidence"
+    assert lines[4] == "  node 2 its processes could not be seen from here"
+    assert sum(line.startswith("  node 10 rank 80") for line in lines) == 16
+    assert "  node 10: 4 more in ranks.txt" in lines
+
+
+def test_evidence_of_another_kind_of_end_is_not_shown(ended, make_test_plan):
+    (ended.run.node(0) / "evidence").mkdir(parents=True)
+    lines = verdict_lines(replace(ended, exit_code=3, culprit=CULPRIT), make_test_plan(), COMMAND, ())
+    assert not any("evidence" in line for line in lines)

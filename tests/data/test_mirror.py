@@ -65,7 +65,7 @@ def test_a_copy_that_breaks_off_is_never_visible(source, target, monkeypatch):
 
 
 def test_a_copy_can_be_ended_from_outside_without_a_trace(source, target):
-    def stop():
+    def stop(_copied):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

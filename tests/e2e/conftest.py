@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from e2e_parts import ROOT
+from three_nodes import Node, nodes
 
 MADRUN = [sys.executable, "-m", "madrun"]
 
@@ -31,6 +32,15 @@ def engine() -> Iterator[Any]:
         pytest.skip(f"needs a docker engine: {error}")
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def three(engine: Any) -> Iterator[list[Node]]:
+    """Three nodes with engines of their own, for all tests of a session; each test leaves them clean."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to enter the nodes' namespaces")
+    with nodes(engine) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

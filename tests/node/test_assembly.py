@@ -1,8 +1,10 @@
 """The nodes of a run as a state machine: no socket, no clock."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from madrun.node.assembly import Assembly, Ruling
+from madrun.node.assembly import Assembly, Ruling, ranges
 from madrun.node.protocol import VERSION, hello
 from madrun.spec.record import Failure
 
@@ -21,20 +23,42 @@ def kinds(outbox):
     return [(rank, message["type"]) for rank, message in outbox]
 
 
-def test_each_newcomer_is_told_to_all_with_who_is_missing():
+def test_the_roll_names_who_is_there_and_who_is_missing():
     assembly = Assembly(3, {})
-    assert assembly.hello(hello(1, 3, "b")) == (1, "", [(1, {"type": "waiting", "joined": [1], "missing": [0, 2]})])
-    rank, _, outbox = assembly.hello(hello(0, 3, "a"))
-    assert rank == 0
-    assert [to for to, _ in outbox] == [0, 1]
-    assert outbox[0][1]["missing"] == [2]
+    assert assembly.hello(hello(1, 3, "beta")) == (1, "", [])
+    assert assembly.roll() == {"type": "waiting", "joined": "1 (beta)", "missing": "0, 2"}
+    assert assembly.hello(hello(0, 3, "alpha"))[0] == 0
+    assert assembly.roll()["joined"] == "0 (alpha), 1 (beta)"
     assert assembly.missing == [2]
+
+
+def test_the_roll_of_a_thousand_nodes_is_a_short_line():
+    assembly = Assembly(1000, {})
+    for rank in range(0, 1000, 2):
+        assembly.hello(hello(rank, 1000, f"host{rank}"))
+    roll = assembly.roll()
+    assert roll["joined"].startswith("0, 2, 4, ")
+    assert roll["missing"].endswith("and 488 more")
+    assert len(roll["joined"]) + len(roll["missing"]) < 200
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_ranges_name_every_rank_once(ranks):
+    text = ranges(ranks)
+    if " more" in text or text == "none":
+        assert bool(ranks) == (text != "none")
+        return
+    named = []
+    for part in text.split(", "):
+        first, _, last = part.partition("-")
+        named += range(int(first), int(last or first) + 1)
+    assert named == sorted(ranks)
 
 
 @pytest.mark.parametrize(
     ("message", "parts"),
     [
-        (hello(1, 3, "beta"), ["NODE_RANK 1 is given twice", "host1", "beta"]),
+        (hello(1, 3, "beta"), ["NODE_RANK 1 is given twice", "host1", "beta", "its own MASTER_PORT"]),
         (hello(2, 4, "beta"), ["NNODES differs", "4 on beta", "3 on node 0"]),
         (hello(3, 3, "beta"), ["NODE_RANK 3 on beta is out of range", "0 to 2"]),
         (hello(-1, 3, "beta"), ["NODE_RANK -1", "out of range"]),
@@ -66,6 +90,47 @@ def test_a_late_duplicate_does_not_end_a_run_that_is_under_way():
     rank, reason, outbox = assembly.hello(hello(2, 3, "beta"))
     assert (rank, outbox, assembly.failure) == (None, [], None)
     assert "given twice" in reason
+
+
+def test_a_node_of_another_run_hears_of_both_and_is_not_let_in():
+    assembly = Assembly(2, {})
+    assembly.hello(hello(0, 2, "alpha", "llama2_7b"))
+    rank, reason, outbox = assembly.hello(hello(1, 2, "gamma", "sanity"))
+    assert rank is None
+    assert "llama2_7b on node 0, sanity on gamma (NODE_RANK 1)" in reason
+    assert "two runs at one place? give each its own MASTER_PORT" in reason
+    assert kinds(outbox) == [(0, "abort")]
+
+
+def test_a_node_of_another_run_does_not_end_the_one_that_is_under_way():
+    assembly = together(2)
+    assembly.members[0]["run"] = "llama2_7b"
+    rank, reason, outbox = assembly.hello(hello(1, 2, "gamma", "sanity"))
+    assert (rank, outbox, assembly.failure) == (None, [], None)
+    assert "sanity on gamma" in reason
+
+
+def test_what_a_newcomer_calls_itself_cannot_forge_lines():
+    _, reason, _ = Assembly(2, {}).hello(hello(7, 2, "x\n\x1b[2Jall nodes joined" + "y" * 500))
+    assert "\n" not in reason
+    assert "\x1b" not in reason
+    assert len(reason) < 250
+
+
+messages = st.dictionaries(
+    st.sampled_from(["node_rank", "nnodes", "hostname", "run", "protocol"]),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2),
+)
+
+
+@given(st.lists(messages, max_size=6))
+def test_any_hello_joins_or_is_refused_in_words(hellos):
+    assembly = Assembly(3, {})
+    for message in hellos:
+        rank, reason, _ = assembly.hello({"type": "hello", "protocol": VERSION, "nnodes": 3} | message)
+        assert (rank is None) == bool(reason)
+        assert rank in (None, 0, 1, 2)
+        assembly.roll()
 
 
 def test_a_stage_is_released_when_the_last_node_has_come():

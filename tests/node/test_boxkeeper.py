@@ -19,6 +19,7 @@ class FakeBox:
 
     image_id = ""
     deviations = ()
+    trouble = ""
 
     def __init__(self, steps, answers, ends_on):
         self.steps, self.answers, self.ends_on = steps, answers, ends_on
@@ -41,6 +42,9 @@ class FakeBox:
         if self.code is None and timeout_s:
             time.sleep(min(timeout_s, 0.01))
         return self.code
+
+    def ask(self):
+        return self.trouble
 
     def kill(self):
         self.killed = True
@@ -215,3 +219,62 @@ def test_a_box_that_has_gone_does_not_stay(keep):
     keeper, box = keep()
     box.code = 98
     assert not keeper.stay(by_itself=True)
+
+
+def test_a_paused_container_ends_the_run_and_is_removed_without_a_word_to_it(keep):
+    keeper, box = keep({"go": ["begin"]}, grace_s=60.0)
+    threading.Timer(0.05, setattr, [box, "trouble", "paused"]).start()
+    with pytest.raises(Stopped, match="on node 0 was paused from outside") as caught:
+        keeper.run_script()
+    assert caught.value.failure.kind == "paused"
+    box.ends_on = ()
+    began = time.monotonic()
+    assert keeper.end(by_itself=False) == []
+    assert box.killed
+    assert time.monotonic() - began < 5
+
+
+def test_an_engine_that_goes_away_ends_the_run(keep):
+    keeper, box = keep({"go": ["begin"]})
+    box.trouble = "engine"
+    with pytest.raises(Stopped, match="the container engine on node 0 has gone") as caught:
+        keeper.run_script()
+    assert caught.value.failure.kind == "engine"
+
+
+@pytest.mark.parametrize("last", [(), ("gone 137",), ("exit 143",)])
+@pytest.mark.parametrize(
+    ("word", "trouble", "kind", "said"),
+    [
+        ("signal", "", "node", "stopped from outside on node 0"),
+        ("signal", "engine", "engine", "the container engine on node 0 has gone"),
+        ("lease", "", "node", "the lease ended on node 0: madrun was stopped, or starved"),
+    ],
+)
+def test_what_ended_the_driver_is_named_and_not_the_script_that_it_took_along(keep, word, trouble, kind, said, last):
+    keeper, box = keep({"go": ["begin", word, *last]})
+    box.ask = lambda: trouble
+    with pytest.raises(Stopped, match=said) as caught:
+        keeper.run_script()
+    assert caught.value.failure.kind == kind
+
+
+def test_a_script_that_ended_before_its_driver_got_a_signal_has_ended_by_itself(keep):
+    keeper, _ = keep({"go": ["begin", "exit 4", "signal"]})
+    assert keeper.run_script() == 4
+
+
+def test_a_frozen_agent_names_its_lease_and_not_the_nodes_that_left_meanwhile(keep):
+    link = SoloLink({})
+    keeper, _ = keep({"go": ["begin", "lease", "gone 137"]}, link=link)
+    link.fail(Failure(kind="node lost", text="node 0 was lost", node=0))
+    with pytest.raises(Stopped, match="the lease ended on node 0"):
+        keeper.run_script()
+
+
+@pytest.mark.parametrize(("code", "said"), [(137, "killed from outside"), (-1, "removed from outside")])
+def test_a_container_that_somebody_else_ended_is_no_failure_of_the_driver(keep, code, said):
+    keeper, box = keep({"go": ["begin"]})
+    threading.Timer(0.05, setattr, [box, "code", code]).start()
+    with pytest.raises(Stopped, match=said):
+        keeper.run_script()

@@ -93,7 +93,7 @@ def test_a_good_run_leaves_plan_log_output_record_and_row(run):
     ("script", "kind", "text"),
     [
         ("echo why; exit 3\n", "script error", "exit code 3 on node 0"),
-        ("kill -9 $$\n", "script error", "signal 9 (SIGKILL) on node 0"),
+        ("kill -9 $$\n", "killed", "signal 9 (SIGKILL) on node 0"),
         ("exit 255\n", "script error", "exit code 255 on node 0"),
         ("exit 193\n", "script error", "exit code 193 on node 0"),
         ("exit 163\n", "script error", "signal 35 on node 0"),

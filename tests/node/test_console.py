@@ -1,5 +1,6 @@
 """The console log holds everything but the secrets, wherever a secret is cut."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def logged(path, chunks, *hidden):
     console.close()
     assert console.error == ""
     text = path.read_bytes()
+    assert console.sha256 == hashlib.sha256(text).hexdigest()
     path.unlink()
     return text
 

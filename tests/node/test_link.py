@@ -17,12 +17,6 @@ from madrun.spec.record import Failure
 FAILURE = Failure(kind="script error", text="exit code 3", node=1)
 
 
-@pytest.fixture
-def port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 def test_a_node_that_finds_nobody_says_where_it_looked_and_what_to_check(port):
     heard = []
     with pytest.raises(NodesError, match=rf"did not answer at 127.0.0.1 port {port} for .*firewall"):
@@ -44,6 +38,7 @@ def test_a_node_may_start_before_node_0(port):
 def test_the_reason_that_node_0_gave_counts_more_than_its_end():
     ours, theirs = socket.socketpair()
     link = PeerLink(ours, lambda *_: None, lambda: None)
+    link.start()
     theirs.sendall(encode({"type": "abort", "failure": to_plain(FAILURE)}))
     theirs.close()
     deadline = time.monotonic() + 5

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.node.protocol import VERSION, NotOurs, decode, encode, hello
+from madrun.node.protocol import VERSION, NotOurs, decode, encode, hello, is_hello, text_of
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
@@ -53,10 +53,26 @@ def test_what_strangers_send_is_not_ours(line):
 
 
 def test_a_hello_says_who_comes_and_how_many_it_expects():
-    assert hello(1, 2, "beta") == {
+    assert hello(1, 2, "beta", "llama2_7b") == {
         "type": "hello",
         "protocol": VERSION,
         "node_rank": 1,
         "nnodes": 2,
         "hostname": "beta",
+        "run": "llama2_7b",
     }
+
+
+@given(plain)
+def test_an_entry_is_text_or_the_message_is_not_ours(value):
+    try:
+        assert text_of({"type": "x", "stage": value}, "stage") is value
+    except NotOurs:
+        assert not isinstance(value, str)
+
+
+@given(st.dictionaries(st.sampled_from(["node_rank", "nnodes", "hostname", "run", "nonce"]), plain))
+def test_a_hello_of_wrong_types_is_none(changes):
+    right = {"node_rank": int, "nnodes": int, "hostname": str, "run": str, "nonce": str}
+    fits = all(type(value) is right[name] for name, value in changes.items())
+    assert is_hello(hello(1, 2, "beta") | changes) == fits

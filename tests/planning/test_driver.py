@@ -81,7 +81,7 @@ def test_a_run_reports_its_steps_in_order_and_the_console_holds_the_scripts_word
     until("exit")
     send(process, "bye")
     code, text = ends_with(process)
-    names = [step[0] for step in until("end")]
+    names = [step[0] for step in until("end") if step[0] != "oom"]  # told where the host counts such kills
     assert code == 0
     assert names == ["driver", "ready", "begin", "exit", "gone", "end"]
     assert text.splitlines()[:2] == ["out", "err"]
@@ -289,3 +289,86 @@ def test_the_driver_and_the_plan_agree_on_what_is_a_secret(name):
     script = f"name={name}; upper=${{name^^}}; entry=open\n{line}\n[[ $entry == open ]] || exit 1"
     done = subprocess.run(["bash", "-c", script], check=False)
     assert (done.returncode == 1) is is_secret(name)
+
+
+def test_the_kernels_count_of_processes_killed_for_memory_is_told_at_the_end(start, until):
+    process = start("exit 3\n")
+    until("ready")
+    send(process, "go")
+    until("exit")
+    send(process, "bye")
+    steps = dict(step if len(step) > 1 else (*step, "") for step in until("end"))
+    process.wait(10)
+    assert steps.get("oom", "0") == "0"  # a host without such a counter says nothing
+
+
+def test_a_box_that_is_ended_before_its_script_began_tells_of_no_memory(start, until):
+    process = start()
+    until("ready")
+    send(process, "stop 5")
+    assert not any(step[0] == "oom" for step in until("end"))
+    process.wait(10)
+
+
+def test_stacks_are_written_beside_the_driver_while_it_goes_on(start, until, tmp_path):
+    (tmp_path / "evidence").mkdir()
+    tool = tmp_path / "evidence/py-spy"
+    tool.write_text('#!/bin/sh\necho "$@"\n')
+    tool.chmod(0o755)
+    process = start("echo $$ >pid; exec sleep 60\n", env={"RANK": "4"})
+    until("ready")
+    send(process, "go")
+    pid = tmp_path / "work/pid"
+    deadline = time.monotonic() + 10
+    while not (pid.exists() and pid.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    number = pid.read_text().strip()
+    send(process, f"examine {number} 999999999")
+    until("examined")
+    rank, waits, *stack = (tmp_path / "evidence" / number).read_text().splitlines()
+    assert (rank, waits[:6], stack) == ("RANK=4", "WCHAN=", [f"dump --nonblocking --pid {number}"])
+    assert "dump" in (tmp_path / "evidence/999999999").read_text()
+    send(process, "stop 1")
+    assert process.wait(10) == 143
+
+
+@pytest.mark.parametrize(("mode", "kept"), [(0o755, True), (0o644, False)])
+def test_what_keeps_ranks_apart_is_left_out_where_it_cannot_be_executed(start, until, tmp_path, mode, kept):
+    (tmp_path / "rank").write_text("#!/usr/bin/env bash\nexit 0\n")
+    (tmp_path / "rank").chmod(mode)
+    process = start("echo ${PYTHON_EXEC-none}\n", env={"PYTHON_EXEC": str(tmp_path / "rank")})
+    send(process, "go")
+    assert process.stdout.readline() == (f"{tmp_path}/rank\n" if kept else "none\n")
+    assert ("unranked",) not in until("ready") if kept else ("unranked",) in until("ready")
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        (
+            "0::/job",
+            {"job/memory.events": "oom 9\noom_kill 4\noom_group_kill 0\n", "memory.events": "oom_kill 7\n"},
+            "4",
+        ),
+        ("0::/", {"memory.events": "low 0\noom_kill 7\n"}, "7"),
+        ("0::/not/seen/from/here", {"memory.events": "oom_kill 2\n"}, "2"),
+        ("4:memory:/j\n0::/j", {"memory/j/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"}, "3"),
+        ("4:cpu,memory:/j", {"memory/memory.oom_control": "oom_kill 1\n"}, "1"),
+        ("4:memory:/j", {"memory/memory.oom_control": "oom_kill_disable 0\n"}, ""),  # a kernel that does not count
+        ("3:cpuset:/", {}, ""),
+        ("", {}, ""),
+    ],
+)
+def test_kills_for_memory_are_read_of_the_own_cgroup_in_both_versions(tmp_path, membership, files, expected):
+    text = render("one", "run.sh", "", 1.0)
+    body = text[text.index("ooms() {") : text.index("tell_ooms() {")]
+    (tmp_path / "membership").write_text(f"{membership}\n" if membership else "")
+    for name, content in files.items():
+        (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / name).write_text(content)
+    body = body.replace("/sys/fs/cgroup", str(tmp_path / "cgroup")).replace(
+        "/proc/$$/cgroup", str(tmp_path / "membership")
+    )
+    done = subprocess.run(["bash", "-uc", f'{body}\nooms; echo "$killed"'], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == (expected, "")

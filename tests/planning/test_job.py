@@ -144,20 +144,39 @@ def test_the_job_hash_does_not_see_addresses_ports_and_rank(make_facts, make_top
 
 def test_the_summary_names_every_part_that_two_jobs_can_differ_in(make_facts, make_topology):
     job = planned(make_facts, make_topology)
-    for change in (
-        {"args": "--x 2"},
-        {"script_hash": "other"},
-        {"env": {}},
-        {"metrics": {}},
-        {"timeout_s": 1.0},
-        {"nproc_per_node": 3},
-        {"driver": "x"},
-        {"secrets": ("A",)},
-        {"image": replace(job.image, recipe="x")},
+    for field, other in (
+        ("args", "--x 2"),
+        ("script_hash", "other"),
+        ("env", {}),
+        ("metrics", {}),
+        ("timeout_s", 1.0),
+        ("stall_timeout_s", 7.0),
+        ("lease_s", 99.0),
+        ("nproc_per_node", 3),
+        ("driver", "x"),
+        ("secrets", ("A",)),
+        ("tags", ("other",)),
+        ("data", ()),
+        ("training_precision", "fp7"),
+        ("image", replace(job.image, recipe="x")),
     ):
-        other = summary(replace(job, **change))
-        named = [name for name, text in summary(job).items() if other[name] != text]
-        assert [name for name in named if name.startswith(next(iter(change)))], change
+        mine, theirs = summary(job), summary(replace(job, **{field: other}))
+        assert mine != theirs or getattr(job, field) == other, field
+
+
+def test_the_summary_says_durations_as_values_and_secrets_by_name_alone(make_job):
+    parts = summary(
+        make_job(timeout_s=5400.0, stall_timeout_s=0.0, secrets=("HF_TOKEN",), env={"OMP_NUM_THREADS": "8"})
+    )
+    assert (parts["timeout"], parts["stall_timeout"]) == ("1h30m", "none")
+    assert (parts["secret HF_TOKEN"], parts["variable OMP_NUM_THREADS"]) == ("set", "8")
+
+
+def test_many_variables_are_compared_by_one_hash(make_job):
+    env = {f"V{index:03}": "1" for index in range(200)}
+    parts = summary(make_job(env=env))
+    assert len(parts) < 100
+    assert parts != summary(make_job(env=env | {"V199": "2"}))
 
 
 def test_a_long_part_is_cut_in_the_summary_and_still_differs(make_job):

@@ -152,6 +152,8 @@ def test_numbers_as_text_and_text_as_numbers_are_coerced():
         ({"timeout": "soon"}, ["timeout", "'soon'", "1h30m"]),
         ({"grace": -1}, ["grace", "-1", "seconds"]),
         ({"shm_size": "16x"}, ["shm_size", "'16x'", "512m"]),
+        ({"collect_limit": "much"}, ["collect_limit", "'much'", "512m"]),
+        ({"collect_limit": -1}, ["collect_limit", "-1"]),
         ({"ipc": "shared"}, ["ipc", "'shared'", "'private' or 'host'"]),
         ({"nofile": "many"}, ["nofile", "'many'", "a whole number"]),
         ({"nofile": -5}, ["nofile", "-5", ">= 1"]),
@@ -174,6 +176,11 @@ def test_a_wrong_value_is_named_with_layer_key_found_and_allowed(values, parts):
     text = failure(Layer("built-in", {}), Layer("--site x.yaml", values))
     assert text.startswith("--site x.yaml: ")
     assert [part for part in parts if part not in text] == []
+
+
+@pytest.mark.parametrize("limit", [0, "0", "20g"])
+def test_nothing_is_a_size_for_what_nodes_bring(limit):
+    assert resolve([Layer("site", {"collect_limit": limit})])[0].collect_limit == limit
 
 
 def test_the_layer_that_is_named_is_the_one_whose_value_counted():

@@ -58,6 +58,19 @@ def test_the_plain_runner_sets_the_ranks_itself(process_plan):
     assert (env["MULTI_NODE_RUNNER"], env["RANK"], env["WORLD_SIZE"]) == ("python3", "1", "2")
 
 
+def test_torchrun_starts_its_ranks_by_a_program_in_the_box(docker_plan, process_plan):
+    assert docker_plan().container.env["PYTHON_EXEC"] == "/madrun/rank"
+    assert process_plan(runner="torchrun").process.env["PYTHON_EXEC"] == "{run_dir}/node-1/box/rank"
+    assert "PYTHON_EXEC" not in docker_plan(runner="plain").container.env
+
+
+def test_a_users_own_starter_of_ranks_is_left_alone_and_said(docker_plan):
+    plan = docker_plan(env={"PYTHON_EXEC": "/opt/python"})
+    assert plan.container.env["PYTHON_EXEC"] == "/opt/python"
+    assert [note for note in plan.notes if "no logs of single ranks: docker_env_vars sets PYTHON_EXEC" in note]
+    assert docker_plan().notes == ()
+
+
 def test_the_users_variable_stands_above_the_one_chosen_by_the_route(docker_plan):
     assert docker_plan(env={"NCCL_SOCKET_IFNAME": "ib0"}).container.env["NCCL_SOCKET_IFNAME"] == "ib0"
 

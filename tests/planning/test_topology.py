@@ -5,10 +5,13 @@ import pytest
 from madrun.errors import ContextError
 from madrun.planning.topology import (
     check_master_is_here,
+    check_name_of_master,
     check_ranks,
     interface_notes,
     interface_of,
+    interface_problems,
     resolve_topology,
+    used_interfaces,
     with_scheduler,
 )
 from madrun.spec.context import MultiNodeArgs
@@ -159,3 +162,65 @@ def test_a_runner_that_is_like_none_gets_no_suggestion(runner):
     with pytest.raises(ContextError, match="allowed: plain, torchrun") as caught:
         check_ranks(MultiNodeArgs(RUNNER=runner), KNOWN)
     assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_name_that_means_loopback_is_refused_with_the_line_and_the_way_out(make_facts, rank):
+    args = MultiNodeArgs(NNODES=2, NODE_RANK=rank, MASTER_ADDR="head")
+    with pytest.raises(ContextError, match="found 'head', which /etc/hosts:2 maps to 127.0.1.1") as caught:
+        check_name_of_master(args, "127.0.1.1", make_facts(), "/etc/hosts:2")
+    assert ("10.0.0.5 (eth0)" if rank == 0 else "MASTER_ADDR is this very machine") in str(caught.value)
+    assert "fe80::5" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [("localhost", "127.0.0.1"), ("127.0.1.1", "127.0.1.1"), ("[::1]", "::1"), ("head", "10.0.0.5")],
+)
+def test_loopback_that_was_asked_for_and_names_of_addresses_pass(make_facts, said, address):
+    check_name_of_master(MultiNodeArgs(NNODES=2, MASTER_ADDR=said), address, make_facts())
+
+
+def test_one_node_may_have_any_name(make_facts):
+    check_name_of_master(MultiNodeArgs(NNODES=1, MASTER_ADDR="head"), "127.0.1.1", make_facts())
+
+
+@pytest.mark.parametrize(
+    ("gloo", "nccl", "words"),
+    [
+        ("eth0", "=eth0", []),
+        ("eth0,lo", "^lo,docker", []),
+        ("eth0", "eth,ib", []),
+        ("ib0", "eth", ["GLOO_SOCKET_IFNAME: this host has no interface ib0; it has: lo, eth0"]),
+        ("eth", "eth", ["eth (Gloo takes whole names: no prefix, no =, no ^)"]),
+        ("=eth0", "=eth0", ["=eth0 (Gloo takes whole names"]),
+        ("eth0", "=eth", ["NCCL_SOCKET_IFNAME: this host has no interface eth;"]),
+        ("eth1", "eth", ["eth1 with an address (it is there, and has none)"]),
+        ("eth0,ib0", "eth", ["no interface ib0;"]),
+    ],
+)
+def test_interfaces_that_will_not_serve_are_named_with_why(make_facts, gloo, nccl, words):
+    states = {"lo": "up", "eth0": "up", "eth1": "without an address"}
+    found = interface_problems(gloo, nccl, make_facts().interfaces, states)
+    assert len(found) == len(words), found
+    assert all(word in line for word, line in zip(words, found, strict=True))
+
+
+def test_an_interface_that_is_down_is_named_with_the_command_that_brings_it_up(make_facts):
+    assert interface_problems("eth0", "=eth0", make_facts().interfaces, {"eth0": "down"}) == [
+        "interface eth0 of this host is down; ip link set eth0 up"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gloo", "nccl", "used"),
+    [
+        ("eth0", "=eth0", ["eth0"]),
+        ("eth0", "ib", ["eth0", "ib0"]),
+        ("eth0", "^eth", ["eth0"]),
+        ("none", "=ib1", ["ib1"]),
+        ("none", "=ib", []),
+    ],
+)
+def test_the_interfaces_that_will_be_used_are_those_of_gloo_and_nccl(gloo, nccl, used):
+    assert used_interfaces(gloo, nccl, ("lo", "eth0", "ib0", "ib1")) == used

@@ -1,5 +1,7 @@
 """Interfaces, addresses, routes and free ports; nothing leaves this host."""
 
+import errno
+import os
 import socket
 
 import pytest
@@ -86,3 +88,49 @@ def test_a_claim_passes_over_a_port_in_use_and_wraps_around():
                 network.claim_free_port(port, low=port, high=port + 1)
         finally:
             claim.release()
+
+
+def test_who_has_a_port_is_named_with_pid_and_command():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        trouble = network.port_trouble(port, "127.0.0.1")
+    assert f"is in use on this host by process {os.getpid()} (" in trouble
+    assert trouble.endswith("give another port on every node")
+    assert network.port_trouble(port, "127.0.0.1") == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.EACCES, "is privileged on this host: ports below"),
+        (errno.EADDRNOTAVAIL, "cannot be listened on at 10.9.9.9"),
+    ],
+)
+def test_other_reasons_against_a_port_have_their_own_words(code, words, monkeypatch):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    assert words in network.port_trouble(80, "10.9.9.9")
+
+
+def test_a_port_that_the_kernel_gives_away_is_a_note(monkeypatch):
+    monkeypatch.setattr(network, "_sysctl", lambda _name, _default: (32768, 60999))
+    note = network.ephemeral_note("MASTER_PORT", 40000)
+    assert note.startswith("multi_node_args.MASTER_PORT: 40000 lies among the ports")
+    assert "32768-60999" in note
+    assert network.ephemeral_note("MASTER_PORT", 29501) == ""
+
+
+def test_the_line_that_gives_a_name_its_address_is_found(tmp_path):
+    table = tmp_path / "hosts"
+    table.write_text("127.0.0.1 localhost\n# 10.0.0.9 head\n127.0.1.1 Head.example head # ours\n")
+    assert network.line_of_hosts("HEAD", table) == f"{table}:3"
+    assert network.line_of_hosts("127.0.1.1", table) == ""
+    assert network.line_of_hosts("head", tmp_path / "none") == ""
+
+
+def test_the_loopback_interface_is_up():
+    states = network.interface_states()
+    assert states["lo"] == "up"
+    assert set(states.values()) <= {"up", "down", "without an address"}

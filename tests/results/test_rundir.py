@@ -11,6 +11,7 @@ import pytest
 from madrun.errors import UsageError
 from madrun.results import rundir
 from madrun.results.rundir import Unreadable, create, open_shared, read_record, run_paths, write_atomically
+from madrun.spec.record import NodeOutcome
 
 
 def test_a_run_is_named_by_time_card_and_hash(tmp_path):
@@ -117,4 +118,31 @@ def test_the_plan_is_saved(tmp_path, make_test_plan):
     run = create(tmp_path, "one", "abcdef")
     run.write_plan(make_test_plan())
     assert json.loads((run.path / "plan.json").read_text())["job"]["card"] == "one"
-    assert rundir.RECORD not in os.listdir(run.path)
+    assert not (run.path / rundir.RECORD).exists()
+
+
+def test_a_directory_is_known_by_its_mark_and_no_other_by_its_name(tmp_path):
+    mine = create(tmp_path / "a", "card", "abcdef")
+    token = mine.mark()
+    assert open_shared(tmp_path / "a", mine.run_id).is_marked(token)
+    assert not open_shared(tmp_path / "b", mine.run_id).is_marked(token)
+    assert not mine.is_marked("")
+    mine.discard()
+    assert not mine.path.exists()
+
+
+def test_the_journal_tells_of_each_node_by_node_0s_clock(tmp_path):
+    run = create(tmp_path, "card", "abcdef")
+    run.mark()
+    ran = NodeOutcome(node=1, hostname="b", started_at=160.5, script_s=2.0, exit_code=3, timings={"deliver": 0.25})
+    run.tell([ran, NodeOutcome(node=2, hostname="c")], {"1": 60.0, "2": None})
+    lines = [json.loads(line) for line in (run.path / "journal.jsonl").read_text().splitlines()]
+    assert lines[:2] == [
+        {"at": 100.5, "event": "barrier", "node": 1},
+        {"at": 102.5, "event": "ended", "node": 1, "exit_code": 3},
+    ]
+    assert [(line["event"], line["node"], line["seconds"]) for line in lines[2:]] == [
+        ("collected", 1, 0.25),
+        ("collected", 2, 0.0),
+    ]
+    assert [path.name for path in run.path.iterdir()] == ["journal.jsonl"]

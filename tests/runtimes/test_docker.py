@@ -4,11 +4,14 @@ Containers themselves are the business of the docker and podman tests.
 """
 
 import socket
+import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from docker.errors import APIError, NotFound
+from requests.exceptions import ConnectionError
 
 from madrun.errors import EngineError
 from madrun.runtimes import docker as runtime
@@ -101,3 +104,52 @@ def test_what_may_not_is_an_error_and_leaves_no_container(container):
     with pytest.raises(EngineError, match="container toolkit"):
         run(engine, container)
     assert engine.asked[-1] == "remove"
+
+
+def test_an_engine_that_breaks_off_is_waited_for_until_it_knows_the_container_no_more(container, monkeypatch):
+    monkeypatch.setattr(runtime, "_AGAIN_S", 0.01)
+    engine = FakeEngine({})
+    seen = engine.inspect_container("c1")
+    answers, started = [seen, ConnectionError("refused"), NotFound("gone")], threading.Event()
+
+    def inspect(name):
+        started.set()
+        return raised(answers.pop(0))
+
+    def wait(*_, **__):
+        assert started.wait(10)
+        raise ConnectionError("broke")
+
+    monkeypatch.setattr(engine, "inspect_container", inspect)
+    monkeypatch.setattr(engine, "wait", wait)
+    assert run(engine, container)[1] == -1
+    assert not answers
+
+
+def raised(answer):
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def test_an_engine_that_goes_away_while_a_container_starts_is_no_defect_of_madrun(container, monkeypatch):
+    engine = FakeEngine({"removed": 0})
+    monkeypatch.setattr(engine, "inspect_container", lambda name: raised(ConnectionError("refused")))
+    with pytest.raises(EngineError, match="the container engine has gone, or does not answer"):
+        run(engine, container)
+    assert engine.asked[-1] == "remove"
+
+
+def test_a_box_whose_engine_hangs_is_ended_without_it(container, monkeypatch):
+    monkeypatch.setattr(runtime, "_REMOVAL_S", 0.05)
+    hanging = threading.Event()
+    engine = FakeEngine({"removed": 0})
+    monkeypatch.setattr(engine, "wait", lambda *_, **__: hanging.wait(20) and {"StatusCode": 0})
+    monkeypatch.setattr(engine, "remove_container", lambda *_, **__: hanging.wait(20))
+    box = DockerBox(engine, container, {}, lambda data: None)
+    ended = []
+    box._process = SimpleNamespace(kill=lambda: ended.append(True), lives=False)
+    box.kill()
+    assert ended == [True]
+    assert box.wait(0.1) is not None
+    hanging.set()

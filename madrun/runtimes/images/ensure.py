@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from madrun.locks import locked
 from madrun.runtimes.images.identity import (
     BASES,
     IDENTITY,
+    OWNER,
     RECIPE,
     identity_of,
     labels_of,
@@ -142,7 +144,8 @@ def _labels(place: Place, image: ImagePlan, text: str, watch: Watch) -> dict[str
     ids = {name: str(base["Id"]) for name, base in found.items()}
     identities = {name: identity_of(base, name) for name, base in found.items()}
     identity = recipe_identity(image.recipe, identities)
-    return {RECIPE: image.recipe, IDENTITY: identity, BASES: json.dumps(ids, sort_keys=True)}
+    bases_text = json.dumps(ids, sort_keys=True)
+    return {RECIPE: image.recipe, IDENTITY: identity, BASES: bases_text, OWNER: str(os.getuid())}
 
 
 def _check_platform(place: Place, name: str, found: Mapping[str, Any]) -> None:

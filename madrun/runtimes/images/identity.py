@@ -8,6 +8,7 @@ from typing import Any
 from madrun.spec.codec import sha256
 
 RECIPE, IDENTITY, BASES = "madrun.recipe", "madrun.identity", "madrun.bases"
+OWNER = "madrun.owner"  # number of the user who built it, as containers carry it
 RECIPE_IN_NAME = 12  # letters of its hash that the tag of an image holds, see planning/job.py
 
 

@@ -1,0 +1,151 @@
+"""What the ranks of one node left behind: a log of each, and which of them failed first."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from madrun.node.console import Console, last_lines
+from madrun.node.workspace import Workspace
+from madrun.results import causes
+from madrun.results.regular import NotRegular, open_regular
+from madrun.spec.record import Failure, NodeOutcome, RankEnd
+
+_NAME = re.compile(r"rank-(\d{1,7})\.(log|end)")
+_END = re.compile(r"(?P<at>\d{1,12}\.\d{1,9}) (?P<code>-?\d{1,3}) (?P<launch>\d+\.\d+)(?: (?P<problem>.+))?")
+_READ = 1 << 20
+_MOST_ENDS = 1 << 20  # bytes of one rank's ends that are looked at
+
+
+def keep_ranks(space: Workspace, secrets: Iterable[str], stays: bool = False) -> list[str]:
+    """Brings the ranks' files out of the box, secrets masked; findings on what could not be kept whole.
+
+    Only files of the names that madrun gave are taken, and only regular ones: a script can write there too. A box that
+    stays is copied from.
+    """
+    hidden = tuple(secrets)
+    findings = []
+    for name in _names(space.boxed_ranks):
+        source, target = space.boxed_ranks / name, space.ranks / name
+        try:
+            space.ranks.mkdir(exist_ok=True)
+            with open_regular(source) as file:
+                if stays or hidden:
+                    _copy_masked(file.fileno(), target, hidden)
+                else:
+                    source.rename(target)
+                    target.chmod(0o644)
+            if not stays:
+                source.unlink(missing_ok=True)
+        except NotRegular:
+            continue
+        except OSError as error:
+            findings.append(f"{source} could not be kept: {error.strerror or error}; console.log has it")
+    return findings
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if _NAME.fullmatch(name))  # noqa: PTH208 - names alone
+    except OSError:
+        return []
+
+
+def _copy_masked(source: int, target: Path, hidden: tuple[str, ...]) -> None:
+    with suppress(FileNotFoundError):
+        target.unlink()
+    copy = Console(target, hidden)
+    while chunk := os.read(source, _READ):
+        copy.write(chunk)
+    copy.close()
+    if copy.error:
+        raise OSError(copy.error)
+
+
+def parse_ends(text: str, rank: int) -> list[tuple[str, RankEnd, str]]:
+    """Launch, end and what the log lacks, for each whole line that a rank's end was noted in."""
+    found = []
+    for line in text.split("\n"):
+        match = _END.fullmatch(line)
+        if match:
+            end = RankEnd(rank=rank, at=float(match["at"]), exit_code=int(match["code"]))
+            found.append((match["launch"], end, match["problem"] or ""))
+    return found
+
+
+def first_to_fail(ends: Iterable[tuple[str, RankEnd]]) -> RankEnd | None:
+    """Of the last launch in which ranks failed, the rank that did so first; earlier ones were got over."""
+    launches: dict[str, list[RankEnd]] = {}
+    for launch, end in ends:
+        if end.exit_code != 0:
+            launches.setdefault(launch, []).append(end)
+    firsts = [min(failed, key=lambda end: (end.at, end.rank)) for failed in launches.values()]
+    return max(firsts, key=lambda end: end.at, default=None)
+
+
+def read_ranks(folder: Path) -> tuple[RankEnd | None, list[str]]:
+    """The rank that failed first, with its last lines, and notes on logs that are not whole; of kept files."""
+    ends, notes = [], []
+    for name in _names(folder):
+        if not name.endswith(".end"):
+            continue
+        rank = name.removeprefix("rank-").removesuffix(".end")
+        with suppress(OSError, NotRegular), open_regular(folder / name) as file:
+            for launch, end, problem in parse_ends(file.read(_MOST_ENDS).decode("utf-8", "replace"), int(rank)):
+                ends.append((launch, end))
+                if problem:
+                    notes.append(f"{folder.name}/rank-{rank}.log is not complete: {problem}; console.log has all of it")
+    first = first_to_fail(ends)
+    if first is not None:
+        first = replace(first, last_lines=last_lines(folder / f"rank-{first.rank}.log"))
+    return first, notes
+
+
+def with_rank(failure: Failure, outcomes: Iterable[NodeOutcome], offsets: Mapping[str, float | None]) -> Failure:
+    """The failure put down to the rank that ended first, where a rank is what failed.
+
+    A failure of which the words say that it caused the others stays with its node. Else the rank counts that ended
+    first on any node; a node's clock counts where its offset is known.
+    """
+    told = {outcome.node: outcome for outcome in outcomes}
+    ends = {node: outcome.first_rank for node, outcome in told.items() if outcome.first_rank is not None}
+    if failure.exit_code is None or failure.node not in ends:
+        return failure  # the script failed without a rank, or was ended from outside
+    times = {node: end.at - offset for node, end in ends.items() if (offset := offsets.get(str(node))) is not None}
+    moves = failure.node in times and not causes.is_root(failure)
+    node = min(times, key=lambda node: (times[node], node)) if moves else failure.node
+    end = ends[node]
+    own = told[node].failure or failure  # what was found out there counts, and not what was seen from elsewhere
+    failure = own if causes.is_root(own) else _as_said(end, own)
+    _, *advice = failure.text.split("\n")
+    return replace(
+        failure,
+        text="\n".join([_sentence(end, node), *advice]),
+        node=node,
+        rank=end.rank,
+        exit_code=end.exit_code,
+        last_lines=end.last_lines or failure.last_lines,
+    )
+
+
+def _as_said(end: RankEnd, failure: Failure) -> Failure:
+    """The failure as the rank's own last lines tell it: in the console those of its victims stand among them."""
+    plain = replace(failure, kind=causes.UNCLASSIFIED, text="")
+    return causes.refined(plain, causes.classify(end.last_lines, 128 - end.exit_code if end.exit_code < 0 else None))
+
+
+def _sentence(end: RankEnd, node: int) -> str:
+    how = f"by signal {_signal(-end.exit_code)}" if end.exit_code < 0 else f"with exit code {end.exit_code}"
+    return f"rank {end.rank} (node {node}) ended first, {how}"
+
+
+def _signal(number: int) -> str:
+    """The number of a signal with its name, where it has one."""
+    with suppress(ValueError):
+        return f"{number} ({signal.Signals(number).name})"
+    return str(number)

@@ -1,0 +1,50 @@
+"""The control channel over real sockets on loopback, as several tests begin with it."""
+
+import socket
+
+import pytest
+
+from madrun.node import hall, link
+from madrun.node.link import PeerLink, connect
+from madrun.node.protocol import hello
+from madrun.node.server import Server
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def channel(port):
+    """Starts node 0's end for some nodes; gives a function that joins with a rank."""
+    opened = []
+
+    def start(nnodes, judges=None, doors=None, secret=b""):
+        server = Server("127.0.0.1", port, nnodes, judges or {}, doors, secret=secret)
+        opened.append(server)
+
+        def join(rank, expected=nnodes, secret=secret):
+            connection = connect("127.0.0.1", port, 5, lambda *_: None)
+            member = PeerLink(connection, lambda *_: None, lambda: None, server.board if rank == 0 else None)
+            opened.insert(0, member)
+            member.greet(hello(rank, expected, f"host{rank}"), secret)
+            return member
+
+        join.server = server
+        return join
+
+    try:
+        yield start
+    finally:
+        for thing in opened:
+            thing.close()
+
+
+@pytest.fixture
+def quick_beats(monkeypatch):
+    """Ten beats a second on both sides, so that nobody has to wait for one."""
+    for module in (hall, link):
+        monkeypatch.setattr(module, "BEAT_S", 0.1)
+    monkeypatch.setattr(hall, "_TICK_S", 0.025)
