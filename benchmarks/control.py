@@ -40,7 +40,7 @@ Payload = Callable[[int, str], Any]
 
 def payloads(nnodes: int) -> Payload:
     """What node `rank` sends at a stage: a plan of the size of a real one, offered as `madrun run` offers it."""
-    from madrun.node.gate import greeting, offer
+    from madrun.node.joining.gate import greeting, offer
     from madrun.spec.facts import Accelerator, Gpu, HostFacts
     from madrun.spec.plan import HostProcess, ImagePlan, JobPlan, NodePlan, make_plan
 
@@ -82,7 +82,7 @@ class Node:
     """One simulated node, in the loop of its process: each answer brings the next message."""
 
     def __init__(self, rank: int, nnodes: int, secret: bytes, lines: list[bytes], done: Callable[[], None]) -> None:
-        from madrun.node import auth, protocol
+        from madrun.node.channel import auth, protocol
 
         self.rank, self.secret, self.lines, self.done = rank, secret, lines, done
         self.auth, self.protocol = auth, protocol
@@ -153,7 +153,7 @@ class Node:
 
 def nodes(pipe: Connection, ranks: list[int], nnodes: int, port: int, secret: bytes) -> None:
     """A process with some of the nodes; tells when the last of them is past the barrier."""
-    from madrun.node.protocol import encode
+    from madrun.node.channel.protocol import encode
 
     raise_limit()
     make = payloads(nnodes)
@@ -186,8 +186,8 @@ def nodes(pipe: Connection, ranks: list[int], nnodes: int, port: int, secret: by
 
 def node_0(pipe: Connection, nnodes: int, port: int, secret: bytes) -> None:
     """The process of node 0: listens, and says at the end what it took."""
-    from madrun.node.judges import JUDGES
-    from madrun.node.server import Server
+    from madrun.node.channel.server import Server
+    from madrun.node.joining.judges import JUDGES
 
     server = Server("127.0.0.1", port, nnodes, JUDGES, secret=secret)
     before = rss()

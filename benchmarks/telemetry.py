@@ -19,8 +19,8 @@ import threading
 import time
 from pathlib import Path
 
-from madrun.node import stall
-from madrun.node.sampling import Sampling
+from madrun.node.watching import stall
+from madrun.node.watching.sampling import Sampling
 from madrun.node.workspace import Workspace
 from madrun.probe.telemetry import Wanted, open_sources
 

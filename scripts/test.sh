@@ -96,7 +96,7 @@ check_shell() {
 run_pytest() {
   local args=(--junitxml="$work/junit.xml" -rfEsX)
   if [ -n "$markers" ]; then args+=(-m "$markers"); fi
-  if [ "$fast" = 1 ] && "$VENV/bin/python" -c 'import xdist' 2>/dev/null; then args+=(-n auto); fi
+  if [ "$fast" = 1 ] && "$VENV/bin/python" -c 'import xdist' 2>/dev/null; then args+=(-n "$(($(nproc) * 2))"); fi
   "$VENV/bin/python" -m pytest "${args[@]}" "$@"
 }
 

@@ -45,7 +45,10 @@ def test_the_environment_is_read_only_in_cli_and_probe():
         for name, path in zip(NAMES, PACKAGE, strict=True)
         if any(word in path.read_text() for word in ("os.environ", "os.getenv"))
     ]
-    assert [name for name in found if not name.startswith(("madrun/cli/", "madrun/probe/"))] == []
+    programs = {"madrun/runners/rank.py"}  # started beside a rank, without the package around it
+    assert [
+        name for name in found if not name.startswith(("madrun/cli/", "madrun/probe/")) and name not in programs
+    ] == []
 
 
 def test_everything_is_caught_only_at_the_two_boundaries():
@@ -54,4 +57,4 @@ def test_everything_is_caught_only_at_the_two_boundaries():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception"):
                 found.append(name)
-    assert len(found) <= 2, found
+    assert set(found) == {"madrun/node/agent.py", "madrun/node/channel/hall.py"} and len(found) == 2, found

@@ -12,8 +12,8 @@ from typing import Any
 from madrun.cli.tables import columns, many
 from madrun.cli.which import registry
 from madrun.errors import ExitCode, UsageError
-from madrun.node.census import Census, take
-from madrun.node.remains import Remain, images, of_agents, of_runs, partials, take_away
+from madrun.node.seeing.census import Census, take
+from madrun.node.seeing.remains import Remain, images, of_agents, of_runs, partials, take_away
 from madrun.results.rundir import run_paths
 from madrun.results.survey import Look, look
 from madrun.spec.codec import to_json

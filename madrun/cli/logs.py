@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from madrun.cli.which import find_run
 from madrun.errors import UsageError
-from madrun.node.going import going
+from madrun.node.seeing.going import going
 from madrun.results.rundir import RECORD
 from madrun.results.survey import Look, look, node_folders
 from madrun.spec.record import Record

@@ -10,8 +10,8 @@ from typing import Any
 
 from madrun.cli.tables import age, columns, many
 from madrun.cli.which import registry
-from madrun.node.census import Census, Contained, take
-from madrun.node.presence import Resident
+from madrun.node.seeing.census import Census, Contained, take
+from madrun.node.seeing.presence import Resident
 from madrun.spec.codec import to_json
 
 _HEAD = ("RUN", "CARD", "NODE", "PHASE", "SINCE", "RUNTIME", "CONTAINER", "PID", "OWNER")

@@ -66,7 +66,7 @@ def _frame(results: str, filters: Filters) -> tuple[pd.DataFrame, int]:
 
 def _why_unfinished(path: Path) -> str:
     """What a run without a record is at: it may go on, or its madrun was killed."""
-    from madrun.node.going import going
+    from madrun.node.seeing.going import going
     from madrun.results.survey import look
 
     if going(look(path, with_record=False)) == "running":

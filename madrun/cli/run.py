@@ -23,10 +23,10 @@ from madrun.cli.summary import Finished, document, summary_lines
 from madrun.cli.task import make_task
 from madrun.cli.verdict import quoted, timing_lines, verdict_lines
 from madrun.errors import ExitCode, MadrunError, UsageError
+from madrun.node.channel.link import Aborted, Link
 from madrun.node.conduct import Ended, conduct
-from madrun.node.join import Party, join
-from madrun.node.link import Aborted, Link
-from madrun.node.presence import REGISTRY, waiting
+from madrun.node.joining.join import Party, join
+from madrun.node.seeing.presence import REGISTRY, waiting
 from madrun.node.task import Interrupt, Stopped
 from madrun.probe.environment import user_folder
 from madrun.spec.codec import to_json
@@ -124,7 +124,7 @@ def _run(
 
 def _part(meeting: Meeting, reason: str) -> None:
     """This node does not come: whoever waits for it is told."""
-    from madrun.node.farewell import farewell
+    from madrun.node.joining.farewell import farewell
 
     farewell(meeting, reason)
 

@@ -12,10 +12,10 @@ from madrun.cli.tables import age, clock, columns
 from madrun.cli.verdict import quoted, verdict_lines
 from madrun.cli.which import find_run, registry
 from madrun.errors import ExitCode
-from madrun.node.board import CONSOLE, look_at_log
 from madrun.node.conduct import Ended
-from madrun.node.going import Going, going, keepers
-from madrun.node.presence import registered
+from madrun.node.seeing.board import CONSOLE, look_at_log
+from madrun.node.seeing.going import Going, going, keepers
+from madrun.node.seeing.presence import registered
 from madrun.results.rundir import PLAN, RunDir, Unreadable
 from madrun.results.survey import Look, look, node_folders
 from madrun.spec.codec import from_plain, to_json, to_plain

@@ -12,10 +12,10 @@ from madrun.cli.ps import owner_of
 from madrun.cli.tables import many
 from madrun.cli.which import find_run, registry
 from madrun.errors import ExitCode, UsageError
-from madrun.node.census import Census, Contained, take
-from madrun.node.ending import end_leftovers, forget, lives, remove, stands, terminate
-from madrun.node.going import keepers
-from madrun.node.presence import Resident
+from madrun.node.seeing.census import Census, Contained, take
+from madrun.node.seeing.ending import end_leftovers, forget, lives, remove, stands, terminate
+from madrun.node.seeing.going import keepers
+from madrun.node.seeing.presence import Resident
 from madrun.spec.validation import nearest
 from madrun.units import format_duration, parse_duration
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from madrun.node.presence import REGISTRY, registered
+from madrun.node.seeing.presence import REGISTRY, registered
 from madrun.probe.environment import user_folder
 from madrun.results.survey import find
 

@@ -13,17 +13,17 @@ from madrun.errors import BuildError, DataError, EngineError, MadrunError
 from madrun.node import workspace as ws
 from madrun.node.blame import EXAMINED, classified, remembered, script_failure
 from madrun.node.boxkeeper import BoxKeeper
+from madrun.node.channel.link import Aborted, Link
 from madrun.node.collect import collect
 from madrun.node.console import Console, last_lines
-from madrun.node.ending import sweep_processes
 from madrun.node.imagework import image_notes, obtain
-from madrun.node.link import Aborted, Link
-from madrun.node.presence import REGISTRY, sweep
-from madrun.node.sharing import Sharing
+from madrun.node.joining.sharing import Sharing
+from madrun.node.seeing.ending import sweep_processes
+from madrun.node.seeing.presence import REGISTRY, sweep
 from madrun.node.snapshot import keep_environment
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.node.timings import Timings
-from madrun.node.watch import Watch
+from madrun.node.watching.watch import Watch
 from madrun.probe.telemetry.host import host_oom_kills
 from madrun.results.regular import readable
 from madrun.runtimes import images

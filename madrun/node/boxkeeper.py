@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from madrun.node.link import Aborted, Link
+from madrun.node.channel.link import Aborted, Link
 from madrun.node.steps import Steps, exit_code
 from madrun.node.task import Interrupt, Stopped
 from madrun.node.workspace import Workspace

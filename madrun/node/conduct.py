@@ -11,13 +11,13 @@ from typing import Any
 
 from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.agent import Agent
-from madrun.node.board import Board
-from madrun.node.deliver import Sender, deliver
-from madrun.node.intake import impatient
-from madrun.node.join import Party
-from madrun.node.link import Aborted, Link
-from madrun.node.presence import REGISTRY, Resident, alive, myself
+from madrun.node.channel.link import Aborted, Link
+from madrun.node.delivery.deliver import Sender, deliver
+from madrun.node.delivery.intake import impatient
+from madrun.node.joining.join import Party
 from madrun.node.ranks import with_rank
+from madrun.node.seeing.board import Board
+from madrun.node.seeing.presence import REGISTRY, Resident, alive, myself
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.results import causes, perfcsv, rundir
 from madrun.results.rundir import EXPLAINED, RunDir

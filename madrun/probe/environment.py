@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from madrun.errors import ContextError
 from madrun.spec.context import can_be_passed, is_secret
 
 
@@ -27,6 +28,22 @@ def scheduler_args(env: Mapping[str, str] = os.environ) -> dict[str, str]:
 def forwarded_secrets(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables of this host whose name contains MAD_SECRETS: they are passed on, never written down."""
     return {name: value for name, value in env.items() if "MAD_SECRETS" in name and _is_text(name, value)}
+
+
+NODES_SECRET = "MADRUN_SECRET"
+
+
+def nodes_secret(env: Mapping[str, str] = os.environ) -> bytes:
+    """The secret that the nodes share, nothing where none is given; an empty one is an error, for it looks like one."""
+    value = env.get(NODES_SECRET)
+    if value is None:
+        return b""
+    if not value.strip():
+        raise ContextError(
+            f"{NODES_SECRET}: found an empty value, which protects nothing; give every node the same long random text, "
+            "or unset it everywhere"
+        )
+    return os.fsencode(value)
 
 
 def _is_text(name: str, value: str) -> bool:

@@ -49,9 +49,7 @@ def _read(name: str, rows: Iterable[list[str]], node: int) -> Reading:
         sample, problem = _row_sample(columns, row, node, source)
         if sample is not None and sample in tally:
             said = " ".join(filter(None, (sample.model, sample.metric)))
-            problem = (
-                f"{source}: {said} is there a second time, allowed: one row for model, metric and further cells"
-            )
+            problem = f"{source}: {said} is there a second time, allowed: one row for model, metric and further cells"
         if problem:
             findings.add(problem)
         elif sample is not None:

@@ -157,6 +157,7 @@ def test_an_unknown_key_of_the_context_is_a_warning_with_the_nearest_one(madrun,
     assert "unknown key docker_env_var has no effect (did you mean 'docker_env_vars'?)" in done.stdout + done.stderr
 
 
+@pytest.mark.e2e
 def test_a_master_port_in_use_ends_with_4(madrun, write_card):
     write_card(script=SCRIPT)
     with socket.create_server(("127.0.0.1", 0)) as server:

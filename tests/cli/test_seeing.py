@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from madrun.cli.app import run
 from madrun.cli.logs import start_of_last
-from madrun.node.census import Census, Contained
-from madrun.node.presence import alive, myself
+from madrun.node.seeing.census import Census, Contained
+from madrun.node.seeing.presence import alive, myself
 from madrun.spec.codec import to_json
 from madrun.spec.record import Failure, NodeOutcome
 
@@ -358,8 +358,8 @@ def test_stop_of_a_run_that_has_ended_says_that_nothing_of_it_runs(say, make_run
 AGENT = """
 import signal, sys, time
 from pathlib import Path
-from madrun.node.census import Census, Contained
-from madrun.node.presence import alive, myself
+from madrun.node.seeing.census import Census, Contained
+from madrun.node.seeing.presence import alive, myself
 folder, registry, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))

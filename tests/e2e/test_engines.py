@@ -23,7 +23,7 @@ import pytest
 from e2e_parts import ROOT, containers, lay_out, two_nodes, type_command, until
 
 from madrun.errors import EngineError
-from madrun.node.presence import sweep
+from madrun.node.seeing.presence import sweep
 from madrun.probe.engine import connect
 from madrun.runtimes import libpod
 from madrun.runtimes.docker import DockerBox

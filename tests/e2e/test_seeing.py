@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from e2e_parts import containers, two_nodes, until
 
-from madrun.node.census import Census
-from madrun.node.presence import LOCK, sweep
-from madrun.node.remains import of_runs, take_away
+from madrun.node.seeing.census import Census
+from madrun.node.seeing.presence import LOCK, sweep
+from madrun.node.seeing.remains import of_runs, take_away
 from madrun.results.survey import look
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]

@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from madrun.node import hall, link
-from madrun.node.link import PeerLink, connect
-from madrun.node.protocol import hello
-from madrun.node.server import Server
+from madrun.node.channel import hall, link
+from madrun.node.channel.link import PeerLink, connect
+from madrun.node.channel.protocol import hello
+from madrun.node.channel.server import Server
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from madrun.node import boxkeeper
 from madrun.node.boxkeeper import BoxKeeper
-from madrun.node.link import Aborted, SoloLink
+from madrun.node.channel.link import Aborted, SoloLink
 from madrun.node.task import Interrupt, Stopped
 from madrun.node.workspace import Workspace
 from madrun.spec.record import Failure
@@ -187,6 +187,7 @@ def test_a_second_signal_does_not_wait_for_the_grace(keep):
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.e2e
 def test_a_box_that_does_not_end_is_killed_after_the_grace_and_a_finding_if_that_fails(keep, monkeypatch):
     monkeypatch.setattr(boxkeeper, "_KILL_S", 0.02)
     keeper, box = keep(ends_on=(), grace_s=0.0)

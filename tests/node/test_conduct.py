@@ -9,10 +9,10 @@ import pytest
 
 from madrun.errors import ExitCode
 from madrun.node import workspace
+from madrun.node.channel.link import SoloLink
 from madrun.node.conduct import conduct
-from madrun.node.join import Party
-from madrun.node.judges import JUDGES
-from madrun.node.link import SoloLink
+from madrun.node.joining.join import Party
+from madrun.node.joining.judges import JUDGES
 from madrun.node.task import Interrupt, Task
 from madrun.planning import driver
 from madrun.registry.cardtree import tree_hash

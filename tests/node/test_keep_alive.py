@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
+from madrun.node.channel.link import SoloLink
 from madrun.node.conduct import conduct
-from madrun.node.join import Party
-from madrun.node.judges import JUDGES
-from madrun.node.link import SoloLink
+from madrun.node.joining.join import Party
+from madrun.node.joining.judges import JUDGES
 from madrun.node.task import Interrupt, Task
 from madrun.planning import driver
 from madrun.planning.explain import Explained

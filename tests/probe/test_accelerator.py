@@ -3,6 +3,8 @@
 import os
 import time
 
+import pytest
+
 from madrun.probe.accelerator import find_accelerator, tools
 from madrun.probe.accelerator.tools import run_tool
 from madrun.spec.facts import Accelerator
@@ -63,6 +65,7 @@ def test_a_tool_that_hangs_is_given_up():
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.e2e
 def test_nvidia_smi_has_more_time_than_the_others(tmp_path, monkeypatch):
     assert tools._LIMITS_S == {"nvidia-smi": 60}
     for name in ("nvidia-smi", "rocminfo"):

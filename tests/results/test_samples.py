@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.node.protocol import LINE_LIMIT
+from madrun.node.channel.protocol import LINE_LIMIT
 from madrun.results.samples import parse_line, repeated, samples_of_log
 from madrun.spec.codec import to_plain
 from madrun.spec.record import Sample

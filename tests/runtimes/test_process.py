@@ -97,6 +97,7 @@ def test_the_end_of_the_command_ends_what_it_left_behind(open_box, tmp_path):
     assert not alive(int((tmp_path / "escaped").read_text()))
 
 
+@pytest.mark.e2e
 def test_everything_ends_when_madrun_is_killed(tmp_path):
     (tmp_path / "script.sh").write_text(ESCAPE + "trap '' TERM\nwhile :; do sleep 0.1; done\n")
     program = (

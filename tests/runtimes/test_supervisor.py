@@ -54,6 +54,7 @@ def test_a_byte_on_the_watch_ends_everything_at_once(supervise, tmp_path):
     assert not alive(escaped)
 
 
+@pytest.mark.e2e
 def test_the_end_of_the_watch_ends_everything_after_a_few_seconds(supervise, tmp_path):
     process, watch = supervise(f"{ESCAPE} trap '' TERM; sleep 300")
     escaped = number_in(tmp_path / "escaped")

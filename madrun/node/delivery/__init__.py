@@ -1,0 +1,1 @@
+"""The files of all nodes on their way to node 0."""

@@ -1,0 +1,1 @@
+"""How nodes become one run: who is there, what differs, what reaches what."""

@@ -1,0 +1,92 @@
+"""How the agents of a command become one: node 0 listens, everyone connects, the jobs are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from madrun.node.channel.greeting import NotYet
+from madrun.node.channel.link import Link, PeerLink, SoloLink, connect
+from madrun.node.channel.protocol import hello
+from madrun.node.delivery.intake import Intake
+from madrun.node.joining.gate import check_interfaces, other_addresses, pass_gate
+from madrun.node.joining.judges import JUDGES
+from madrun.node.joining.room import WaitingRoom
+from madrun.node.task import Interrupt, Reporter, Stopped
+from madrun.probe.environment import nodes_secret
+from madrun.spec.facts import HostFacts
+from madrun.spec.plan import Plan
+from madrun.spec.record import Gate
+
+if TYPE_CHECKING:
+    from madrun.node.channel.server import Server
+
+
+@dataclass(slots=True)
+class Party:
+    """The link of this node, and on node 0 the server behind it."""
+
+    link: Link
+    server: Server | None = None
+    intake: Intake | None = None
+    gate: Gate | None = None
+
+    def close(self) -> None:
+        """Leaves; node 0 ends the channel for all."""
+        self.link.close()
+        if self.server is not None:
+            self.server.close()
+        if self.intake is not None:
+            self.intake.close()
+
+
+def join(plans: list[Plan], facts: HostFacts, timeout_s: float, interrupt: Interrupt, reporter: Reporter) -> Party:
+    """Returns when every node has joined with the same jobs.
+
+    Raises `ContextError` where the nodes' secrets differ, else `NodesError`, `Aborted` or `Stopped`.
+    """
+    node, job = plans[0].node, plans[0].job
+    if job.nnodes == 1:
+        return Party(SoloLink(JUDGES))
+    secret = nodes_secret()
+    reporter.phase("join")
+    server = intake = None
+    if node.node_rank == 0:
+        from madrun.node.channel.server import Server
+
+        check_interfaces(plans[0], facts)
+        intake = Intake()
+        doors = {"files": intake.door}
+        at = [node.master_addr, *other_addresses(node.master_addr, facts)]
+        server = Server(at, node.control_port, job.nnodes, JUDGES, doors, secret=secret)
+    room = WaitingRoom(plans[0], timeout_s, interrupt, reporter, server)
+    link = None
+    try:
+        link = _enter(plans, room, secret)
+        room.fail = link.fail
+        gate = pass_gate(link, plans, facts)
+    except BaseException as error:
+        if link is not None:
+            if isinstance(error, Stopped):
+                link.fail(error.failure)  # the others hear what happened, and not that a connection ended
+            link.close()
+        if server is not None:
+            server.close()
+        raise
+    room.joined = True
+    return Party(link, server, intake, gate)
+
+
+def _enter(plans: list[Plan], room: WaitingRoom, secret: bytes) -> PeerLink:
+    """A link that node 0 has accepted; node 0 may start later than this node."""
+    node, nnodes = plans[0].node, plans[0].job.nnodes
+    cards = ", ".join(dict.fromkeys(plan.job.card for plan in plans))
+    greeting = hello(node.node_rank, nnodes, node.hostname, cards)
+    while True:
+        connection = connect(node.master_addr, node.control_port, room.left_s, room.not_yet)
+        link = PeerLink(connection, room.waiting, room.pause, room.board)
+        try:
+            link.greet(greeting, secret)
+            return link
+        except NotYet as reason:
+            room.turned_away(str(reason))

@@ -1,0 +1,1 @@
+"""What of madrun is on this host, and how it is ended."""

@@ -1,0 +1,113 @@
+"""Looks after the processes of one box while the script runs: telemetry, stalls, evidence."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from madrun.node.channel.link import Link
+from madrun.node.watching import stall
+from madrun.node.watching.processtable import drives
+from madrun.node.watching.sampling import Row, Sampling, Summary
+from madrun.node.workspace import Workspace
+from madrun.probe.telemetry import Wanted, open_sources
+from madrun.spec.plan import JobPlan, NodePlan
+from madrun.spec.record import Failure
+
+_EVERY_S = 1.0
+_LAST_S = 5.0  # a reading of a GPU that hangs is not waited for any longer
+
+__all__ = ["Summary", "Watch"]
+
+
+class Watch:
+    """Made before the script starts; `pid` is the driver's as this host sees it, None where it cannot be seen.
+
+    `note` says why telemetry.csv is not complete; empty where it is.
+    """
+
+    def __init__(self, job: JobPlan, node: NodePlan, space: Workspace, link: Link, pid: int | None) -> None:
+        self._job, self._node, self._space, self._link = job, node, space, link
+        self._pid = pid if pid is not None and drives(pid) else None  # an engine elsewhere counts its own processes
+        self._run = space.root.parent.name
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._stalled: Failure | None = None
+        self._summary: Summary = {}
+        self._idle_s = 0.0
+        self.note = ""
+
+    def start(self) -> None:
+        """From now on samples are written to telemetry.csv, once a second."""
+        self._thread.start()
+
+    def look(self) -> Failure | None:
+        """On node 0 the failure of a run that stalls on all nodes; cheap enough for every few milliseconds."""
+        return self._stalled
+
+    def examine(self, send: Callable[[str], None], secrets: tuple[str, ...]) -> tuple[str, ...]:
+        """Writes what tells why the run stands still, within ten seconds; names below the node's directory.
+
+        `send` gives the driver a line; `secrets` are masked.
+        """
+        from madrun.node.watching.evidence import Examination
+
+        return Examination(self._space, self._job, self._node.files, self._pid, send, secrets).run()
+
+    def stop(self) -> Summary:
+        """Ends the sampling when the script has ended; by column mean, max and last.
+
+        On node 0 the other nodes are looked after until they have ended too.
+        """
+        if not self._thread.ident:
+            return {}
+        self._over.set()
+        self._thread.join(_LAST_S)
+        if self._thread.is_alive():
+            self.note = f"telemetry.csv is not complete: a reading took more than {_LAST_S:g} s"
+        self._link.tell(stall.status(self._run, self._idle_s, ended=True))
+        if self._node.node_rank == 0 and self._job.nnodes > 1 and self._job.stall_timeout_s and not self._stalled:
+            threading.Thread(target=self._oversee, daemon=True).start()
+        return self._summary
+
+    def _sample(self) -> None:
+        started = time.monotonic()
+        sampling = Sampling(self._space.root / "telemetry.csv", open_sources(self._wanted()), started)
+        idleness, traces = stall.Idleness(started), stall.Traces(self._space)
+        due = started
+        while True:  # a first row in any case: a script may have ended before this thread ran
+            self._judge(idleness, traces, sampling.take())
+            due = max(due + _EVERY_S, time.monotonic())  # what was missed is not made up for
+            if self._over.wait(max(0.0, due - time.monotonic())):
+                break
+        sampling.take()
+        self._summary, self.note = sampling.close(), sampling.note
+
+    def _wanted(self) -> Wanted:
+        node = self._node
+        chosen = (node.nccl_ifname, node.gloo_ifname)
+        return Wanted(vendor=self._job.vendor, pid=self._pid, gpus=node.gpus, interfaces=chosen)
+
+    def _judge(self, idleness: stall.Idleness, traces: stall.Traces, row: Row) -> None:
+        moved = traces.changed() or stall.moves(row, self._job.nproc_per_node)
+        self._idle_s = idleness.look(time.monotonic(), moved)
+        self._link.tell(stall.status(self._run, self._idle_s))
+        if self._node.node_rank == 0 and self._job.stall_timeout_s:
+            self._stalled = self._verdict()
+
+    def _verdict(self) -> Failure | None:
+        return stall.stalled(self._link.board(), self._run, self._job.nnodes, self._job.stall_timeout_s)
+
+    def _oversee(self) -> None:
+        """Node 0's own script has ended; the others' may stand still all the same."""
+        while self._link.failure is None:
+            board = self._link.board()
+            over = [words.get("idle_ended") for words in board.values() if words.get("idle_run") == self._run]
+            if board.get(0, {}).get("idle_run") != self._run or (len(over) == self._job.nnodes and all(over)):
+                return
+            failure = self._verdict()
+            if failure is not None:
+                self._link.fail(failure)
+                return
+            time.sleep(_EVERY_S)

@@ -1,0 +1,265 @@
+"""The control port against those who are no nodes, and against nodes that freeze: nobody waits, nothing grows."""
+
+import asyncio
+import resource
+import socket
+import time
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from madrun.errors import ContextError
+from madrun.node.channel import hall, link
+from madrun.node.channel.assembly import Ruling
+from madrun.node.channel.caller import Caller
+from madrun.node.channel.link import Aborted, PeerLink, connect
+from madrun.node.channel.protocol import GREETING_LIMIT, decode, encode, hello
+from madrun.node.channel.server import Server, allow_files
+from madrun.spec.record import Failure
+
+
+def stranger(port):
+    return socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def is_ended(connection):
+    """Whether the other side ends the connection, within its time limit."""
+    try:
+        while connection.recv(4096):
+            pass
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+def failure_of(member, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while member.failure is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return member.failure
+
+
+def test_a_stranger_that_sends_a_byte_now_and_then_is_dropped(channel, port, monkeypatch):
+    monkeypatch.setattr(hall, "GREETING_S", 0.3)
+    channel(2)
+    with stranger(port) as slow:
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while time.monotonic() - began < 5:
+                slow.sendall(b"x")
+                time.sleep(0.05)
+        assert time.monotonic() - began < 2
+
+
+def test_a_stranger_may_send_only_so_much(channel, port):
+    channel(2)
+    with stranger(port) as loud:
+        assert is_ended(loud) if _sent(loud, b"x" * (GREETING_LIMIT + 1)) else True
+
+
+def _sent(connection, data):
+    try:
+        connection.sendall(data)
+    except ConnectionError:
+        return False
+    return True
+
+
+def test_a_flood_of_silent_connections_keeps_no_node_out(channel, port, monkeypatch):
+    monkeypatch.setattr(hall, "STRANGERS", 20)
+    join = channel(2)
+    first = join(0)
+    with ExitStack() as stack:
+        flood = [stack.enter_context(stranger(port)) for _ in range(100)]
+        second = join(1)
+        assert is_ended(flood[0])
+        assert len(join.server._hall.callers) <= 22 + 2
+        second._send({"type": "reach", "stage": "0/ready", "payload": "b", "final": False})
+        assert first.meet("0/ready", "a")[1] == {"0": "a", "1": "b"}
+
+
+def test_a_node_that_reads_nothing_is_lost_before_what_it_is_sent_piles_up(channel, port, monkeypatch):
+    monkeypatch.setattr(hall, "QUEUE_LIMIT", 1 << 20)
+    join = channel(2, {"much": lambda _payloads: Ruling(data="x" * (4 << 20))})
+    first = join(0)
+    with stranger(port) as frozen:
+        frozen.sendall(encode(hello(1, 2, "beta")))
+        for index in range(6):
+            frozen.sendall(encode({"type": "reach", "stage": f"{index}/much", "payload": None}))
+        try:
+            for index in range(6):
+                first.meet(f"{index}/much")
+        except Aborted as aborted:
+            assert "node 1 (beta) was lost: it does not read what it is sent" in aborted.failure.text
+        else:
+            pytest.fail("nobody was lost")
+
+
+def test_a_node_that_is_not_heard_of_is_lost_on_every_other(channel, port, quick_beats, monkeypatch):
+    monkeypatch.setattr(hall, "SILENCE_S", 0.6)
+    join = channel(2)
+    first = join(0)
+    with stranger(port) as frozen:
+        frozen.sendall(encode(hello(1, 2, "beta")))
+        failure = failure_of(first)
+        with frozen.makefile("rb") as lines:
+            *_, last = (decode(line) for line in lines)
+    assert failure.text == "node 1 (beta) was lost: not heard of for 0.6 s"
+    assert last["failure"]["text"] == failure.text  # what it reads when it wakes up
+
+
+def test_a_node_0_that_is_not_heard_of_is_lost(monkeypatch):
+    monkeypatch.setattr(link, "SILENCE_S", 0.4)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        member = link.PeerLink(ours, lambda *_: None, lambda: None)
+        member.start()
+        failure = failure_of(member)
+        member.close()
+    assert failure.text == "node 0 was lost: not heard of for 0.4 s"
+
+
+def test_a_node_0_that_dies_while_the_others_join_is_a_lost_node(channel):
+    join = channel(3)
+    second = join(1)
+    join.server.close()
+    with pytest.raises(Aborted, match="node 0 was lost: its connection ended"):
+        second.meet("join/jobs")
+
+
+def test_a_defect_on_node_0_ends_the_wait_on_every_node_with_its_cause(channel):
+    def judge(_payloads):
+        raise RuntimeError("a judge that stumbles")
+
+    join = channel(2, {"ready": judge})
+    first, second = join(0), join(1)
+    second._send({"type": "reach", "stage": "0/ready", "payload": None, "final": False})
+    for member in (first, second):
+        with pytest.raises(Aborted, match="(?s)a defect of madrun on node 0.*a judge that stumbles"):
+            member.meet("0/ready")
+
+
+def test_a_defect_that_a_stranger_finds_ends_its_connection_alone(channel, port):
+    join = channel(2)
+    first = join(0)
+
+    def breaks(*_):
+        raise RuntimeError("a hello that bites")
+
+    join.server._hall._dial = breaks
+    with stranger(port) as somebody:
+        somebody.sendall(b'{"type": "dial"}\n')
+        assert is_ended(somebody)
+    assert first.failure is None
+    (notice,) = join.server.notices()
+    assert "a hello that bites" in notice
+
+
+def test_a_loop_that_breaks_ends_the_wait_too(channel, quick_beats):
+    join = channel(2)
+    first = join(0)
+
+    def breaks(_now):
+        raise RuntimeError("a clock that stops")
+
+    join.server._hall._miss = breaks
+    assert "a clock that stops" in failure_of(first).text
+
+
+def test_a_status_without_end_is_no_message(channel):
+    join = channel(2)
+    first, second = join(0), join(1)
+    second._send({"type": "beat", "status": {f"entry {number}": 1 for number in range(1000)}})
+    assert "it sent what is no message (a status without end)" in failure_of(first).text
+
+
+def test_the_last_words_reach_a_node_before_the_server_is_gone(channel):
+    join = channel(2)
+    first, second = join(0), join(1)
+    text = "the cause" * 100_000
+    first.fail(Failure(kind="script error", text=text, node=0))
+    deadline = time.monotonic() + 5
+    while first.failure is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    first.close()
+    join.server.close()
+    assert failure_of(second).text == text
+
+
+def test_more_nodes_than_files_can_be_open_is_an_error_that_names_the_limit(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 4096))
+    raised = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _which, limits: raised.append(limits))
+    allow_files(1000)
+    allow_files(3000)
+    assert raised == [(3000, 4096)]
+    with pytest.raises(ContextError, match=r"node 0 needs 5000 open files .* allows 4096 \(ulimit -Hn\)"):
+        allow_files(5000)
+
+
+def test_nodes_meet_over_ipv6_too():
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as probe:
+            port = probe.getsockname()[1]
+    except OSError:
+        pytest.skip("needs IPv6 on the loopback interface")
+    server = Server("[::1]", port, 1, {})
+    member = PeerLink(connect("[::1]", port, 5, lambda *_: None), lambda *_: None, lambda: None)
+    member.greet(hello(0, 1, "alpha"))
+    assert member.meet("0/ready", "a")[1] == {"0": "a"}
+    member.close()
+    server.close()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+messages = st.builds(
+    lambda kind, more: encode(more | {"type": kind}),
+    st.sampled_from(["hello", "answer", "dial", "beat", "reach", "fail", "ping", "bye", "refuse", "x"]),
+    st.dictionaries(
+        st.sampled_from(["node_rank", "protocol", "nonce", "purpose", "number", "proof", "hostname", "stage", "run"]),
+        json_values,
+        max_size=4,
+    ),
+)
+
+
+@pytest.mark.parametrize("secret", [b"", b"correct horse battery staple"])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=st.lists(messages | st.binary(max_size=80), max_size=4))
+def test_nothing_that_strangers_send_harms_or_enters(secret, lines):
+    """The state machine below the sockets: any lines of any caller leave the members as they were."""
+    party = hall.PartyHall(2, {}, {}, secret)
+    for line in lines:
+        visitor = caller_of(party)
+        visitor.data_received(line)
+        visitor.connection_lost(None)
+    assert party.assembly.members == {}
+    assert party.assembly.failure is None or party.assembly.failure.kind == "join refused"
+    assert not party.callers
+    assert not [notice for notice in party.notices.waiting if "defect" in notice]
+
+
+class NoTransport(asyncio.Transport):
+    """Where what is sent goes nowhere."""
+
+    def write(self, data):
+        decode(data)
+
+    def close(self):
+        return
+
+    abort = close
+
+
+def caller_of(party):
+    visitor = Caller(party)
+    visitor.connection_made(NoTransport({"peername": ("192.0.2.1", 4)}))
+    return visitor

@@ -1,0 +1,170 @@
+"""What a node offers when it joins, and what is made of it over real links."""
+
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from madrun.errors import ContextError, MadrunError
+from madrun.node.channel.link import Aborted
+from madrun.node.joining.farewell import farewell
+from madrun.node.joining.gate import gate_of, offer, other_addresses, used_addresses
+from madrun.node.joining.join import join
+from madrun.node.task import Interrupt
+from madrun.spec.facts import Accelerator, Gpu, Interface, Partition
+from madrun.spec.topology import Meeting
+
+
+class Quiet:
+    def __init__(self):
+        self.lines = []
+        self.line = self.lines.append
+
+    def phase(self, name):
+        pass
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def plans(make_test_plan, make_job, make_node, port):
+    def make(**changes):
+        nodes = [make_node(node_rank=rank, hostname=f"host{rank}", control_port=port) for rank in (0, 1)]
+        nodes[1] = replace(nodes[1], **changes)
+        return [make_test_plan(make_job(nnodes=2), node) for node in nodes]
+
+    return make
+
+
+def join_all(plans, facts, timeout_s=10.0):
+    def one(pair):
+        plan, fact = pair
+        try:
+            return join([plan], fact, timeout_s, Interrupt(), Quiet())
+        except (MadrunError, Aborted) as error:
+            return error
+
+    with ThreadPoolExecutor(len(plans)) as pool:
+        return list(pool.map(one, zip(plans, facts, strict=True)))
+
+
+def close(parties):
+    for party in reversed(parties):
+        party.close()
+
+
+def test_an_offer_is_about_a_kilobyte_and_names_the_gpus_of_the_job(make_test_plan, make_node, make_facts):
+    gpus = tuple(Gpu(index=i, model="H200", arch="sm_90", uuid=f"GPU-{i:032}", memory=140 << 30) for i in range(8))
+    facts = make_facts(accelerator=Accelerator(vendor="nvidia", gpus=gpus, driver="570.1", stack="12.8"))
+    found = offer(make_test_plan(node=make_node(gpus=tuple(range(4)))), facts)
+    assert (found["gpus"], found["arch"], found["driver"]) == ("4 x H200", "4 x sm_90", "570.1")
+    assert len(json.dumps(found)) < 1200
+
+
+def test_partitions_are_offered_by_kind(make_test_plan, make_node, make_facts):
+    parts = tuple(Partition(name="1g.18gb", uuid=f"MIG-{i}") for i in range(7))
+    gpu = Gpu(index=0, model="H200", uuid="GPU-0", mig=True, partitions=parts)
+    facts = make_facts(accelerator=Accelerator(vendor="nvidia", gpus=(gpu,)))
+    found = offer(make_test_plan(node=make_node(gpus=(0,))), facts)
+    assert found["partitions"] == "7 x 1g.18gb"
+    assert found["uuids"] == []  # nodes may share a GPU that is partitioned
+
+
+def test_the_addresses_are_those_of_the_chosen_interfaces_in_the_masters_family(make_test_plan, make_node, make_facts):
+    interfaces = (
+        Interface(name="lo", addresses=("127.0.0.1", "::1")),
+        Interface(name="eth0", addresses=("fe80::5", "2001:db8::5", "10.0.0.5")),
+        Interface(name="ib0", addresses=("10.1.0.5",)),
+    )
+    plan = make_test_plan(node=make_node(master_addr="10.0.0.1", gloo_ifname="eth0", nccl_ifname="=ib0"))
+    facts = make_facts(interfaces=interfaces)
+    assert used_addresses(plan, facts) == [("eth0", "10.0.0.5"), ("ib0", "10.1.0.5")]
+    six = make_test_plan(node=make_node(master_addr="2001:db8::1", gloo_ifname="eth0", nccl_ifname="=eth0"))
+    assert used_addresses(six, facts) == [("eth0", "2001:db8::5")]
+    assert other_addresses("10.0.0.5", facts) == ["127.0.0.1", "::1", "2001:db8::5", "10.1.0.5"]
+
+
+def test_nodes_that_fit_know_each_others_addresses_and_clocks(plans, make_facts):
+    started = time.monotonic()
+    parties = join_all(plans(), [make_facts(), make_facts()])
+    took = time.monotonic() - started
+    try:
+        gate = parties[0].gate
+        assert gate.hosts == (("host0", "127.0.0.1"), ("host1", "127.0.0.1"))
+        assert (gate.tried, gate.unreachable, gate.notes) == (2, (), ())
+        assert gate.offsets_s["1"] == pytest.approx(0, abs=0.5)
+        assert took < 2
+    finally:
+        close(parties)
+
+
+def test_a_difference_that_falsifies_nothing_is_a_note_on_node_0(plans, make_facts):
+    parties = join_all(plans(), [make_facts(), make_facts(kernel="6.2")])
+    try:
+        assert parties[0].gate.notes == ("kernel differs: 6.1 on node 0, 6.2 on node 1 (host1)",)
+    finally:
+        close(parties)
+
+
+def test_other_gpus_are_refused_on_every_node(plans, make_facts):
+    def with_gpu(model):
+        return make_facts(accelerator=Accelerator(vendor="amd", gpus=(Gpu(index=0, model=model),)))
+
+    made = plans(gpus=(0,))
+    made[0] = replace(made[0], nodes=(replace(made[0].node, gpus=(0,)),))
+    for answer in join_all(made, [with_gpu("MI300X"), with_gpu("MI250")]):
+        assert isinstance(answer, Aborted)
+        assert "GPUs of the job differs: 1 x MI300X on node 0, 1 x MI250 on node 1 (host1)" in answer.failure.text
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_interface_that_is_missing_is_an_error_there_and_told_to_the_other(plans, make_facts, rank):
+    made = plans()
+    node = replace(made[rank].node, gloo_ifname="ib7")
+    made[rank] = replace(made[rank], nodes=(node,))
+    answers = join_all(made, [make_facts(), make_facts()])
+    assert isinstance(answers[rank], ContextError)
+    assert isinstance(answers[1 - rank], Aborted)
+    for answer in answers:
+        assert "GLOO_SOCKET_IFNAME: this host has no interface ib7; it has: lo, eth0" in str(answer)
+
+
+def test_notes_of_both_stages_stand_in_the_gate():
+    gate = gate_of({"notes": ["b"], "tried": 2}, ("a",))
+    assert (gate.notes, gate.tried) == (("a", "b"), 2)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_node_that_cannot_begin_tells_the_one_that_waits(plans, make_facts, port, rank):
+    waiting = ThreadPoolExecutor(1).submit(join_all, [plans()[1 - rank]], [make_facts()])
+    time.sleep(0.3)
+    meeting = Meeting(nnodes=2, node_rank=rank, address="127.0.0.1", port=port, hostname="beta", cards="one")
+    started = time.monotonic()
+    farewell(meeting, "no disk")
+    (answer,) = waiting.result(5)
+    assert f"node {rank} (beta) could not begin: no disk" in str(answer)
+    assert time.monotonic() - started < 3
+
+
+def test_nobody_to_tell_costs_nothing_and_raises_nothing(port):
+    started = time.monotonic()
+    for nnodes, rank in ((1, 0), (2, 1)):
+        farewell(Meeting(nnodes=nnodes, node_rank=rank, address="127.0.0.1", port=port, hostname="b", cards=""), "x")
+    assert time.monotonic() - started < 0.5
+    assert threading.active_count() < 20
+
+
+def test_a_node_that_calls_another_address_of_node_0s_host_hears_of_it_at_once(plans, make_facts):
+    made = plans(master_addr="127.0.0.2")
+    facts = make_facts(interfaces=(Interface(name="lo", addresses=("127.0.0.1", "127.0.0.2")),))
+    for answer in join_all(made, [facts, facts]):
+        assert isinstance(answer, (MadrunError, Aborted))
+        assert "MASTER_ADDR differs: host1 (NODE_RANK 1) called 127.0.0.2" in str(answer)

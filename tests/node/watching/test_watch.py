@@ -1,0 +1,84 @@
+"""The watch over one box, in the process of the test itself."""
+
+import os
+import time
+
+import pytest
+
+from madrun.node.channel.link import SoloLink
+from madrun.node.watching.watch import Watch
+from madrun.node.workspace import Workspace
+
+
+@pytest.fixture
+def watch(tmp_path, make_test_plan, monkeypatch):
+    """A watch over this process; `stall` is the limit. Nothing that it reads ever moves."""
+    from dataclasses import replace
+
+    monkeypatch.setattr("madrun.node.watching.stall.moves", lambda _row, _ranks: False)
+    monkeypatch.setattr("madrun.node.watching.watch._EVERY_S", 0.05)
+    monkeypatch.setattr("madrun.node.watching.watch.drives", lambda _pid: True)
+    started = []
+
+    def make(stall=0.0, link=None):
+        plan = make_test_plan()
+        space = Workspace(tmp_path / "r1/node-0")
+        space.work.mkdir(parents=True)
+        job = replace(plan.job, stall_timeout_s=stall)
+        started.append(Watch(job, plan.node, space, link or SoloLink({}), os.getpid()))
+        return started[-1], space
+
+    yield make
+    for one in started:
+        one.stop()
+
+
+def test_a_watch_that_was_never_started_has_nothing_to_tell(watch):
+    one, _ = watch()
+    assert one.look() is None
+    assert one.stop() == {}
+
+
+def test_a_short_script_has_a_first_and_a_last_row(watch):
+    one, space = watch()
+    one.start()
+    assert one.stop()["run_memory_bytes"]["last"] > 0
+    assert len((space.root / "telemetry.csv").read_text().splitlines()) == 3
+    assert one.note == ""
+
+
+def test_standing_still_is_declared_after_the_limit_and_never_without_one(watch):
+    link = SoloLink({})
+    one, space = watch(stall=0.2, link=link)
+    one.start()
+    deadline = time.monotonic() + 4
+    while one.look() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert one.look().kind == "stalled"
+    assert link.board()[0]["idle_s"] >= 0.2
+    assert link.board()[0]["idle_run"] == space.root.parent.name
+    one.stop()
+    assert link.board()[0]["idle_ended"] is True
+
+
+def test_without_a_limit_nothing_is_ever_declared(watch):
+    one, _ = watch()
+    one.start()
+    time.sleep(0.3)
+    assert one.look() is None
+
+
+def test_a_reading_that_hangs_does_not_hold_up_the_run(watch, monkeypatch):
+    import threading
+
+    release = threading.Event()
+    monkeypatch.setattr("madrun.node.watching.watch._LAST_S", 0.1)
+    monkeypatch.setattr("madrun.node.watching.watch.open_sources", lambda _wanted: release.wait(10) and [])
+    one, _ = watch()
+    one.start()
+    try:
+        assert one.stop() == {}
+        assert "a reading took more than 0.1 s" in one.note
+    finally:
+        release.set()
