@@ -7,7 +7,7 @@ from dataclasses import replace
 from madrun.planning.devices import Chosen, DeviceFlags, container_flags
 from madrun.spec.context import Context
 from madrun.spec.facts import HostFacts
-from madrun.spec.plan import BOX, RUN_ID, Container, JobPlan, Mount
+from madrun.spec.plan import BOX, HOSTS, RUN_ID, Container, JobPlan, Mount
 from madrun.spec.topology import Topology
 from madrun.units import format_size, parse_size
 
@@ -54,6 +54,8 @@ def plan_container(
         devices=flags.devices,
         groups=flags.groups,
         cap_add=flags.cap_add,
+        # Without names torch's rendezvous looks each address up, and waits where no name server answers.
+        hosts=(HOSTS,) if topology.nnodes > 1 and "hosts" not in context.docker_drop else (),
         security_opt=(*flags.security_opt, *_UNLABELLED.get(job.runtime, ())),
     )
     return container, (*dropped, *refused)

@@ -16,7 +16,7 @@ from madrun.spec.codec import sha256, to_plain
 FORMAT = 1
 BOX = "/madrun"  # where a container finds the directory of its run
 RANK = "rank"  # the program in it that starts a rank and keeps its output apart
-RUN_ID, RUN_DIR, SECRET = "{run_id}", "{run_dir}", "{secret}"
+RUN_ID, RUN_DIR, SECRET, HOSTS = "{run_id}", "{run_dir}", "{secret}", "{hosts}"
 CHECKSUM = "checksum"
 RuntimeName = Literal["docker", "podman", "process"]
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Container:
 
     `gpus` is `all`, or ids and indices such as `GPU-ab,GPU-cd`, for the engine's GPU request; `cdi` names devices as
     `nvidia.com/gpu=0`, the other way to ask. `program` is the command line client: docker or podman. `hosts`: names of
-    the nodes for the container's /etc/hosts, `name:address`, known when all have joined.
+    the nodes for the container's /etc/hosts, `name:address`; `{hosts}` until all have joined.
     """
 
     name: str
@@ -197,12 +197,12 @@ def sealed(plan: Plan) -> dict[str, Any]:
 
 
 def bind(node: NodePlan, run_id: str, run_dir: str, hosts: tuple[str, ...] = ()) -> NodePlan:
-    """The node's part with the run's id and directory filled in; `hosts` are the names that its container gets."""
+    """The node's part with the run's id and directory filled in, and `hosts` where its container is to get names."""
     return _named(_fill(node, ((RUN_ID, run_id), (RUN_DIR, run_dir))), hosts)
 
 
 def _named(node: NodePlan, hosts: tuple[str, ...]) -> NodePlan:
-    if node.container is None:
+    if node.container is None or not node.container.hosts:
         return node
     return dataclasses.replace(node, container=dataclasses.replace(node.container, hosts=hosts))
 
@@ -217,7 +217,7 @@ def unbind(node: NodePlan) -> NodePlan:
     else:
         return node
     run_dir = box.removesuffix(f"/node-{node.node_rank}/box")
-    return _fill(_named(node, ()), ((run_dir, RUN_DIR), (run_id, RUN_ID)))
+    return _fill(_named(node, (HOSTS,)), ((run_dir, RUN_DIR), (run_id, RUN_ID)))
 
 
 def _fill(value: T, texts: tuple[tuple[str, str], ...]) -> T:

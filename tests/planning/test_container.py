@@ -105,3 +105,9 @@ def test_half_of_the_memory_is_shared_memory_unless_given(planned):
     assert planned()[0].shm_size == 4 << 30
     assert planned(Context(shm_size="16g", ipc="host"))[0].shm_size == 16 << 30
     assert planned(Context(ipc="host"))[0].ipc == "host"
+
+
+def test_containers_of_several_nodes_get_the_names_of_all_unless_they_are_dropped(planned):
+    assert planned()[0].hosts == ("{hosts}",)
+    assert planned(nnodes=1)[0].hosts == ()
+    assert planned(Context(docker_drop=("hosts",)))[0].hosts == ()

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from madrun.spec.plan import bind, make_plan
+from madrun.spec.plan import BOX, Mount, bind, make_plan, unbind
 
 
 def test_the_job_hash_changes_with_the_job_and_not_with_the_node(make_job, make_node):
@@ -29,3 +29,21 @@ def test_binding_leaves_other_braces_alone(make_node):
     bound = bind(make_node(hostname="{other}"), "r1", "/r")
     assert bound.hostname == "{other}"
     assert bound.node_rank == 0
+
+
+def test_names_of_nodes_go_where_a_container_is_to_get_them_and_out_again(make_node, container):
+    wanting = make_node(
+        process=None,
+        container=replace(
+            container,
+            name="madrun-{run_id}-n0",
+            hosts=("{hosts}",),
+            env={"MADRUN_RUN_ID": "{run_id}"},
+            mounts=(Mount(source="{run_dir}/node-0/box", target=BOX),),
+        ),
+    )
+    bound = bind(wanting, "r1-one", "/results/runs/r1-one", ("alpha:10.0.0.1", "beta:10.0.0.2"))
+    assert bound.container.hosts == ("alpha:10.0.0.1", "beta:10.0.0.2")
+    assert unbind(bound) == wanting
+    refusing = make_node(container=container)
+    assert bind(refusing, "r1", "/r", ("alpha:10.0.0.1",)).container.hosts == ()
