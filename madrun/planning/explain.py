@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,7 +13,7 @@ from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
 from madrun.spec.context import Context, MultiNodeArgs, Origin, is_secret
 from madrun.spec.masking import MASK
-from madrun.spec.plan import RUN_ID, SECRET, Plan
+from madrun.spec.plan import RUN_DIR, RUN_ID, SECRET, Plan
 from madrun.spec.validation import did_you_mean
 
 DEFAULT, DERIVED, MADRUN = "default", "derived", "madrun"
@@ -163,6 +164,7 @@ _WHY: dict[str, str] = {
     "MADRUN_OWNER": "user and group of who runs it; empty for root",
     "MADRUN_DEVICES": "device files that the driver looks for",
     "MADRUN_RUN_ID": "given out by node 0",
+    "PYTHON_EXEC": "torchrun starts each rank with this, so that its output is kept apart",
     "PYTHONUNBUFFERED": "so that output is seen as it is printed",
 }
 
@@ -222,7 +224,9 @@ def reached(row: Explained, environment: Mapping[str, str], run_id: str) -> str:
     if row.variable not in environment:
         return "no"
     found = environment[row.variable]
-    same = str(row.value).replace(RUN_ID, run_id) == found
+    planned = re.escape(str(row.value).replace(RUN_ID, run_id))
+    # The directory may have been moved since: its name is the run's id.
+    same = re.fullmatch(planned.replace(re.escape(RUN_DIR), f".*{re.escape(run_id)}"), found, re.DOTALL)
     return "yes" if same or MASK in (row.value, found) else f"as {found}"
 
 

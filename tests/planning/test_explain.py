@@ -152,6 +152,8 @@ def test_a_word_without_meaning_is_an_error_with_the_nearest(explained, word, ne
         (5, {"A": "5"}, "yes"),
         ("***", {"A": "***"}, "yes"),
         ("{run_id}", {"A": "r1"}, "yes"),
+        ("{run_dir}/node-0/box/rank", {"A": "/somewhere/runs/r1/node-0/box/rank"}, "yes"),
+        ("{run_dir}/node-0/box/rank", {"A": "/else/rank"}, "as /else/rank"),
     ],
 )
 def test_a_variable_has_reached_the_container_as_planned_or_not(value, found, text):
