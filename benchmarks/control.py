@@ -4,7 +4,8 @@
 
 Node 0 is madrun's own server with its own judges, in a process of its own. The nodes are light asyncio clients in a
 few processes, which speak the real protocol with real payloads: hello, with a secret the proofs, questions for
-the clock, the stages of the gate (what each node offers of itself, whom it reached), image, barrier. Time is from the
+the clock, the stages of the gate (what each node offers of itself, whom it reached), the begin of the run, the proof
+of one data source, image, barrier. Time is from the
 first connection to the last node past the barrier. The nodes' calls among themselves are not made. Memory is that of
 the server's process, before and at its peak.
 
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 SECRET = b"a secret of this benchmark alone"
-STAGES = ("join/jobs", "join/reach", "0/begin", "0/prepared", "0/ready")
+STAGES = ("join/jobs", "join/reach", "0/begin", "0/sentinels", "0/shared", "0/prepared", "0/ready")
 PINGS, GOOD_S = 2, 0.02
 LIMIT_S = 600.0
 Payload = Callable[[int, str], Any]
@@ -72,7 +73,15 @@ def payloads(nnodes: int) -> Payload:
             found = {"hostname": host, "interface": "eth0", "address": f"10.0.{rank >> 8}.{rank & 255}"}
             return found | {"tried": 9, "failed": [], "offset_s": 0.0001}
         if stage == "0/begin":
-            return "20261121T024501Z-llama2_7b-3f9a1c-1" if rank == 0 else None
+            return {"run": "20261121T024501Z-llama2_7b-3f9a1c-1", "token": "0" * 32} if rank == 0 else None
+        if stage == "0/sentinels":
+            return {}
+        if stage == "0/shared":
+            samples = [[f"shard-{n:05d}.bin", f"{n:012d}"] for n in range(32)]
+            prints = {"files": 1000, "bytes": 1 << 40, "names": "0" * 16, "samples": samples, "incomplete": False}
+            data = {"path": "/data/corpus", "fs": "nfs4 server:/data at /data", "there": True, "source": False}
+            data["print"] = prints | {"error": ""}
+            return {"hostname": host, "local": False, "mirror": None, "data": {"corpus": data}, "mounts": {}}
         return {"image": "sha256:" + "0" * 64, "hostname": host} if stage == "0/prepared" else None
 
     return make

@@ -10,7 +10,7 @@ from pathlib import Path
 from madrun.cli.answer import write_out
 
 # Start-up allocates much and frees little: the collector would walk the same objects again and again.
-_ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
+_ALLOCATIONS_BETWEEN_COLLECTIONS = 150_000
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -199,6 +200,8 @@ def start_of_last(file: BinaryIO, lines: int) -> int:
 
 def _follow(seen: Look, reader: _Reader) -> None:
     asked = time.monotonic()
+    gone = select.poll()
+    gone.register(1, 0)  # of a pipe without a reader this tells all the same
     while True:
         reader.copy()
         if time.monotonic() - asked > _ASK_S:
@@ -206,7 +209,8 @@ def _follow(seen: Look, reader: _Reader) -> None:
             if _has_ended(seen.path):
                 reader.copy()
                 return
-        time.sleep(_TICK_S)
+        if gone.poll(_TICK_S * 1000):
+            return  # nobody reads any more, as after `| head`: whoever waits for the pipe's end is not kept waiting
 
 
 def _has_ended(run: Path) -> bool:

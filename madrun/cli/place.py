@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from madrun.errors import ContextError
 from madrun.planning import topology as topo
@@ -12,6 +13,12 @@ from madrun.spec.context import Context, MultiNodeArgs
 from madrun.spec.facts import HostFacts
 from madrun.spec.plan import NodePlan
 from madrun.spec.topology import Meeting, Topology
+
+Tell = Callable[[Meeting, str], None]
+
+
+def nobody(_meeting: Meeting, _reason: str) -> None:
+    """Tells nobody: nothing is about to run, and nobody waits."""
 
 
 def find_topology(card: Card, context: Context, facts: HostFacts, claims: list[network.PortClaim]) -> Topology:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from madrun import __version__
 from madrun.cli.layers import site_layer, user_layers
-from madrun.cli.place import find_topology, meeting_of, port_notes
+from madrun.cli.place import Tell, find_topology, meeting_of, nobody, port_notes
 from madrun.cli.request import Request
 from madrun.data.sources import check_mirror, find_sources
-from madrun.errors import ContextError, DataError, EngineError, UsageError
+from madrun.errors import ContextError, DataError, EngineError, MadrunError, UsageError
 from madrun.planning import layers as merging
 from madrun.planning import topology as topo
 from madrun.planning.devices import choose, partition_note
@@ -31,7 +32,6 @@ from madrun.spec.card import Card
 from madrun.spec.context import Context, Layer, Origin, holding, is_secret, mount_source
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import Plan, make_plan
-from madrun.spec.topology import Meeting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +68,7 @@ class Prepared:
     claims: list[network.PortClaim] = field(default_factory=list)
 
 
-Tell = Callable[[Meeting, str], None]
-
-
-def _nobody(_meeting: Meeting, _reason: str) -> None:
-    """Nothing is about to run: nobody waits."""
-
-
-def prepare(request: Request, tell: Tell = _nobody) -> Prepared:
+def prepare(request: Request, tell: Tell = nobody) -> Prepared:
     """Plans for every selected card, in order. Raises the error of the first thing that is wrong.
 
     `tell` hears of what is wrong with this host alone, of which the other nodes cannot know.
@@ -86,26 +79,36 @@ def prepare(request: Request, tell: Tell = _nobody) -> Prepared:
         return prepare_saved(request, request.saved)
     repository = locate(request.repo, Path.cwd())
     git_state = look_at_git(repository)
-    cards = _select(load(repository), request.tags)
     below = site_layer(request, repository)
     above = user_layers(request)
+    try:
+        cards = _select(load(repository), request.tags)
+    except MadrunError as error:
+        _part(tell, (None, below, above), ", ".join(tag.partition(":")[0] for tag in request.tags), error)
+        raise
     names = ", ".join(dict.fromkeys(card.name for card in cards))
     try:
         facts, client = look(_wanted_runtime([*below, *above]), request.results)
     except EngineError as error:
-        bare = host.facts(None)
-        tell(meeting_of(_context(cards[0], below, above, bare)[0].multi_node_args, bare, names), str(error))
+        _part(tell, (cards[0], below, above), names, error)
         raise
     prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
     for card in cards:
         context, origins, warnings = _context(card, below, above, prepared.facts)
-        topo.check_ranks(context.multi_node_args, tuple(RUNNERS))
         try:
+            topo.check_ranks(context.multi_node_args, tuple(RUNNERS))
             prepared.planned.append(_plan(card, (context, origins, warnings), prepared))
         except (ContextError, DataError) as error:
             tell(meeting_of(context.multi_node_args, facts, names), str(error))
             raise
     return prepared
+
+
+def _part(tell: Tell, what: tuple[Card | None, list[Layer], list[Layer]], names: str, error: MadrunError) -> None:
+    """The other nodes hear of it as far as the context says where they are; this node raises the error itself."""
+    bare = host.facts(None)
+    with suppress(MadrunError):
+        tell(meeting_of(_context(*what, bare)[0].multi_node_args, bare, names), str(error))
 
 
 def _select(catalogue: Catalogue, tags: tuple[str, ...]) -> list[Card]:
@@ -209,9 +212,9 @@ def filesystems(paths: list[str]) -> dict[str, str]:
 
 
 def _context(
-    card: Card, below: list[Layer], above: list[Layer], facts: HostFacts
+    card: Card | None, below: list[Layer], above: list[Layer], facts: HostFacts
 ) -> tuple[Context, list[Origin], list[str]]:
-    stack = [*below, merging.card_layer(card), *above]
+    stack = [*below, *([merging.card_layer(card)] if card else []), *above]
     merged, _, _ = merging.merge(stack)
     said = merged.get("multi_node_args", {})
     if isinstance(said, dict) and facts.scheduler:

@@ -137,15 +137,20 @@ def _strangers(chosen: Census) -> list[str]:
 
 def _end(chosen: Census, patience: float | None) -> int:
     kept = {(agent.run_id, agent.rank) for agent in chosen.agents}
+    apart = [agent for agent in chosen.agents if not agent.is_here]
     waited = _end_agents(chosen, patience)
-    left = [found for found in chosen.containers if (found.run_id, found.rank) not in kept or stands(chosen, found)]
+    theirs = {(agent.run_id, agent.rank) for agent in apart}  # what lives keeps its container
+    mine = [found for found in chosen.containers if (found.run_id, found.rank) not in theirs]
+    left = [found for found in mine if (found.run_id, found.rank) not in kept or stands(chosen, found)]
     refused = [f"container {found.name}: {why}" for found in left if (why := _remove(chosen, found))]
     refused += [f"agent {agent.pid} of {agent.run_id}: {_still(agent)}" for agent in waited]
     refused += [f"process {left.pid} of {left.run_id} ({left.command})" for left in end_leftovers(chosen.leftovers)]
     forget(chosen.stale)
-    ended = [many(len(kept) - len(waited), "agent")] if kept else []
+    asked = len(kept) - len(waited) - len(apart)
+    ended = [many(asked, "agent")] if asked else []
     ended += [many(len(left), "left-over container")] if left else []
     ended += [many(len(chosen.leftovers), "left-over process", "es")] if chosen.leftovers else []
+    refused += [f"agent {agent.pid} of {agent.run_id}: {_apart(agent)}" for agent in apart]
     for text in refused:
         _say(f"could not be ended: {text}")
     runs = sorted(_run_ids(chosen))
@@ -159,6 +164,10 @@ def _remove(chosen: Census, found: Contained) -> str:
     if any((agent.run_id, agent.rank) == (found.run_id, found.rank) and lives(agent) for agent in chosen.agents):
         return "its agent still ends it"
     return remove(chosen, found)
+
+
+def _apart(agent: Resident) -> str:
+    return f"it lives in another pid namespace of {agent.host}, as that of a container: stop it in there"
 
 
 def _still(agent: Resident) -> str:

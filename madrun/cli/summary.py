@@ -61,7 +61,8 @@ def summary_lines(runs: list[Finished]) -> list[str]:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     table = ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
-    spreads = [_spread_line(spread) for spread in spreads_of(runs)]
+    judged = [run for run in runs if run.ended.record is not None]  # another node does not know what counts
+    spreads = [_spread_line(spread) for spread in spreads_of(judged)]
     return ["summary:", *(line.rstrip() for line in table), *spreads]
 
 

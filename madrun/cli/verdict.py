@@ -74,7 +74,7 @@ def _failure_lines(ended: Ended) -> list[str]:
     if culprit.kind in _HINTS:
         lines.append(f"  {_HINTS[culprit.kind].format(node=culprit.node)}")
     lines += _standing(ended)
-    if culprit.last_lines:
+    if culprit.last_lines and culprit.kind != "interrupted":  # they only complain of being ended, as was asked for
         rank = f"rank {culprit.rank}, " if culprit.rank is not None else ""
         lines.append(f"  last lines of {rank}node {culprit.node}:")
         lines += [f"    {line}" for line in culprit.last_lines]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from madrun.data.sentinel import SENTINEL
+
 MOST_ENTRIES, MOST_SAMPLES = 20_000, 32
+_LOOK_EVERY = 1000
 _EDGE = 64 << 10  # bytes that are read at each end of a sampled file
 _NAME = 60  # characters of a sampled file's name that are kept
 
@@ -37,10 +41,11 @@ def fingerprint(path: str, limit_s: float = 2.0) -> Fingerprint:
     root = Path(path)
     found: list[tuple[str, int]] = []
     try:
-        for entry in islice(_files(root), MOST_ENTRIES):
+        for entry in islice(_files(root, deadline), MOST_ENTRIES):
             found.append(entry)
-            if time.monotonic() > deadline:
-                return Fingerprint(files=len(found), bytes=_total(found), incomplete=True)
+            _in_time(deadline)
+    except _TooLong:
+        return Fingerprint(files=len(found), bytes=_total(found), incomplete=True)
     except OSError as error:
         return Fingerprint(error=error.strerror or str(error))
     digest = hashlib.sha256(repr(found).encode("utf-8", "surrogateescape")).hexdigest()
@@ -52,7 +57,28 @@ def fingerprint(path: str, limit_s: float = 2.0) -> Fingerprint:
     return Fingerprint(files=len(found), bytes=_total(found), names=digest[:16], samples=tuple(samples))
 
 
-def _files(root: Path) -> Iterator[tuple[str, int]]:
+class _TooLong(Exception):
+    """Time has run out."""
+
+
+def _in_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise _TooLong
+
+
+def _entries(folder: Path, deadline: float) -> list[os.DirEntry[str]]:
+    """Of one directory by name; one with millions of them may take longer than there is time."""
+    found: list[os.DirEntry[str]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if len(found) % _LOOK_EVERY == 0:
+                _in_time(deadline)
+            if not entry.name.startswith(SENTINEL):  # each node leaves its own, also in directories with data
+                found.append(entry)
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _files(root: Path, deadline: float) -> Iterator[tuple[str, int]]:
     """Name below the root and size of every file, in an order that is the same on every file system."""
     if not root.is_dir():
         yield "", root.stat().st_size
@@ -60,10 +86,8 @@ def _files(root: Path) -> Iterator[tuple[str, int]]:
     folders = [""]
     while folders:
         folder = folders.pop()
-        with os.scandir(root / folder) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
         below = []
-        for entry in ordered:
+        for entry in _entries(root / folder, deadline):
             name = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
                 below.append(name)
@@ -73,11 +97,12 @@ def _files(root: Path) -> Iterator[tuple[str, int]]:
 
 
 def _size(entry: os.DirEntry[str]) -> int:
-    """In bytes; -1 of a link that leads nowhere."""
+    """In bytes; negative of a link that leads nowhere or to a directory, whose own size is its file system's matter."""
     try:
-        return entry.stat().st_size
+        status = entry.stat()
     except OSError:
         return -1
+    return -2 if stat.S_ISDIR(status.st_mode) else status.st_size
 
 
 def _total(found: list[tuple[str, int]]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,7 +61,9 @@ class _Count:
 
 
 def _copy(source: Path, target: Path, count: _Count) -> None:
-    """One file with its times and mode, by chunks."""
+    """One file with its times and mode, by chunks. A pipe is none: it would be read for ever."""
+    if not stat.S_ISREG(source.stat().st_mode):
+        raise OSError(f"{source} is no regular file")
     with source.open("rb") as reader, target.open("wb") as writer:
         while chunk := reader.read(_CHUNK):
             count.add(len(chunk))

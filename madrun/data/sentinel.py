@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-_PREFIX = ".madrun-shared-"
+SENTINEL = ".madrun-shared-"  # how their names begin
 _OLD_S = 3600.0
 _TRIES, _BETWEEN_S = 5, 0.2
 
@@ -57,12 +57,14 @@ def _reads(directory: str, run: str, one: tuple[int, str], names: Iterable[str])
 
 
 def take_back(directory: str, run: str, rank: int) -> None:
-    """Removes this node's file, and what killed runs left an hour ago or longer."""
+    """Removes this node's file; node 0 also what killed runs left an hour ago or longer, once for all nodes."""
     with suppress(OSError):
         _place(directory, run, rank).unlink()
+    if rank:
+        return
     with suppress(OSError):
         for entry in Path(directory).iterdir():
-            if entry.name.startswith(_PREFIX):
+            if entry.name.startswith(SENTINEL):
                 _remove_old(entry)
 
 
@@ -73,4 +75,4 @@ def _remove_old(path: Path) -> None:
 
 
 def _place(directory: str, run: str, rank: int) -> Path:
-    return Path(directory) / f"{_PREFIX}{run}-{rank}"
+    return Path(directory) / f"{SENTINEL}{run}-{rank}"

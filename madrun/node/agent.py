@@ -18,13 +18,12 @@ from madrun.node.collect import collect
 from madrun.node.console import Console, last_lines
 from madrun.node.imagework import image_notes, obtain
 from madrun.node.joining.sharing import Sharing
-from madrun.node.seeing.ending import sweep_processes
-from madrun.node.seeing.presence import REGISTRY, sweep
+from madrun.node.seeing.presence import REGISTRY, registered, sweep
 from madrun.node.snapshot import keep_environment
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.node.timings import Timings
 from madrun.node.watching.watch import Watch
-from madrun.probe.telemetry.host import host_oom_kills
+from madrun.probe.memorykills import host_oom_kills
 from madrun.results.regular import readable
 from madrun.runtimes import images
 from madrun.runtimes.docker import DockerBox
@@ -103,7 +102,7 @@ class Agent:
         with self._timings.phase("sharing"):
             sharing.prove()  # before the image: of what can refuse a run this is known soonest
         with self._timings.phase("image"):
-            for name in sweep_processes(task.lock_dir.with_name(REGISTRY)):
+            for name in self._sweep_processes():
                 reporter.line(f"ended {name}, which its dead agent had left behind")
             if task.engine is not None:
                 for name in sweep(task.engine, task.facts.uid):
@@ -129,6 +128,14 @@ class Agent:
         identity = self._image.identity if self._image else "none"
         with self._timings.phase("gate"):
             self._link.meet(task.stage("prepared"), {"image": identity, "hostname": self._node.hostname})
+
+    def _sweep_processes(self) -> list[str]:
+        registry = self._task.lock_dir.with_name(REGISTRY)
+        if all(state != "dead" for _, state, _ in registered(registry)):
+            return []
+        from madrun.node.seeing.ending import sweep_processes
+
+        return sweep_processes(registry)
 
     def _tell_notes(self, notes: tuple[str, ...], reporter: Reporter) -> None:
         for note in notes:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from madrun.node.console import last_lines
-from madrun.probe.telemetry.host import host_oom_kills
-from madrun.results import causes
-from madrun.spec.record import Failure, NodeOutcome
+from madrun.probe.memorykills import host_oom_kills
+from madrun.spec.record import UNCLASSIFIED, Failure, NodeOutcome
+
+if TYPE_CHECKING:
+    from madrun.results.causes import Cause
 
 _SIGNALS = range(129, 193)  # how a shell reports a signal: 128 + 1 to 64
 EXAMINED = frozenset({"stalled", "timeout"})  # failures of runs that still stood: looked at before they were ended
@@ -21,7 +24,7 @@ def script_failure(code: int, node: int) -> Failure:
         text = f"the script was ended by signal {_signal(code - 128)} on node {node}"
     else:
         text = f"the script ended with exit code {code} on node {node}"
-    return Failure(kind=causes.UNCLASSIFIED, text=text, node=node, exit_code=code)
+    return Failure(kind=UNCLASSIFIED, text=text, node=node, exit_code=code)
 
 
 def _signal(number: int) -> str:
@@ -64,18 +67,22 @@ def classified(failure: Failure | None, outcome: NodeOutcome, console: Path, oom
     if failure.kind in EXAMINED and outcome.exit_code is None:
         return failure  # its last lines were taken before its processes were ended
     first = outcome.first_rank
-    if failure.kind != causes.UNCLASSIFIED or first is None:
+    if failure.kind != UNCLASSIFIED or first is None:
         failure = replace(failure, last_lines=last_lines(console))
     else:
         failure = replace(failure, rank=first.rank, last_lines=first.last_lines or last_lines(console))
-    if failure.kind != causes.UNCLASSIFIED:
+    if failure.kind != UNCLASSIFIED:
         return failure
+    from madrun.results import causes
+
     cause = _cause(failure, outcome, console)
     return causes.refined(failure, cause, hint if cause is not None and cause.kind == "killed" else "")
 
 
-def _cause(failure: Failure, outcome: NodeOutcome, console: Path) -> causes.Cause | None:
+def _cause(failure: Failure, outcome: NodeOutcome, console: Path) -> Cause | None:
     """By the rank's own lines, else by all that was printed."""
+    from madrun.results import causes
+
     first = outcome.first_rank
     if first is not None:
         code = first.exit_code if first.exit_code >= 0 else 128 - first.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,14 +13,11 @@ from typing import Any
 from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.agent import Agent
 from madrun.node.channel.link import Aborted, Link
-from madrun.node.delivery.deliver import Sender, deliver
-from madrun.node.delivery.intake import impatient
 from madrun.node.joining.join import Party
-from madrun.node.ranks import with_rank
 from madrun.node.seeing.board import Board
 from madrun.node.seeing.presence import REGISTRY, Resident, alive, myself
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
-from madrun.results import causes, perfcsv, rundir
+from madrun.results import perfcsv, rundir
 from madrun.results.rundir import EXPLAINED, RunDir
 from madrun.results.verdict import RunFacts, judge
 from madrun.spec.codec import from_plain, to_json
@@ -92,8 +90,8 @@ def conduct(
             outcome = agent.run(journaling)
             board.phase("finishing")
             if not shared:
-                outcome = _brought_home(task, Sender(link, node.hostname, interrupt, reporter.line), folder, outcome)
-            with impatient(interrupt, party.intake):
+                outcome = _brought_home(task, (link, interrupt, reporter), folder, outcome)
+            with _waiting(task, party, interrupt, reporter):
                 ended = _settle(task, party, plan, run, (started, outcome))
             board.ended(ended.exit_code, ended.reasons)
             if agent.kept:
@@ -128,13 +126,28 @@ def _host_names(gate: Gate | None) -> tuple[str, ...]:
     return () if loopback or len(set(names)) < len(names) else tuple(f"{name}:{address}" for name, address in hosts)
 
 
-def _brought_home(task: Task, sender: Sender, folder: Path, outcome: NodeOutcome) -> NodeOutcome:
+def _waiting(task: Task, party: Party, interrupt: Interrupt, reporter: Reporter) -> AbstractContextManager[None]:
+    if task.plan.job.nnodes == 1:
+        return nullcontext()
+    from madrun.node.impatience import waiting_for_others
+
+    return waiting_for_others(party, interrupt, reporter)
+
+
+def _brought_home(
+    task: Task, seen: tuple[Link, Interrupt, Reporter], folder: Path, outcome: NodeOutcome
+) -> NodeOutcome:
     """The outcome, when all that the node leaves has been brought to node 0; notes say what has not."""
+    from madrun.node.delivery.deliver import Sender, deliver
+
+    link, interrupt, reporter = seen
+    sender = Sender(link, outcome.hostname, interrupt, reporter.line)
     began = time.monotonic()
     try:
         notes = deliver(sender, folder, task.plan.job.collect_limit)
-    except OSError as error:
-        notes = (f"not everything was brought to node 0: {error}; the files lie in {sender.hostname}:{folder}",)
+    except Exception as error:  # whatever it is: a run that has ended is not lost with the copies of its files
+        why = str(error) or type(error).__name__
+        notes = (f"not everything was brought to node 0: {why}; the files lie in {sender.hostname}:{folder}",)
     for note in notes:
         sender.say(note)
     timings = outcome.timings | {"deliver": time.monotonic() - began}
@@ -213,6 +226,9 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: _Seen) -> E
     offsets = task.gate.offsets_s if task.gate is not None else {}
     culprit = None
     if failure:
+        from madrun.node.ranks import with_rank
+        from madrun.results import causes
+
         culprit = with_rank(causes.culprit(from_plain(Failure, failure), outcomes), outcomes, offsets)
     run.tell(outcomes, offsets)
     if len(nodes) > 1:

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from madrun.node.console import Console, last_lines
 from madrun.node.workspace import Workspace
-from madrun.results import causes
 from madrun.results.regular import NotRegular, open_regular
-from madrun.spec.record import Failure, NodeOutcome, RankEnd
+from madrun.spec.record import UNCLASSIFIED, Failure, NodeOutcome, RankEnd
 
 _NAME = re.compile(r"rank-(\d{1,7})\.(log|end)")
 _END = re.compile(r"(?P<at>\d{1,12}\.\d{1,9}) (?P<code>-?\d{1,3}) (?P<launch>\d+\.\d+)(?: (?P<problem>.+))?")
@@ -112,6 +111,8 @@ def with_rank(failure: Failure, outcomes: Iterable[NodeOutcome], offsets: Mappin
     A failure of which the words say that it caused the others stays with its node. Else the rank counts that ended
     first on any node; a node's clock counts where its offset is known.
     """
+    from madrun.results import causes
+
     told = {outcome.node: outcome for outcome in outcomes}
     ends = {node: outcome.first_rank for node, outcome in told.items() if outcome.first_rank is not None}
     if failure.exit_code is None or failure.node not in ends:
@@ -135,7 +136,9 @@ def with_rank(failure: Failure, outcomes: Iterable[NodeOutcome], offsets: Mappin
 
 def _as_said(end: RankEnd, failure: Failure) -> Failure:
     """The failure as the rank's own last lines tell it: in the console those of its victims stand among them."""
-    plain = replace(failure, kind=causes.UNCLASSIFIED, text="")
+    from madrun.results import causes
+
+    plain = replace(failure, kind=UNCLASSIFIED, text="")
     return causes.refined(plain, causes.classify(end.last_lines, 128 - end.exit_code if end.exit_code < 0 else None))
 
 

@@ -27,7 +27,7 @@ from madrun.spec.validation import Invalid, did_you_mean, validate
 from madrun.units import parse_duration, parse_size
 
 SIZES = ("collect_limit", "shm_size")
-TRUTHS = ("local_data",)
+TRUTHS = ("local_data", "check_reach")
 DURATIONS = ("timeout", "grace", "join_timeout", "stall_timeout")
 
 

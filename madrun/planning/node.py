@@ -60,6 +60,7 @@ def plan_node(
         notes=(*notes, *_rank_notes(job)),
         mirror_root=context.force_mirror_local or "" if job.data else "",
         local_data=context.local_data,
+        check_reach=context.check_reach,
     )
 
 

@@ -101,7 +101,8 @@ def check_master_is_here(args: MultiNodeArgs, address: str, facts: HostFacts) ->
     if address not in known:
         raise ContextError(
             f"multi_node_args.MASTER_ADDR: found {args.MASTER_ADDR!r} ({address}), which is not an address of this "
-            f"host {facts.hostname} (NODE_RANK 0); allowed: {', '.join(known)}"
+            f"host {facts.hostname} (NODE_RANK 0); allowed: {', '.join(known)}; if this host is not node 0, give it a "
+            "NODE_RANK of its own"
         )
 
 

@@ -113,6 +113,9 @@ def _first_contact(endpoint: Endpoint, program: str) -> tuple[Any, Mapping[str, 
 
     /_ping costs 1 ms in both engines; /version, which the library would ask for, costs podman 300 ms.
     """
+    # First, and by itself: compiled at the bottom of the library's own deep chain of imports, its patterns cost up to
+    # 30 ms more, for python 3.11 and later then allocate and free a piece of their stack with every call.
+    import urllib3.util.url  # noqa: F401
     from docker.api import APIClient
     from docker.errors import DockerException
     from requests.exceptions import RequestException

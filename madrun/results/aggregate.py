@@ -10,6 +10,7 @@ from madrun.spec.card import Metric
 from madrun.spec.record import Check, MetricResult, Sample
 
 SAME_TOLERANCE = 1e-9
+_MOST_NODES = 8  # named
 _COMBINE: dict[str, Callable[[Sequence[float]], float]] = {
     "sum": math.fsum,
     "mean": lambda values: math.fsum(values) / len(values),
@@ -48,7 +49,7 @@ def _combine(
     if metric is None:
         used = used[:1]  # node 0's value, else that of the node that has one
     elif rule == "same":
-        checks.append(_agree(name, used))
+        checks.append(_agree(name, used, nnodes))
     elif rule != "last" and len(used) < nnodes:
         have = ", ".join(str(sample.node) for sample in used)
         text = f"{name} is to be combined by {rule} over {nnodes} nodes, but only node {have} has it"
@@ -90,12 +91,18 @@ def _combined(rule: str, used: list[Sample]) -> float:
         return math.inf
 
 
-def _agree(name: str, used: list[Sample]) -> Check:
+def _agree(name: str, used: list[Sample], nnodes: int) -> Check:
+    """That the nodes agree; where some did not print it, the check says so and does not claim more than was seen."""
     values = [sample.value for sample in used]
     equal = all(math.isclose(value, values[0], rel_tol=SAME_TOLERANCE) for value in values[1:])
     shown = ", ".join(f"{sample.text} on node {sample.node}" for sample in used[:4])
     text = "" if equal else f"{name} is declared the same on every node, but differs: {shown}"
-    return Check(name=f"{name} is the same on every node", passed=equal, text=text)
+    ranks = list(dict.fromkeys(sample.node for sample in used))
+    where = "every node"
+    if len(ranks) < nnodes:
+        where = f"node {', '.join(map(str, ranks[:_MOST_NODES]))}{' and more' if len(ranks) > _MOST_NODES else ''}"
+        where += ", which alone printed it"
+    return Check(name=f"{name} is the same on {where}", passed=equal, text=text)
 
 
 def _bounds(name: str, metric: Metric, value: float) -> list[Check]:

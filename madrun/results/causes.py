@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from madrun.spec.record import Failure, NodeOutcome
+from madrun.spec.record import UNCLASSIFIED, Failure, NodeOutcome
 
-UNCLASSIFIED = "script error"
 LINES = 200  # how many of the last lines are looked at: the tracebacks of eight ranks
 _END = 4  # a message of a shell counts where it is among the very last lines
 
@@ -20,6 +19,8 @@ _FORBIDDEN = "the script may not read or write what it names: look at its owner 
 class Cause:
     """One class. It is recognized by a text anywhere in the last lines, by the exception that ended a rank, by what
     stands at the very end, or by an exit code; `collateral`: what happens to a rank when another one has ended.
+
+    `survived`: programs mention it and go on. It counts where no other exception ended a rank after that.
     """
 
     kind: str
@@ -29,6 +30,7 @@ class Cause:
     ends: str = ""
     codes: tuple[int, ...] = ()
     collateral: bool = False
+    survived: bool = False
 
 
 def _died(number: int) -> str:
@@ -44,6 +46,7 @@ TABLE = (
     ),
     Cause(
         kind="gpu-oom",
+        survived=True,
         said=r"\b(CUDA|HIP) out of memory|\bOutOfMemoryError: |CUDA_ERROR_OUT_OF_MEMORY|hipErrorOutOfMemory",
         advice="the model does not fit on the GPU: smaller batch, sharding or recomputation; "
         "telemetry.csv has the memory in use, and shows whether somebody else's process took it",
@@ -56,6 +59,7 @@ TABLE = (
     ),
     Cause(
         kind="disk-full",
+        survived=True,
         said=r"No space left on device|\bENOSPC\b|Disk quota exceeded",
         advice="free space where the script writes: its working directory is below --results, /tmp in the container",
     ),
@@ -177,13 +181,22 @@ def classify(lines: Sequence[str], exit_code: int | None, oom_kills: int | None 
 def _fits(cause: Cause, lines: Sequence[str], exit_code: int | None) -> bool:
     if exit_code in cause.codes:
         return True
-    if cause.said and any(re.search(cause.said, line) for line in lines):
+    if cause.said and any(re.search(cause.said, line) for line in _unsurvived(cause, lines)):
         return True
     if cause.ends and any(re.search(cause.ends, line) for line in lines[-_END:]):
         return True
     return bool(cause.raised) and any(
         re.match(rf"(\w+\.)*(?:{cause.raised})", text) for text in final_exceptions(lines)
     )
+
+
+def _unsurvived(cause: Cause, lines: Sequence[str]) -> Sequence[str]:
+    """The lines in which what is said tells of the end: all, or the last words of the ranks and what stands after."""
+    finals = final_exceptions(lines) if cause.survived else []
+    if not finals or any(_fits(other, finals, None) for other in TABLE if other.collateral):
+        return lines  # of ranks without a name in their lines the last one speaks: it may be the victim of another
+    first = min(place for place, line in enumerate(lines) if any(text in line for text in finals))
+    return lines[first:]
 
 
 def final_exceptions(lines: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from madrun.spec.record import NodeOutcome, Record
 from madrun.spec.validation import Invalid
 
 PLAN, RECORD = "plan.json", "record.json"
+JOURNAL, STATUS, ENDED = "journal.jsonl", "status.json", "ended.json"
 MARK = ".node-0"
 # In the directory of a node: where each value came from, and which variables came to the script.
 EXPLAINED, ENVIRONMENT = "context.json", "environment.json"
@@ -88,7 +89,7 @@ class RunDir:
     def journal(self, event: str, **details: Any) -> None:
         """Appends one line to the journal: time in seconds since the epoch, event, details."""
         line = json.dumps({"at": round(time.time(), 3), "event": event, **details})
-        with (self.path / "journal.jsonl").open("a", encoding="utf-8") as file:
+        with (self.path / JOURNAL).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from madrun.errors import UsageError
-from madrun.results.rundir import PLAN, RECORD, Unreadable, read_record, run_paths
+from madrun.results.rundir import ENDED, JOURNAL, PLAN, RECORD, STATUS, Unreadable, read_record, run_paths
 from madrun.spec.record import Record
 from madrun.spec.validation import nearest
 
-JOURNAL, STATUS, ENDED = "journal.jsonl", "status.json", "ended.json"
 LAST = "last"
 _SHOWN = 5
 

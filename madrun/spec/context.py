@@ -130,6 +130,7 @@ class Context:
     join_timeout: float | str = 600
     stall_timeout: float | str | None = None
     local_data: bool = False
+    check_reach: bool = True
     collect_limit: int | str = "1g"
     ipc: Literal["private", "host"] = "private"
     shm_size: int | str | None = None

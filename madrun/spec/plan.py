@@ -139,7 +139,8 @@ class NodePlan:
     """What one node does: rank, addresses, and the exact container or process.
 
     `gpus` are the indices of the GPUs that the job gets here. `mirror_root`: the directory of the mirrors,
-    which all nodes see, or with `local_data` each has for itself; empty without mirrors.
+    which all nodes see, or with `local_data` each has for itself; empty without mirrors. `check_reach`: nodes that do
+    not reach each other are refused.
     """
 
     node_rank: int
@@ -162,6 +163,7 @@ class NodePlan:
     notes: tuple[str, ...] = ()
     mirror_root: str = ""
     local_data: bool = False
+    check_reach: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 Status = Literal["SUCCESS", "FAILURE", "SKIPPED"]
 FORMAT = 1
+UNCLASSIFIED = "script error"  # kind of the failure of a script of which nothing tells why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -311,9 +312,7 @@ def test_following_ends_quietly_at_ctrl_c_and_when_its_reader_goes(make_run, liv
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert child.stdout.readline() == b"node 0 line 0\n"
         if number is None:
-            child.stdout.close()
-            with (path / "node-0/console.log").open("a") as file:
-                file.write("more\n")
+            child.stdout.close()  # and nothing more is ever printed: it ends all the same
         else:
             child.send_signal(number)
         error = child.stderr.read()
@@ -542,3 +541,12 @@ def test_report_says_of_an_unfinished_run_whether_it_goes_on(say, make_run, livi
     with living(path / "node-0"):
         assert f"unfinished (it goes on): results/runs/{ID}" in say("report")[2]
     assert f"unfinished (no record, and no living agent: madrun status {ID})" in say("report")[2]
+
+
+def test_an_agent_in_another_pid_namespace_is_not_said_to_have_ended(make_run, here, say):
+    path = make_run()
+    resident = replace(myself(run_id=ID, folder=str(path / "node-0")), pids="pid:[1]")
+    with alive(path / "node-0", resident, here / "cache/madrun/agents"):
+        code, out, err = say("stop", ID)
+    assert (code, out) == (3, "")
+    assert "another pid namespace" in err

@@ -57,6 +57,13 @@ def test_a_failure_shows_one_culprit_its_last_lines_the_log_and_the_command(ende
     assert lines[-1].strip() == "again: madrun run --tags one"
 
 
+def test_who_pressed_ctrl_c_is_not_shown_how_launchers_complain_of_it(ended, make_test_plan):
+    stopped = replace(CULPRIT, kind="interrupted", text="interrupted by SIGINT on node 1")
+    lines = verdict_lines(replace(ended, exit_code=130, culprit=stopped), make_test_plan(), COMMAND, ())
+    assert lines[1].strip() == "interrupted: interrupted by SIGINT on node 1"
+    assert len(lines) == 4
+
+
 def test_the_log_is_the_culprits_console_where_it_is_here(ended, make_test_plan):
     console = ended.run.node(1) / "console.log"
     console.parent.mkdir(parents=True)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from madrun.data import fingerprint as module
 from madrun.data.fingerprint import MOST_SAMPLES, fingerprint
+from madrun.data.sentinel import leave
 
 
 @pytest.fixture
@@ -85,3 +87,32 @@ def test_the_order_in_which_files_were_made_does_not_matter(tmp_path, files):
             (root / name.replace("/", "_")).write_bytes(files[name] if name.replace("/", "_") == name else b"")
         prints.append(fingerprint(str(root)))
     assert prints[0] == prints[1]
+
+
+def test_a_link_to_a_directory_has_no_size_of_its_own_file_system(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    for number, root in enumerate((folder, copy)):
+        target = tmp_path / f"elsewhere{number}"
+        target.mkdir()
+        for entry in range(number * 300):
+            (target / f"a-long-name-that-makes-the-directory-large-{entry}").touch()
+        (root / "link").symlink_to(target)
+    assert (tmp_path / "elsewhere0").stat().st_size != (tmp_path / "elsewhere1").stat().st_size
+    assert fingerprint(str(copy)) == fingerprint(str(folder))
+
+
+def test_what_nodes_leave_to_find_out_what_they_share_is_no_part_of_the_data(folder):
+    before = fingerprint(str(folder))
+    assert leave(str(folder / "sub"), "run", 1)[0]
+    assert fingerprint(str(folder)) == before
+
+
+def test_one_directory_of_many_files_is_given_up_in_time_too(tmp_path, monkeypatch):
+    for index in range(50):
+        (tmp_path / f"f{index}").touch()
+    monkeypatch.setattr(module, "_LOOK_EVERY", 10)
+    clock = iter(range(1000))
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    found = fingerprint(str(tmp_path), limit_s=3)
+    assert (found.incomplete, found.files) == (True, 0)

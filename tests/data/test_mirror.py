@@ -87,3 +87,10 @@ def test_of_nodes_that_race_one_makes_the_copy_and_all_find_it(source, target):
         made = pool.starmap(fill, [(source, target)] * 4)
     assert made.count(True) == 1
     assert [path.name for path in target.parent.iterdir()] == ["corpus"]
+
+
+def test_a_pipe_among_the_data_is_an_error_and_no_endless_wait(source, target):
+    os.mkfifo(source / "pipe")
+    with pytest.raises(DataError, match="pipe is no regular file"):
+        fill(source, target)
+    assert list(target.parent.iterdir()) == []

@@ -35,3 +35,11 @@ def test_what_a_killed_run_left_is_swept_when_it_is_old(tmp_path):
     os.utime(tmp_path / ".madrun-shared-old-0", (1, 1))
     take_back(str(tmp_path), "run", 0)
     assert [path.name for path in tmp_path.iterdir()] == [".madrun-shared-fresh-0"]
+
+
+def test_only_node_0_sweeps_so_that_a_thousand_nodes_do_not_list_a_thousand_files(tmp_path):
+    leave(str(tmp_path), "old", 0)
+    os.utime(tmp_path / ".madrun-shared-old-0", (1, 1))
+    leave(str(tmp_path), "run", 1)
+    take_back(str(tmp_path), "run", 1)
+    assert [path.name for path in tmp_path.iterdir()] == [".madrun-shared-old-0"]

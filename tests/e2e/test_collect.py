@@ -180,7 +180,7 @@ def test_a_full_disk_on_node_0_is_a_note_and_no_failure_of_the_run(nodes: Nodes)
         assert nodes.run() == [0, 0, 0], nodes.output(0)
         record = nodes.record()
         assert record["valid"]
-        notes = [note for note in record["notes"] if "was not brought to node 0" in note]
+        notes = [note for note in record["notes"] if "not brought to node 0" in note]
         assert any("node 1: " in note and "no room" in note for note in notes), record["notes"]
         assert (nodes.path(1) / "node-1/output/made/blob").exists()
     finally:

@@ -153,7 +153,7 @@ class Recorder:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError):
+        with self._server, contextlib.suppress(OSError):
             while True:
                 caller = self._server.accept()[0]
                 try:
@@ -164,8 +164,14 @@ class Recorder:
                 server.settimeout(None)
                 kept = bytearray()
                 self.sent.append(kept)
-                threading.Thread(target=self._copy, args=(caller, server, kept), daemon=True).start()
-                threading.Thread(target=self._copy, args=(server, caller, None), daemon=True).start()
+                threading.Thread(target=self._pass_on, args=(caller, server, kept), daemon=True).start()
+
+    def _pass_on(self, caller: socket.socket, server: socket.socket, kept: bytearray) -> None:
+        with caller, server:
+            back = threading.Thread(target=self._copy, args=(server, caller, None), daemon=True)
+            back.start()
+            self._copy(caller, server, kept)
+            back.join()
 
     def _copy(self, source: socket.socket, target: socket.socket, kept: bytearray | None) -> None:
         with contextlib.suppress(OSError):
@@ -178,7 +184,9 @@ class Recorder:
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._server.close()
+        """Accepts no more; a thread that waits in accept is woken, and closes what it has."""
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
 
 
 def test_what_was_recorded_of_a_node_enters_no_run_while_there_is_a_secret(

@@ -40,10 +40,18 @@ def hosts() -> Iterator[tuple[str, str]]:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
-def start(repository: Any, host: str, rank: int, *words: str) -> subprocess.Popen[str]:
+def start(repository: Any, host: str, rank: int, *words: str, **context: object) -> subprocess.Popen[str]:
     args = {"MASTER_ADDR": ADDRESSES[0], "NNODES": 2, "NODE_RANK": rank}
     command = ["ip", "netns", "exec", host, sys.executable, "-m", "madrun", "run", "--tags", "pair"]
-    command += ["--runtime", "process", "--results", f"results-{rank}", "-c", str({"multi_node_args": args}), *words]
+    command += [
+        "--runtime",
+        "process",
+        "--results",
+        f"results-{rank}",
+        "-c",
+        str({"multi_node_args": args, **context}),
+        *words,
+    ]
     with (repository.folder / f"out-{rank}.txt").open("w") as target:
         child = subprocess.Popen(
             command, cwd=repository.folder, stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, text=True
@@ -88,3 +96,21 @@ def test_a_host_that_is_cut_off_ends_the_run_on_both_sides(host_repository: Any,
     assert "node 1" in output(host_repository, 0)
     assert "not heard of" in output(host_repository, 0)
     assert "node 0 was lost" in output(host_repository, 1)
+
+
+@pytest.mark.parametrize(("context", "codes"), [({}, [3, 3]), ({"check_reach": False}, [0, 0])])
+def test_behind_a_firewall_that_opens_two_ports_a_run_is_refused_unless_told_to_go_on(
+    host_repository: Any, hosts: tuple[str, str], context: dict[str, bool], codes: list[int]
+) -> None:
+    for host in hosts:
+        rule = ["ip", "netns", "exec", host, "iptables", "-A", "INPUT", "-i", "fab+", "-p", "tcp"]
+        for words in (["--dport", "29501:29502", "-j", "ACCEPT"], ["--syn", "-j", "DROP"]):
+            subprocess.run([*rule, *words], check=True, capture_output=True)
+    host_repository.add("pair", MEASURED)
+    nodes = [start(host_repository, host, rank, **context) for rank, host in enumerate(hosts)]
+    assert [node.wait(60) for node in nodes] == codes, [output(host_repository, rank) for rank in (0, 1)]
+    assert "2 of 2 connections between the nodes do not come about" in output(host_repository, 0)
+    assert ("'check_reach': False" in output(host_repository, 1)) == (codes != [0, 0])
+    records = list(host_repository.folder.glob("results-0/runs/*/record.json"))
+    gates = [json.loads(record.read_text())["gate"] for record in records]
+    assert [gate["unreachable"] for gate in gates] == ([[[0, 1], [1, 0]]] if codes == [0, 0] else [])

@@ -118,8 +118,8 @@ def test_a_pause_of_the_agent_itself_is_not_taken_for_a_stall(host_repository: A
     assert run.wait(30) == 0, host_repository.output(run)
 
 
-def test_a_script_of_a_moment_has_two_rows_of_telemetry(host_repository: Any) -> None:
-    host_repository.add("short", MEASURED)
+def test_a_script_of_half_a_second_has_two_rows_of_telemetry(host_repository: Any) -> None:
+    host_repository.add("short", "sleep 0.6\n" + MEASURED)
     assert host_repository.run("run", "--tags", "short", "--runtime", "process").returncode == 0
     (csv,) = host_repository.folder.glob("results/runs/*/node-0/telemetry.csv")
     head, *rows = csv.read_text().splitlines()

@@ -17,9 +17,10 @@ def port():
 
 
 @pytest.fixture
-def channel(port):
+def channel(port, monkeypatch):
     """Starts node 0's end for some nodes; gives a function that joins with a rank."""
     opened = []
+    monkeypatch.setattr(hall, "LEAVE_S", 0.3)
 
     def start(nnodes, judges=None, doors=None, secret=b""):
         server = Server("127.0.0.1", port, nnodes, judges or {}, doors, secret=secret)

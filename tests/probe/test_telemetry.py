@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from madrun.probe.memorykills import host_oom_kills
 from madrun.probe.telemetry import Wanted, open_sources
 from madrun.probe.telemetry.amd import amd_gpus, current_level, uncorrected
 from madrun.probe.telemetry.cgroup import Cgroup, own_cgroup
 from madrun.probe.telemetry.counters import Kept, Rate, whole
-from madrun.probe.telemetry.host import Disks, HostCpu, HostMemory, host_oom_kills
+from madrun.probe.telemetry.host import Disks, HostCpu, HostMemory
 from madrun.probe.telemetry.network import Network, Rdma, interesting
 from madrun.probe.telemetry.nvidia import nvidia_gpus
 from madrun.probe.telemetry.processes import Processes, family

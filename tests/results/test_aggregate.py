@@ -41,6 +41,13 @@ def test_same_with_different_values_is_a_failed_check_that_shows_both():
     assert "8 on node 1" in text
 
 
+def test_a_check_does_not_claim_that_nodes_agree_that_printed_nothing():
+    _, checks, _ = aggregate([sample(0, "7")], {"tok": Metric(across_nodes="same")}, 3)
+    assert checks[0].name == "tok is the same on node 0, which alone printed it"
+    _, checks, _ = aggregate([sample(0, "7"), sample(1, "7")], {"tok": Metric(across_nodes="same")}, 2)
+    assert checks[0].name == "tok is the same on every node"
+
+
 def test_same_from_one_node_alone_is_enough():
     (result,), checks, _ = aggregate([sample(1, "7")], {"tok": Metric(across_nodes="same")}, 2)
     assert (result.text, failed(checks)) == ("7", [])

@@ -184,3 +184,29 @@ def test_a_failure_that_no_node_tells_itself_stays_what_it_was():
     assert culprit(vanished, [outcome(0)]) == vanished
     other = replace(FIRST, last_lines=("its own",), evidence=())
     assert culprit(vanished, [outcome(1, other)]) == replace(vanished, last_lines=("its own",))
+
+
+@pytest.mark.parametrize(
+    "mentioned",
+    [
+        "WARNING cache: [Errno 28] No space left on device, going on without",
+        "CUDA out of memory: trying again with batch size 8",
+    ],
+)
+def test_what_a_program_mentions_and_survives_is_not_why_it_failed(mentioned):
+    lines = [mentioned, "Traceback (most recent call last):", '  File "t.py", line 3', "ValueError: loss is nan"]
+    assert classify(lines, 1) is None
+    assert classify([mentioned, "step 1"], 1).kind in ("disk-full", "gpu-oom")
+
+
+def test_what_is_said_after_the_exception_and_by_it_still_counts():
+    assert classify(["ValueError: x", "cp: error writing 'y': No space left on device"], 1).kind == "disk-full"
+    assert classify(["RuntimeError: write", "OSError: [Errno 28] No space left on device"], 1).kind == "disk-full"
+
+
+def test_the_victim_that_speaks_last_does_not_hide_the_rank_that_ran_out_of_memory():
+    lines = [
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+        "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]:3",
+    ]
+    assert classify(lines, 1).kind == "gpu-oom"

@@ -139,6 +139,12 @@ class Assembly:
             self.failure = None  # what failed in this run does not stand against the next one
         return [(rank, _release_for(rank, release, everyone, ruling)) for rank in sorted(expected)]
 
+    def awaited(self) -> list[int]:
+        """Who has not come to the final stage that others wait at; nobody where there is none."""
+        final = [self._stages.get(stage) for stage in self._final & set(self._stages)]
+        come = {rank for payloads in final for rank in set(payloads or ())}
+        return [rank for rank in range(self.nnodes) if come and rank not in come and rank not in self._gone]
+
     def fail(self, failure: Failure) -> Outbox:
         """The first failure wins; everyone hears of it."""
         if self.failure is not None:
@@ -152,7 +158,7 @@ class Assembly:
         if rank in self._gone:
             return []
         self._gone.add(rank)
-        host = self.members.get(rank, {}).get("hostname", "?")
+        host = _shown(self.members.get(rank, {}).get("hostname", "?"))
         outbox = self.fail(Failure(kind="node lost", text=f"node {rank} ({host}) was lost: {reason}", node=rank))
         for stage in list(self._final & set(self._stages)):
             outbox += self._release(stage)

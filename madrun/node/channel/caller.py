@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
 from typing import Protocol
 
 from madrun.node.channel.auth import Keys, Seals
@@ -65,6 +67,13 @@ class Caller(asyncio.Protocol):
         self._over = True
         self.transport.close()
 
+    def finish(self) -> None:
+        """Sends what is queued and no more, and closes when the other end has: what it still sends is read, for a
+        connection that is closed over unread bytes takes the last words with it."""
+        self._over = True
+        with suppress(OSError, RuntimeError):
+            self.transport.write_eof()
+
     def drop(self) -> None:
         """Closes at once, whatever is queued."""
         self._over = True
@@ -78,6 +87,7 @@ class Caller(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._over:
             return
+        self.heard_at = time.monotonic()  # also while a long message is under way
         self._buffer += data
         try:
             while not self._over and (end := self._buffer.find(b"\n", self._searched)) >= 0:

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from madrun.node.channel.assembly import Assembly, Judge, Outbox, abort
 from madrun.node.channel.auth import NODE, NODE_0, Keys, dial_proof, nonce, proof, same, session
+from madrun.node.channel.boundary import guarded
 from madrun.node.channel.caller import Caller
 from madrun.node.channel.greeting import WELCOME_DIAL
 from madrun.node.channel.notices import Notices
@@ -33,6 +34,7 @@ from madrun.spec.validation import Invalid
 Door = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 STRANGERS = 256  # connections that may wait to be known, besides one for each node
 _TICK_S = 0.25
+LEAVE_S = 1.0  # how long node 0 stays at the end for nodes to leave
 _DOORS = 16  # further connections of one node at a time
 _STATUS_ENTRIES = 64
 _FEW = 16  # so many nodes hear of each newcomer at once
@@ -82,9 +84,10 @@ class PartyHall:
 
         def found(trace: str) -> None:  # a run does not end by what a stranger sends, whatever it finds
             self.notices.add(f"a defect of madrun, found by what {caller.address} sent:\n{trace}")
-            raise NotOurs("it found a defect")
+            last = trace.strip().rpartition("\n")[2]
+            self._refuse(caller, f"a defect of madrun on node 0, which shows where it is ({last})", "defect")
 
-        _guarded(lambda: self._stranger(caller, message, line), found)
+        guarded(lambda: self._stranger(caller, message, line), found)
 
     def _stranger(self, caller: Caller, message: Message, line: bytes) -> None:
         kind = message["type"]
@@ -135,7 +138,6 @@ class PartyHall:
         del self._strangers[caller]
         caller.send(encode({"type": "welcome", **welcome}))
         caller.join(rank, keys)
-        caller.heard_at = time.monotonic()
         self._members[rank] = caller
         self._news = {"node 0", "others"}
         if self.assembly.nnodes <= _FEW:
@@ -187,7 +189,6 @@ class PartyHall:
                 await asyncio.wait_for(stream[1].wait_closed(), 1)
 
     def _member(self, rank: int, caller: Caller, message: Message, line: bytes) -> None:
-        caller.heard_at = time.monotonic()
         kind = message["type"]
         if kind == "reach":
             stage, final = text_of(message, "stage"), bool(message.get("final"))
@@ -209,9 +210,17 @@ class PartyHall:
             self.left(caller, "it left")
             caller.end()
 
+    def part(self) -> None:
+        """Waits no longer for nodes that have not come to the end that all others wait at."""
+        for rank in self.assembly.awaited():
+            caller = self._members.get(rank)
+            if caller is not None and rank != 0:
+                self.left(caller, "node 0 was told not to wait for it")
+                caller.drop()
+
     def _act(self, step: Callable[[], Outbox]) -> None:
         """Whatever goes wrong while node 0 judges ends the run on every node, instead of keeping them waiting."""
-        _guarded(lambda: self.send(step()), self.defect)
+        guarded(lambda: self.send(step()), self.defect)
 
     def defect(self, text: str) -> None:
         """Node 0 cannot go on, and no node may wait for it."""
@@ -266,14 +275,14 @@ class PartyHall:
             caller.end()
 
     async def close(self) -> None:
-        """Ends every connection when its last messages have gone out, within a second."""
+        """Ends every connection when its last messages have gone out and the node has left, within `LEAVE_S`."""
         self._closing = True
         for task in list(self.tasks):
             task.cancel()
         self._members.clear()
         for caller in list(self.callers):
-            caller.end()
-        deadline = time.monotonic() + 1
+            caller.end() if caller.rank is None else caller.finish()
+        deadline = time.monotonic() + LEAVE_S
         while self.callers and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
         for caller in list(self.callers):
@@ -284,13 +293,3 @@ class PartyHall:
 
 def _clock() -> str:
     return f"{time.time():.6f}"
-
-
-def _guarded(step: Callable[[], None], found: Callable[[str], None]) -> None:
-    """The boundary of the event loop: a defect is given to `found` as text, and the loop goes on."""
-    try:
-        step()
-    except NotOurs:
-        raise
-    except Exception:
-        found(traceback.format_exc())

@@ -62,6 +62,9 @@ class Link(Protocol):
     def fail(self, failure: Failure) -> None:
         """Tells all nodes that this one cannot go on."""
 
+    def part(self) -> None:
+        """Waits no longer for node 0: whoever meets, meets nobody any more."""
+
     def close(self) -> None:
         """Leaves."""
 
@@ -98,6 +101,9 @@ class SoloLink:
 
     def fail(self, failure: Failure) -> None:
         self.failure = self.failure or failure
+
+    def part(self) -> None:
+        return
 
     def close(self) -> None:
         return
@@ -169,6 +175,9 @@ class PeerLink:
     def fail(self, failure: Failure) -> None:
         self._send({"type": "fail", "failure": to_plain(failure)})
 
+    def part(self) -> None:
+        self._end("this node was told not to wait for it")
+
     def close(self) -> None:
         self._send({"type": "bye"})
         self._closed.set()
@@ -194,8 +203,13 @@ class PeerLink:
                 self._take(message)
         except TimeoutError:
             reason = f"not heard of for {SILENCE_S:g} s"
-        except (OSError, ValueError, KeyError, TypeError, NotOurs) as error:
+        except (OSError, NotOurs) as error:
             reason = f"its connection broke ({error})"
+        except Exception as error:  # whoever waits at a stage would wait for ever if this thread just ended
+            reason = f"what it sent could not be understood ({type(error).__name__}: {error})"
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
         with self._news:
             if not self._closed.is_set():
                 self._vanished = Failure(kind="node lost", text=f"node 0 was lost: {reason}", node=0)

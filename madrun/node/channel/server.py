@@ -35,15 +35,17 @@ class Server:
     ) -> None:
         allow_files(2 * nnodes + STRANGERS + _OTHER_FILES)
         self._hall = PartyHall(nnodes, judges, doors or {}, secret)
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self._up = threading.Event()
         address, *self._also = [at] if isinstance(at, str) else at
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, args=(address.strip("[]"), port), daemon=True)
         self._thread.start()
         self._up.wait()
-        if self._error is not None:
+        if isinstance(self._error, OSError):
             raise ContextError(_cannot_listen(address, port, self._error))
+        if self._error is not None:
+            raise self._error
 
     def board(self) -> dict[int, Message]:
         """What each node told last, by rank."""
@@ -52,6 +54,15 @@ class Server:
     def notices(self) -> list[str]:
         """What a person should know of strangers at the port; each text once."""
         return self._hall.notices.take()
+
+    def awaited(self) -> list[int]:
+        """Who has not come to the end of a run that others wait at, as far as is known."""
+        return self._hall.assembly.awaited()
+
+    def part(self) -> None:
+        """Waits no longer for nodes that have not come to the end of a run that all others have ended."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._hall.part)
 
     def close(self) -> None:
         """Ends the server and every connection, when what was to be sent has gone out."""
@@ -62,27 +73,33 @@ class Server:
     def _run(self, address: str, port: int) -> None:
         try:
             self._loop.run_until_complete(self._serve(address, port))
+        except BaseException as error:
+            self._error = error  # before it listens, whoever made it hears; after that, its connections end
         finally:
+            for caller in list(self._hall.callers):
+                caller.drop()
             self._up.set()
             self._loop.close()
 
     async def _serve(self, address: str, port: int) -> None:
         self._stop = asyncio.Event()
         self._loop.set_exception_handler(self._unexpected)
+        servers = []
         try:
-            server = await self._loop.create_server(lambda: Caller(self._hall), address, port, backlog=4096)
-        except OSError as error:
-            self._error = error
-            return
-        servers = [server, *[found for other in self._also if (found := await self._answer_at(other, port))]]
-        self._up.set()
+            servers.append(await self._loop.create_server(lambda: Caller(self._hall), address, port, backlog=4096))
+            servers += [found for other in self._also if (found := await self._answer_at(other, port))]
+            self._up.set()
+            await self._until_stopped()
+        finally:
+            for server in servers:
+                server.close()
+            await self._hall.close()
+
+    async def _until_stopped(self) -> None:
         keeping = asyncio.ensure_future(self._hall.keep())
         keeping.add_done_callback(self._kept)
         await self._stop.wait()
         keeping.cancel()
-        for server in servers:
-            server.close()
-        await self._hall.close()
         await asyncio.gather(keeping, return_exceptions=True)
 
     async def _answer_at(self, address: str, port: int) -> asyncio.Server | None:

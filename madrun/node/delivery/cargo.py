@@ -86,6 +86,11 @@ def _item(path: Path, name: str) -> tuple[Item, str]:
 
 def remarks(left: list[tuple[str, str]], place: str) -> tuple[str, ...]:
     """Notes for the record: what did not come to node 0, why, and where it lies; ten names and a number at most."""
+    reasons = {why for _, why in left}
+    if len(left) > 1 and len(reasons) == 1:
+        names = ", ".join(readable(name) for name, _ in left[:_MOST_NAMES])
+        names += f" and {len(left) - _MOST_NAMES} more" if len(left) > _MOST_NAMES else ""
+        return (f"{len(left)} files were not brought to node 0: {reasons.pop()}; they lie in {place}: {names}",)
     texts = [
         f"{readable(name)} was not brought to node 0: {why}; it lies in {place}" for name, why in left[:_MOST_NAMES]
     ]

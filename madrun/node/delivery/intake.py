@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from madrun.node.delivery.parcel import HEAD, Garbled, Item, line_of, parse_head, parse_header, parse_line, unpack
 from madrun.node.delivery.shelf import Shelf, Slot
-from madrun.node.task import IMPATIENT, Interrupt
 from madrun.units import format_size
 
 if TYPE_CHECKING:
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SILENCE_S = 60.0  # after which a connection that brings nothing is closed; the node dials again
 _THREADS = 4
-_LOOK_EVERY_S = 0.1
 _MOST_ITEMS = 200_000
+_NO_ROOM = "the disk of node 0 has no room for it"
 _STOPPED = "node 0 was told not to wait for it"
 
 
@@ -54,12 +52,19 @@ class Delivery:
         if total > self.limit or len(self.sizes) >= _MOST_ITEMS:
             raise Refused(f"node 0 takes at most {format_size(self.limit)} from each node (collect_limit)")
         if not self.shelf.room_for(item.size):
-            raise Refused("the disk of node 0 has no room for it")
+            raise Refused(_NO_ROOM)
         self.total, self.sizes[item.name] = total, item.size
         if item.kind == "file":
             return self.shelf.begin(item)
         self.shelf.put(item)
         return None
+
+    def store(self, slot: Slot, form: int, body: bytes) -> None:
+        """Appends to a file. Others fill the disk too meanwhile: what the record needs is left free."""
+        chunk = unpack(form, body)
+        if not self.shelf.room_for(len(chunk)):
+            raise Refused(_NO_ROOM)
+        slot.write(chunk)
 
     def end(self) -> list[str]:
         """Takes no more; the names of what came in part."""
@@ -174,7 +179,7 @@ class Intake:
             if problem:
                 continue  # what is on its way already is read and dropped, up to the end of this file
             try:
-                await self._off_loop(delivery.do, _store, slot, form, body)
+                await self._off_loop(delivery.do, delivery.store, slot, form, body)
             except (OSError, Refused) as error:
                 problem = _why(error)
         checksum = parse_line(await asyncio.wait_for(reader.readline(), SILENCE_S)).get("sha256")
@@ -207,31 +212,7 @@ class Intake:
             raise
 
 
-def _store(slot: Slot, form: int, body: bytes) -> None:
-    slot.write(unpack(form, body))
-
-
 def _why(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"node 0 could not write it: {error.strerror or error}"
     return str(error)
-
-
-@contextmanager
-def impatient(interrupt: Interrupt, intake: Intake | None) -> Iterator[None]:
-    """On node 0, while the body waits for the others: the second signal ends what they still bring."""
-    if intake is None:
-        yield
-        return
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(_LOOK_EVERY_S):
-            if interrupt.count >= IMPATIENT:
-                intake.stop()
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()

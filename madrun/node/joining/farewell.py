@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from contextlib import suppress
@@ -21,38 +22,63 @@ if TYPE_CHECKING:
 _CALL_S = 1.0  # for node 0 to answer where it is there already
 _STAY_S = 2.0  # how long node 0 stays for nodes that are started at about the same time
 _LAST_S = 0.5  # for what is under way when all have come
-_BETWEEN_S = 0.02
+_BETWEEN_S, _AGAIN_S = 0.02, 0.1
 
 
 def farewell(meeting: Meeting, reason: str) -> None:
     """Tells the nodes that can be reached within seconds why this one does not come; never raises."""
-    if meeting.nnodes == 1:
+    alone = meeting.nnodes == 1 and meeting.node_rank == 0
+    if alone or (meeting.nnodes == 1 and meeting.address == "localhost"):
         return
     where = f"node {meeting.node_rank} ({meeting.hostname})"
     failure = Failure(kind="node", text=f"{where} could not begin: {reason}", node=meeting.node_rank)
     with suppress(OSError, MadrunError, NotYet):
-        if meeting.node_rank == 0:
+        if meeting.node_rank == 0 and _is_here(meeting.address):
             _stay(meeting, failure)
         else:
             _call(meeting, failure)
 
 
 def _call(meeting: Meeting, failure: Failure) -> None:
-    link = _greeted(meeting, meeting.address, _Roll())
+    link = _greeted_soon(meeting)
     try:
         _tell(link, failure)
     finally:
         link.close()
 
 
+def _greeted_soon(meeting: Meeting) -> PeerLink:
+    """Node 0 may be started a moment later than this node, which is quick to find out what is wrong with it."""
+    until = time.monotonic() + _STAY_S
+    while True:
+        try:
+            return _greeted(meeting, meeting.address, _Roll())
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_S)
+
+
+def _is_here(address: str) -> bool:
+    """Whether this host has the address, or it is none: else somebody else is node 0, and this node wrongly so."""
+    try:
+        family, _, _, _, place = socket.getaddrinfo(address.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(place)
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
 def _stay(meeting: Meeting, failure: Failure) -> None:
     """Node 0 itself: listens for a moment, at all its addresses, for the one it was given may be what is wrong."""
     from madrun.node.channel.server import Server
 
-    server: Server = Server("0.0.0.0", meeting.port, meeting.nnodes, {}, secret=nodes_secret())
+    everywhere, here = ("::", "::1") if ":" in meeting.address else ("0.0.0.0", "127.0.0.1")
+    server: Server = Server(everywhere, meeting.port, meeting.nnodes, {}, secret=nodes_secret())
     try:
         roll = _Roll()
-        link = _greeted(meeting, "127.0.0.1", roll)
+        link = _greeted(meeting, here, roll)
         _tell(link, failure)
         until = time.monotonic() + _STAY_S
         while time.monotonic() < until:
@@ -77,7 +103,7 @@ class _Roll:
 
 
 def _greeted(meeting: Meeting, address: str, roll: _Roll) -> PeerLink:
-    connection = socket.create_connection((address, meeting.port), timeout=_CALL_S)
+    connection = socket.create_connection((address.strip("[]"), meeting.port), timeout=_CALL_S)
     link = PeerLink(connection, roll.hear, lambda: None)
     link.greet(hello(meeting.node_rank, meeting.nnodes, meeting.hostname, meeting.cards), nodes_secret())
     return link

@@ -22,6 +22,7 @@ from madrun.spec.record import Failure, Gate
 from madrun.spec.topology import Meeting
 
 _TELL_S, _BETWEEN_S = 2.0, 0.02
+_CALLERS = 64  # strangers at a time, besides the nodes
 
 
 def pass_gate(link: Link, plans: list[Plan], facts: HostFacts) -> Gate:
@@ -33,7 +34,8 @@ def pass_gate(link: Link, plans: list[Plan], facts: HostFacts) -> Gate:
     if node.node_rank != 0:
         check_interfaces(plans[0], facts, link)
     addresses = used_addresses(plans[0], facts)
-    with Doors(addresses) as doors:
+    master = [(node.master_addr, node.master_port, "MASTER_PORT")] if node.node_rank == 0 else []
+    with Doors(addresses, master, _CALLERS + 2 * plans[0].job.nnodes) as doors:
         first, _ = link.meet("join/jobs", greeting(plans, facts) | {"offer": offer(plans[0], facts, doors)})
         first = first or {}
         peers = first.get("peers", [])
@@ -46,6 +48,7 @@ def pass_gate(link: Link, plans: list[Plan], facts: HostFacts) -> Gate:
             "tried": len(peers),
             "failed": failed,
             "offset_s": link.offset_s,
+            "check_reach": node.check_reach,
         }
         data, _ = link.meet("join/reach", found)
     return gate_of(data, tuple(first.get("notes", ())))
@@ -60,6 +63,7 @@ def check_interfaces(plan: Plan, facts: HostFacts, link: Link | None = None) -> 
     if not facts.interfaces:
         return  # of this host they could not be listed: then nothing is known against any
     problems = interface_problems(node.gloo_ifname, node.nccl_ifname, facts.interfaces, interface_states())
+    problems += _loopback_only(plan, facts)
     if problems:
         text = "; ".join(problems)
         where = f"node {node.node_rank} ({node.hostname})"
@@ -68,6 +72,20 @@ def check_interfaces(plan: Plan, facts: HostFacts, link: Link | None = None) -> 
         else:
             fail_all(link, Failure(kind="gate", text=f"{where}: {text}", node=node.node_rank))
         raise ContextError(f"multi_node_args: {text}")
+
+
+def _loopback_only(plan: Plan, facts: HostFacts) -> list[str]:
+    """Interfaces that torch will be told and that lead nowhere, where the nodes are on several hosts."""
+    if ip_address(plan.node.master_addr).is_loopback:
+        return []
+    used = used_addresses(plan, facts)
+    useful = [i.name for i in facts.interfaces if not all(ip_address(address).is_loopback for address in i.addresses)]
+    return [
+        f"interface {name} of this host has {address}, which no other host reaches; give another in "
+        f"GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME; it has: {', '.join(useful) or 'none'}"
+        for name, address in used
+        if ip_address(address).is_loopback
+    ]
 
 
 def _meeting(plan: Plan) -> Meeting:

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from madrun.node.channel.greeting import NotYet
-from madrun.node.channel.link import Link, PeerLink, SoloLink, connect
+from madrun.node.channel.link import Aborted, Link, PeerLink, SoloLink, connect
 from madrun.node.channel.protocol import hello
-from madrun.node.delivery.intake import Intake
-from madrun.node.joining.gate import check_interfaces, other_addresses, pass_gate
 from madrun.node.joining.judges import JUDGES
-from madrun.node.joining.room import WaitingRoom
 from madrun.node.task import Interrupt, Reporter, Stopped
 from madrun.probe.environment import nodes_secret
 from madrun.spec.facts import HostFacts
@@ -20,6 +17,10 @@ from madrun.spec.record import Gate
 
 if TYPE_CHECKING:
     from madrun.node.channel.server import Server
+    from madrun.node.delivery.intake import Intake
+    from madrun.node.joining.room import WaitingRoom
+
+_WORTH_STAYING = ("gate", "join refused", "node")  # what is wrong with the commands: also those who come late must hear
 
 
 @dataclass(slots=True)
@@ -48,11 +49,15 @@ def join(plans: list[Plan], facts: HostFacts, timeout_s: float, interrupt: Inter
     node, job = plans[0].node, plans[0].job
     if job.nnodes == 1:
         return Party(SoloLink(JUDGES))
+    from madrun.node.joining.gate import check_interfaces, other_addresses, pass_gate
+    from madrun.node.joining.room import WaitingRoom
+
     secret = nodes_secret()
     reporter.phase("join")
     server = intake = None
     if node.node_rank == 0:
         from madrun.node.channel.server import Server
+        from madrun.node.delivery.intake import Intake
 
         check_interfaces(plans[0], facts)
         intake = Intake()
@@ -69,6 +74,8 @@ def join(plans: list[Plan], facts: HostFacts, timeout_s: float, interrupt: Inter
         if link is not None:
             if isinstance(error, Stopped):
                 link.fail(error.failure)  # the others hear what happened, and not that a connection ended
+            elif isinstance(error, Aborted) and server is not None and error.failure.kind in _WORTH_STAYING:
+                room.stay_for_late_ones()
             link.close()
         if server is not None:
             server.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from madrun.node.channel.assembly import Judge, Payloads, Ruling
-from madrun.node.joining import differences, hostrules, routes
+from madrun.node.joining import differences, routes
 from madrun.node.joining.sharing_rules import filled, shared
 from madrun.spec.record import Failure
 
@@ -29,6 +29,8 @@ def same_jobs(payloads: Payloads) -> Ruling:
 
     Released are the notes, and for each node whom it has to reach.
     """
+    from madrun.node.joining import hostrules
+
     hosts = {rank: str(payload["hostname"]) for rank, payload in payloads.items()}
     findings = hostrules.compare({rank: payload.get("offer") or {} for rank, payload in payloads.items()}, hosts)
     refusals = [(finding.node, finding.text) for finding in findings if finding.refuses]

@@ -11,6 +11,7 @@ import hashlib
 import os
 import selectors
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,9 @@ from typing import Any
 CONNECT_S, ANSWER_S = 1.5, 5.0
 _WORD = b"madrun-reach "
 _LINE = len(_WORD) + 64 + 1
-_MOST_CALLERS = 4096
+_MOST_CALLERS = 256
+_REST_S = 0.01
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 def _sign(nonce: str, what: str) -> bytes:
@@ -30,23 +33,29 @@ def _sign(nonce: str, what: str) -> bytes:
 
 @dataclass(slots=True)
 class Doors:
-    """Listens on these addresses, (interface, address), from `open` to `close`; answers callers who know the nonce."""
+    """Listens on these addresses, (interface, address), from `open` to `close`; answers callers who know the nonce.
+
+    And on `named` ports, (address, port, what it is), which a firewall may treat in a way of its own. Of more than
+    `most` callers at a time the one that came first has to go.
+    """
 
     addresses: Sequence[tuple[str, str]]
+    named: Sequence[tuple[str, int, str]] = ()
+    most: int = _MOST_CALLERS
     nonce: str = field(default_factory=lambda: os.urandom(16).hex())
-    at: list[tuple[str, int]] = field(default_factory=list)
+    at: list[tuple[Any, ...]] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _wake: socket.socket | None = None
     _thread: threading.Thread | None = None
 
     def __enter__(self) -> Doors:
-        for _, address in self.addresses:
+        for address, port, name in [*((address, 0, "") for _, address in self.addresses), *self.named]:
             with suppress(OSError):  # an address that is not up yet: the others then hear that nobody answers there
                 family = socket.AF_INET6 if ":" in address else socket.AF_INET
-                door = socket.create_server((address, 0), family=family, backlog=1024)
+                door = socket.create_server((address, port), family=family, backlog=1024)
                 door.setblocking(False)
                 self._selector.register(door, selectors.EVENT_READ, None)
-                self.at.append((address, door.getsockname()[1]))
+                self.at.append((address, door.getsockname()[1], *filter(None, [name])))
         self._wake, other = socket.socketpair()
         self._selector.register(other, selectors.EVENT_READ, None)
         self._thread = threading.Thread(target=self._serve, args=(other,), daemon=True)
@@ -65,6 +74,8 @@ class Doors:
                     if key.fileobj is wake:
                         return
                     assert isinstance(key.fileobj, socket.socket)
+                    if self._selector.get_map().get(key.fd) is not key:
+                        continue  # it had to make room a moment ago
                     if key.data is None:
                         self._let_in(key.fileobj)
                     else:
@@ -72,17 +83,31 @@ class Doors:
         finally:
             for key in list(self._selector.get_map().values()):
                 assert isinstance(key.fileobj, socket.socket)
+                if isinstance(key.data, bytearray):
+                    key.fileobj.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
                 key.fileobj.close()
             self._selector.close()
 
     def _let_in(self, door: socket.socket) -> None:
-        with suppress(OSError):
+        try:
             caller, _ = door.accept()
-            if len(self._selector.get_map()) > _MOST_CALLERS:
-                caller.close()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._make_room()  # else the door would call again at once, for ever
+            return
+        caller.setblocking(False)
+        self._selector.register(caller, selectors.EVENT_READ, bytearray())
+        if len(self._selector.get_map()) > self.most:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Ends the connection that has stood for longest."""
+        for key in self._selector.get_map().values():
+            if isinstance(key.data, bytearray) and isinstance(key.fileobj, socket.socket):
+                self._selector.unregister(key.fileobj)
+                key.fileobj.close()
                 return
-            caller.setblocking(False)
-            self._selector.register(caller, selectors.EVENT_READ, bytearray())
+        time.sleep(_REST_S)
 
     def _answer(self, caller: socket.socket, heard: bytearray) -> None:
         data = b""
@@ -92,8 +117,9 @@ class Doors:
         if data and len(heard) < _LINE and _WORD.startswith(bytes(heard[: len(_WORD)])):
             return
         with suppress(OSError):
-            if bytes(heard) == _WORD + _sign(self.nonce, "call") + b"\n":
+            if data and bytes(heard) == _WORD + _sign(self.nonce, "call") + b"\n":
                 caller.sendall(_WORD + _sign(self.nonce, "answer") + b"\n")
+                return  # the caller hangs up first, so that no TIME_WAIT is left on a port that the job is to have
         self._selector.unregister(caller)
         caller.close()
 
@@ -104,6 +130,7 @@ class _Call:
     address: str
     nonce: str
     deadline: float
+    name: str = ""
     connected: bool = False
     heard: bytes = b""
 
@@ -113,11 +140,12 @@ def call_all(peers: Iterable[Sequence[Any]]) -> list[tuple[int, str]]:
     failed: dict[int, str] = {}
     with selectors.DefaultSelector() as selector:
         for rank, endpoints, nonce in peers:
-            for address, port in endpoints:
-                call = _Call(int(rank), str(address), str(nonce), time.monotonic() + CONNECT_S)
+            for address, port, *name in endpoints:
+                what = f"{name[0]} {port} of {address}: " if any(name) else ""
+                call = _Call(int(rank), str(address), str(nonce), time.monotonic() + CONNECT_S, what)
                 reason = _begin(selector, call, int(port))
                 if reason:
-                    failed.setdefault(call.to, reason)
+                    failed.setdefault(call.to, what + reason)
         while selector.get_map():
             for key, _ in selector.select(0.05):
                 assert isinstance(key.fileobj, socket.socket)
@@ -172,7 +200,7 @@ def _end(
     selector.unregister(line)
     line.close()
     if reason:
-        failed.setdefault(call.to, reason)
+        failed.setdefault(call.to, call.name + reason)
 
 
 def _silence(call: _Call) -> str:

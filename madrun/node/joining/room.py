@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _NEWS_EVERY_S = 5.0
 _CHANGES_EVERY_S = 0.5
 _RETRY_S = 0.5
+_STAY_S, _TICK_S = 3.0, 0.02
 
 
 class WaitingRoom:
@@ -85,6 +86,14 @@ class WaitingRoom:
         if self._server is not None and self.fail is not None and self._waited > self._timeout and not self._over:
             self._over = True  # node 0 decides; what it says comes back to it as to all others
             self.fail(Failure(kind="join timeout", text=self._verdict(), node=0))
+
+    def stay_for_late_ones(self) -> None:
+        """On node 0, when a run is refused: nodes started at about the same time hear why, not that nobody listens."""
+        until = time.monotonic() + _STAY_S
+        while self._roll[1] not in ("", "none") and time.monotonic() < until and not self._interrupt.event.is_set():
+            time.sleep(_TICK_S)
+        if self._roll[1] == "none":
+            time.sleep(_TICK_S * 5)  # for the last one to hear it
 
     def _show(self) -> None:
         joined, missing = self._roll

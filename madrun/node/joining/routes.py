@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from madrun.node.channel.assembly import Payloads, Ruling
-from madrun.node.joining.hostrules import offset_notes
 from madrun.spec.record import Failure
 
 ALL_UP_TO = 32  # nodes; with more, each tries its neighbours and node 0 alone
@@ -15,7 +14,8 @@ _NEIGHBOURS = 4  # on each side
 _TABLE_UP_TO, _MOST_LINES = 16, 8
 _HINT = (
     "torch, Gloo and NCCL or RCCL connect on any port between these addresses: open the firewall for all TCP between "
-    "the nodes, or choose the network with GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME"
+    "the nodes, or choose the network with GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME; where it opens the ports of "
+    "the job and no others, 'check_reach': False in the context of node 0 makes this a note"
 )
 
 
@@ -42,18 +42,20 @@ def _targets(rank: int, nnodes: int) -> Iterable[int]:
 def judge(payloads: Payloads) -> Ruling:
     """Every pair that was tried is connected; else who does not reach whom. Released is what the record says of it."""
     failed = {(rank, int(to)): str(why) for rank, found in payloads.items() for to, why in found.get("failed") or ()}
-    if failed:
+    if failed and payloads[0].get("check_reach", True):
         pair = min(failed)
         return Ruling(failure=Failure(kind="gate", text=_refusal(failed, payloads), node=pair[0]))
     hosts = [[found["hostname"], found.get("address") or ""] for _, found in sorted(payloads.items())]
+    from madrun.node.joining.hostrules import offset_notes
+
     offsets = {rank: found.get("offset_s") for rank, found in payloads.items()}
     names = {rank: str(found["hostname"]) for rank, found in payloads.items()}
     data = {
         "hosts": hosts if all(address for _, address in hosts) else [],
         "offsets_s": {str(rank): at for rank, at in sorted(offsets.items())},
         "tried": sum(found.get("tried", 0) for found in payloads.values()),
-        "unreachable": [],
-        "notes": offset_notes(offsets, names),
+        "unreachable": [list(pair) for pair in sorted(failed)],
+        "notes": [*(["; ".join(_lines(failed, payloads))] if failed else []), *offset_notes(offsets, names)],
     }
     if len(payloads) <= HOSTS_UP_TO:
         return Ruling(data=data)
@@ -63,19 +65,28 @@ def judge(payloads: Payloads) -> Ruling:
 
 
 def _refusal(failed: dict[tuple[int, int], str], payloads: Payloads) -> str:
+    table = _table(failed, sorted(payloads)) if 2 < len(payloads) <= _TABLE_UP_TO else []
+    return "\n  ".join([*_lines(failed, payloads), *table, _HINT])
+
+
+def _lines(failed: dict[tuple[int, int], str], payloads: Payloads) -> list[str]:
+    """How many connections fail, and the first of them."""
     tried = sum(found.get("tried", 0) for found in payloads.values())
-    lines = [f"{len(failed)} of {tried} connections between the nodes do not come about"]
-    pairs = sorted(failed)
-    for source, to in pairs[:_MOST_LINES]:
-        back = f"fails too ({failed[to, source]})" if (to, source) in failed else "works"
-        lines.append(
-            f"{_place(source, payloads)} -> {_place(to, payloads)}: {failed[source, to]}; the other way round {back}"
-        )
-    if len(pairs) > _MOST_LINES:
-        lines.append(f"and {len(pairs) - _MOST_LINES} more")
-    if 2 < len(payloads) <= _TABLE_UP_TO:
-        lines += _table(failed, sorted(payloads))
-    return "\n  ".join([*lines, _HINT])
+    pairs = [pair for pair in sorted(failed) if pair[0] < pair[1] or pair[::-1] not in failed]
+    more = [f"and {len(pairs) - _MOST_LINES} more"] if len(pairs) > _MOST_LINES else []
+    return [
+        f"{len(failed)} of {tried} connections between the nodes do not come about",
+        *(_pair(source, to, failed, payloads) for source, to in pairs[:_MOST_LINES]),
+        *more,
+    ]
+
+
+def _pair(source: int, to: int, failed: dict[tuple[int, int], str], payloads: Payloads) -> str:
+    """One line for two nodes, whether one way or both fail."""
+    one, other, why, back = _place(source, payloads), _place(to, payloads), failed[source, to], failed.get((to, source))
+    if back is None:
+        return f"{one} -> {other}: {why}; the other way round works"
+    return f"{one} <-> {other}, both ways: {why}" + (f"; {back}" if back != why else "")
 
 
 def _place(rank: int, payloads: Payloads) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from madrun.data import sentinel
-from madrun.data.fingerprint import fingerprint
 from madrun.data.mirror import fill
+from madrun.node.channel.assembly import ranges
 from madrun.node.channel.link import Link
 from madrun.node.task import Reporter, Task
 from madrun.probe.mounts import filesystem_of
@@ -107,6 +107,8 @@ class Sharing:
         return [mount for mount in container.mounts if mount.target not in homes] if container else []
 
     def _proof(self, left: Mapping[str, tuple[str, str]], seen: Mapping[str, list[int]]) -> dict[str, Any]:
+        from madrun.data.fingerprint import fingerprint
+
         node = self._node
 
         def place(key: str, path: str) -> dict[str, Any]:
@@ -130,6 +132,8 @@ class Sharing:
         }
 
     def _data_proof(self, name: str) -> dict[str, Any]:
+        from madrun.data.fingerprint import fingerprint
+
         path = self._node.data_sources[name]
         there = Path(path).exists()
         limit = _DATA_S / max(1, len(self._node.data_sources))
@@ -180,9 +184,7 @@ def _patience(ranks: list[int], reporter: Reporter) -> Iterator[None]:
         started = time.monotonic()
         while ranks and not over.wait(_NEWS_EVERY_S if time.monotonic() - started > 1 else 1):
             waited = format_duration(time.monotonic() - started)
-            reporter.line(
-                f"waiting for node {', '.join(map(str, ranks))}, which makes the mirror of the data ({waited})"
-            )
+            reporter.line(f"waiting for node {ranges(ranks)}, which makes the mirror of the data ({waited})")
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()

@@ -12,9 +12,8 @@ from typing import Any
 
 from madrun.node.channel.link import Link
 from madrun.node.seeing.presence import Presence, started_at
-from madrun.results.rundir import RECORD, write_atomically
+from madrun.results.rundir import ENDED, RECORD, STATUS, write_atomically
 from madrun.results.samples import MARK, parse_line
-from madrun.results.survey import ENDED, STATUS
 
 CONSOLE = "console.log"
 _LOOK_EVERY_S, _WRITE_EVERY_S, ALIVE_EVERY_S = 0.5, 2.0, 10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,4 +49,17 @@ def is_over(look: Look, now: float | None = None) -> bool:
     states = {state for _, state, _ in keepers(look.path)}
     if states & {"alive", "unknown"} or going(look, now) == "running":
         return False
-    return "elsewhere" not in states or now - look.path.stat().st_mtime > DAY_S
+    return "elsewhere" not in states or now - last_touched(look.path) > DAY_S
+
+
+def last_touched(run: Path) -> float:
+    """When anything of a run was last written: telemetry is once a second, also on a node that is not node 0.
+
+    Later than any time where that cannot be told.
+    """
+    try:
+        folders = [folder for _, folder in node_folders(run)]
+        places = [run, *folders, *(place for folder in folders for place in folder.iterdir())]
+        return max(place.lstat().st_mtime for place in places)
+    except OSError:
+        return math.inf  # something moves there just now, or may not be seen by this user

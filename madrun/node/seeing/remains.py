@@ -16,7 +16,7 @@ from typing import Any, Literal
 from madrun.errors import EngineError
 from madrun.node.seeing.census import Census
 from madrun.node.seeing.ending import end_leftovers, forget, remove
-from madrun.node.seeing.going import DAY_S, is_over, keepers
+from madrun.node.seeing.going import DAY_S, is_over, keepers, last_touched
 from madrun.node.seeing.presence import LOCK, started_at, state_of
 from madrun.results.rundir import Unreadable
 from madrun.results.survey import Look, node_folders
@@ -68,7 +68,7 @@ def of_runs(looks: Sequence[Look], keep: int | None) -> Iterator[Remain]:
 
 
 def _goes_wholly(look: Look) -> bool:
-    return look.record is None and time.time() - look.path.stat().st_mtime > DAY_S
+    return look.record is None and time.time() - last_touched(look.path) > DAY_S
 
 
 def _boxes(look: Look) -> Iterator[Remain]:

@@ -60,7 +60,7 @@ class Examination:
     def _write(self, name: str, text: str) -> None:
         if not text:
             return
-        for secret in self.secrets:
+        for secret in sorted(self.secrets, key=len, reverse=True):  # one may be the beginning of another
             text = text.replace(secret, MASK.decode()) if len(secret) >= MIN_SECRET else text
         file = self.space.root / FOLDER / name
         with suppress(OSError):
@@ -142,7 +142,9 @@ def _dump_here(tool: Path, pids: list[int], limit: float) -> dict[int, str]:
             output, _ = child.communicate(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             child.kill()
-            output, _ = child.communicate()
+            with suppress(subprocess.TimeoutExpired):  # it looks at a process that the kernel holds, and is held too
+                child.communicate(timeout=0.1)
+            output = b""
         found[pid] = output.decode("utf-8", "replace")
     return found
 

@@ -23,6 +23,7 @@ class Sampling:
     def __init__(self, path: Path, sources: Sequence[Source], started: float) -> None:
         self.note = ""
         self._path, self._sources, self._started = path, sources, started
+        self._before: float | None = None
         self._columns = [name for source in sources for name in source.columns]
         self._totals = {name: _Total() for name in self._columns}
         self._file: FileIO | None = None
@@ -32,18 +33,19 @@ class Sampling:
             self._cut(error)
         self._write("time,seconds", self._columns)
 
-    def take(self) -> Row:
+    def take(self, now: float | None = None) -> Row:
         """One row, now."""
-        at = time.monotonic()
+        at = time.monotonic() if now is None else now
         values = [value for source in self._sources for value in _read(source, at)]
         row = dict(zip(self._columns, values, strict=True))
+        seconds, self._before = at - self._before if self._before is not None else 0.0, at
         for name, value in row.items():
-            self._totals[name].add(value)
+            self._totals[name].add(value, seconds)
         self._write(f"{time.time():.3f},{at - self._started:.3f}", [_text(value) for value in values])
         return row
 
     def close(self) -> Summary:
-        """Ends the file; by column mean, max and last."""
+        """Ends the file; by column mean over the time, max and last."""
         self._end_file()
         for source in self._sources:
             source.close()
@@ -83,23 +85,24 @@ def _text(value: float | None) -> str:
 
 
 class _Total:
-    """Of one column what its summary needs."""
+    """Of one column what its summary needs; the last row, of a moment only, counts in the mean as what it is."""
 
     def __init__(self) -> None:
-        self._count, self._sum = 0, 0.0
+        self._seconds, self._sum = 0.0, 0.0
         self._most: float | None = None
         self._last: float | None = None
 
-    def add(self, value: float | None) -> None:
+    def add(self, value: float | None, seconds: float) -> None:
+        """A reading that stands for the seconds before it."""
         if value is None:
             return
-        self._count += 1
-        self._sum += value
+        self._seconds += seconds
+        self._sum += value * seconds
         self._most = value if self._most is None else max(self._most, value)
         self._last = value
 
     def summary(self) -> dict[str, float | None]:
         """Rounded to what a reading is worth; None where nothing was read."""
-        mean = self._sum / self._count if self._count else None
+        mean = self._sum / self._seconds if self._seconds else self._last  # of a single row
         values = {"mean": mean, "max": self._most, "last": self._last}
         return {name: None if value is None else round(value, 3) for name, value in values.items()}

@@ -18,6 +18,7 @@ _IDLE_PCT, _IDLE_PCT_PER_RANK = 5.0, 3.0  # of one core: launchers and watchdog 
 _NETWORK_FLOOR = 1 << 20  # bytes per second; the counters are the host's, which others use too
 _DISK_FLOOR = 64 << 10
 _MOST_FILES = 200
+_CLEAR_S = 2.0  # nodes look once a second, each when it likes: what lies closer together is no order
 
 Row = Mapping[str, "float | None"]
 
@@ -32,10 +33,15 @@ def moves(row: Row, ranks: int) -> bool:
     if any(memory for _, memory in busy) or any(util and util < _SPINS_PCT for util, _ in busy):
         return True
     spins = any(util is not None and util >= _SPINS_PCT and memory == 0 for util, memory in busy)
-    cpu = row.get("run_cpu_pct") or 0.0
+    cpu = (row.get("run_cpu_pct") if "run_cpu_pct" in row else _of_the_host(row)) or 0.0
     if not spins and cpu > max(_IDLE_PCT, _IDLE_PCT_PER_RANK * ranks):
         return True
     return any((value or 0.0) > _floor(name) for name, value in row.items())
+
+
+def _of_the_host(row: Row) -> float:
+    """CPU of whoever it is, in per cent of one core: where the run's own cannot be seen, no run may end for that."""
+    return (row.get("host_cpu_pct") or 0.0) * (os.cpu_count() or 1)
 
 
 def _floor(column: str) -> float:
@@ -44,6 +50,21 @@ def _floor(column: str) -> float:
     if column.startswith(("net_", "rdma_")):
         return _NETWORK_FLOOR
     return _DISK_FLOOR if column.startswith("run_disk_") else float("inf")
+
+
+class LastKnown:
+    """Rows in which the run's CPU time stands as it was last read: on a busy host it is not looked at in every row."""
+
+    def __init__(self) -> None:
+        self._cpu: float | None = None
+
+    def fill(self, row: Row) -> Row:
+        """The row; until the CPU time was read for the first time it stands as that of the host."""
+        if row.get("run_cpu_pct") is not None:
+            self._cpu = row["run_cpu_pct"]
+        if "run_cpu_pct" not in row:
+            return row
+        return {**row, "run_cpu_pct": _of_the_host(row) if self._cpu is None else self._cpu}
 
 
 class Traces:
@@ -123,8 +144,11 @@ def stalled(board: Mapping[int, Mapping[str, Any]], run: str, nnodes: int, limit
     ended = sorted(set(told) - set(waiting))
     if ended:
         text += f"; ended already: node {', '.join(map(str, ended))}"
-    if len(waiting) > 1:
+    longest = sorted(waiting.values())[-2:]
+    if len(waiting) > 1 and longest[1] - longest[0] >= _CLEAR_S:
         text += f"; node {first} stood still first, {_said(waiting[first])} ago"
+    elif len(waiting) > 1:
+        text += "; which node stood still first cannot be told"
     return Failure(kind="stalled", text=text, node=first)
 
 

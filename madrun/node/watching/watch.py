@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from madrun.node.channel.link import Link
 from madrun.node.watching import stall
-from madrun.node.watching.processtable import drives
-from madrun.node.watching.sampling import Row, Sampling, Summary
 from madrun.node.workspace import Workspace
-from madrun.probe.telemetry import Wanted, open_sources
 from madrun.spec.plan import JobPlan, NodePlan
 from madrun.spec.record import Failure
 
-_EVERY_S = 1.0
-_LAST_S = 5.0  # a reading of a GPU that hangs is not waited for any longer
+if TYPE_CHECKING:
+    from madrun.node.watching.sampling import Row, Sampling, Summary
+    from madrun.probe.telemetry import Source
 
-__all__ = ["Summary", "Watch"]
+_FIRST_S = 0.2  # a script that has ended by then leaves nothing that could be sampled, and pays for nothing
+_EVERY_S = 1.0
+_EXAMINED_S = 12.0  # what takes ten seconds, and a little
+_LAST_S = 5.0  # a reading of a GPU that hangs is not waited for any longer
 
 
 class Watch:
@@ -29,17 +31,18 @@ class Watch:
 
     def __init__(self, job: JobPlan, node: NodePlan, space: Workspace, link: Link, pid: int | None) -> None:
         self._job, self._node, self._space, self._link = job, node, space, link
-        self._pid = pid if pid is not None and drives(pid) else None  # an engine elsewhere counts its own processes
+        self._told_pid = pid
         self._run = space.root.parent.name
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._stalled: Failure | None = None
         self._summary: Summary = {}
+        self._last_known = stall.LastKnown()
         self._idle_s = 0.0
         self.note = ""
 
     def start(self) -> None:
-        """From now on samples are written to telemetry.csv, once a second."""
+        """From now on samples are written to telemetry.csv, once a second; none of a script that has ended at once."""
         self._thread.start()
 
     def look(self) -> Failure | None:
@@ -53,7 +56,13 @@ class Watch:
         """
         from madrun.node.watching.evidence import Examination
 
-        return Examination(self._space, self._job, self._node.files, self._pid, send, secrets).run()
+        examination = Examination(self._space, self._job, self._node.files, self._pid(), send, secrets)
+        # In a thread that is left alone after its time: even a look at /proc waits for a process that the kernel holds,
+        # as one whose memory lies on a file server that is gone.
+        thread = threading.Thread(target=examination.run, daemon=True)
+        thread.start()
+        thread.join(_EXAMINED_S)
+        return tuple(sorted(examination.names))
 
     def stop(self) -> Summary:
         """Ends the sampling when the script has ended; by column mean, max and last.
@@ -72,25 +81,46 @@ class Watch:
         return self._summary
 
     def _sample(self) -> None:
-        started = time.monotonic()
-        sampling = Sampling(self._space.root / "telemetry.csv", open_sources(self._wanted()), started)
-        idleness, traces = stall.Idleness(started), stall.Traces(self._space)
-        due = started
-        while True:  # a first row in any case: a script may have ended before this thread ran
+        if self._over.wait(_FIRST_S):
+            return
+        try:
+            self._sample_until_over(time.monotonic())
+        except Exception as error:  # telemetry may never end a run, nor be missing without a word
+            self.note = f"telemetry.csv is not complete, and stalls are not seen: {type(error).__name__}: {error}"
+
+    def _sample_until_over(self, started: float) -> None:
+        from madrun.node.watching.sampling import Sampling
+
+        sampling = Sampling(self._space.root / "telemetry.csv", self._sources(), started)
+        try:
+            self._rows(sampling, stall.Idleness(started), stall.Traces(self._space))
+        finally:
+            self._summary, self.note = sampling.close(), sampling.note
+
+    def _rows(self, sampling: Sampling, idleness: stall.Idleness, traces: stall.Traces) -> None:
+        due = time.monotonic()
+        while True:
             self._judge(idleness, traces, sampling.take())
             due = max(due + _EVERY_S, time.monotonic())  # what was missed is not made up for
             if self._over.wait(max(0.0, due - time.monotonic())):
                 break
         sampling.take()
-        self._summary, self.note = sampling.close(), sampling.note
 
-    def _wanted(self) -> Wanted:
+    def _pid(self) -> int | None:
+        """The driver's, if it is the driver's: an engine elsewhere counts its own processes."""
+        from madrun.node.watching.processtable import drives
+
+        return self._told_pid if self._told_pid is not None and drives(self._told_pid) else None
+
+    def _sources(self) -> list[Source]:
+        from madrun.probe.telemetry import Wanted, open_sources
+
         node = self._node
         chosen = (node.nccl_ifname, node.gloo_ifname)
-        return Wanted(vendor=self._job.vendor, pid=self._pid, gpus=node.gpus, interfaces=chosen)
+        return open_sources(Wanted(vendor=self._job.vendor, pid=self._pid(), gpus=node.gpus, interfaces=chosen))
 
     def _judge(self, idleness: stall.Idleness, traces: stall.Traces, row: Row) -> None:
-        moved = traces.changed() or stall.moves(row, self._job.nproc_per_node)
+        moved = traces.changed() or stall.moves(self._last_known.fill(row), self._job.nproc_per_node)
         self._idle_s = idleness.look(time.monotonic(), moved)
         self._link.tell(stall.status(self._run, self._idle_s))
         if self._node.node_rank == 0 and self._job.stall_timeout_s:

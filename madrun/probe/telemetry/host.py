@@ -6,10 +6,8 @@ from pathlib import Path
 
 from madrun.probe.telemetry.counters import Kept, Rate, close_all, whole
 
-_KIB, _SECTOR = (
-    1024,
-    512,
-)  # /proc/meminfo counts in KiB; /proc/diskstats in sectors of 512 bytes, whatever the disk's are
+# /proc/meminfo counts in KiB; /proc/diskstats in sectors of 512 bytes, whatever the disk's are
+_KIB, _SECTOR = 1024, 512
 _IDLE, _IOWAIT, _GUEST = 3, 4, 8
 
 
@@ -88,11 +86,3 @@ def fields(text: str) -> dict[str, float]:
         if value is not None:
             found[words[0].rstrip(":")] = value
     return found
-
-
-def host_oom_kills(root: Path = Path("/")) -> float | None:
-    """How many processes the kernel has killed for memory since it started; None where it does not tell."""
-    try:
-        return fields((root / "proc/vmstat").read_text()).get("oom_kill")
-    except OSError:
-        return None

@@ -10,6 +10,7 @@ from madrun.probe.telemetry.cgroup import RUN_COLUMNS
 from madrun.probe.telemetry.counters import Rate, scaled
 
 _SHARE = 0.002  # of the time between two looks that a look may take: a host may have thousands of processes
+_RAREST_S = 10.0  # whoever asks whether a run stands still must hear of its work in time
 _PARENT, _TIMES, _RESIDENT = 1, slice(11, 15), 21  # places behind the name in /proc/PID/stat
 
 
@@ -34,7 +35,7 @@ class Processes:
             return None, None
         started = time.thread_time()
         rows = family(self._pid, table(self._proc))
-        self._next = at + (time.thread_time() - started) / _SHARE - 0.5
+        self._next = at + min((time.thread_time() - started) / _SHARE, _RAREST_S) - 0.5
         if not rows:
             return None, None
         # the time of children that were waited for is in their parent's: the sum does not fall when one ends

@@ -3,14 +3,16 @@
 import asyncio
 import resource
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from madrun.errors import ContextError
+from madrun.errors import ContextError, NodesError
 from madrun.node.channel import hall, link
 from madrun.node.channel.assembly import Ruling
 from madrun.node.channel.caller import Caller
@@ -157,6 +159,92 @@ def test_a_defect_that_a_stranger_finds_ends_its_connection_alone(channel, port)
     assert first.failure is None
     (notice,) = join.server.notices()
     assert "a hello that bites" in notice
+
+
+def test_a_node_that_finds_a_defect_in_its_greeting_hears_so_at_once(channel):
+    join = channel(2)
+    join(0)
+
+    def breaks(*_):
+        raise NameError("name 'hello' is not defined")
+
+    join.server._hall._enter = breaks
+    began = time.monotonic()
+    with pytest.raises(NodesError, match="a defect of madrun on node 0, .*NameError: name 'hello' is not defined"):
+        join(1)
+    assert time.monotonic() - began < 1
+
+
+def test_an_answer_that_nobody_understands_ends_the_wait():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        member = link.PeerLink(ours, lambda *_: None, lambda: None)
+        member.start()
+        theirs.sendall(encode({"type": "abort", "failure": {"kind": 1, "who": []}}))
+        assert "node 0 was lost: what it sent could not be understood" in failure_of(member).text
+        with pytest.raises(Aborted, match="could not be understood"):
+            member.meet("0/ready")
+        member.close()
+
+
+def test_a_long_message_under_way_is_a_sign_of_life(channel, port, quick_beats, monkeypatch):
+    monkeypatch.setattr(hall, "SILENCE_S", 0.4)
+    join = channel(2)
+    first = join(0)
+    with stranger(port) as slow:
+        slow.sendall(encode(hello(1, 2, "slow")))
+        slow.recv(4096)
+        for _ in range(8):
+            slow.sendall(b" " * 1000)
+            time.sleep(0.1)
+        assert first.failure is None
+
+
+def test_node_0_stays_until_the_others_have_left_but_not_for_ever(channel, port):
+    join = channel(3)
+    first, second = join(0), join(1)
+    with stranger(port) as third:
+        third.sendall(encode(hello(2, 3, "slow")))
+        first.close()
+        threading.Timer(0.1, second.close).start()
+        began = time.monotonic()
+        join.server.close()
+        assert 0.25 < time.monotonic() - began < 1  # the third never leaves
+        while third.recv(4096):
+            pass
+
+
+def test_a_server_that_breaks_before_it_listens_is_an_error_and_no_silence(monkeypatch):
+    monkeypatch.setattr(Server, "_answer_at", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Server(["127.0.0.1", "127.0.0.2"], 0, 2, {})
+
+
+def test_node_0_can_be_told_not_to_wait_for_who_does_not_come_to_the_end(channel):
+    join = channel(3)
+    first, second, third = join(0), join(1), join(2)
+    join.server.part()
+    assert failure_of(first, 0.3) is None  # nobody waits at an end yet
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(member.meet, "0/finished", rank, True) for rank, member in enumerate((first, second))]
+        time.sleep(0.2)
+        assert not ends[0].done()
+        assert join.server.awaited() == [2]
+        join.server.part()
+        everyone = ends[0].result(5)[1]
+        ends[1].result(5)
+    assert set(everyone) == {"0", "1", "failure"}
+    assert "node 2 (host2) was lost: node 0 was told not to wait for it" in everyone["failure"]["text"]
+    assert failure_of(third) is not None
+
+
+def test_a_node_can_be_told_not_to_wait_for_node_0(channel):
+    join = channel(2)
+    join(0)
+    second = join(1)
+    threading.Timer(0.2, second.part).start()
+    with pytest.raises(Aborted, match="this node was told not to wait for it"):
+        second.meet("0/end", None, True)
 
 
 def test_a_loop_that_breaks_ends_the_wait_too(channel, quick_beats):

@@ -12,7 +12,7 @@ import pytest
 from madrun.errors import ContextError, MadrunError
 from madrun.node.channel.link import Aborted
 from madrun.node.joining.farewell import farewell
-from madrun.node.joining.gate import gate_of, offer, other_addresses, used_addresses
+from madrun.node.joining.gate import check_interfaces, gate_of, offer, other_addresses, used_addresses
 from madrun.node.joining.join import join
 from madrun.node.task import Interrupt
 from madrun.spec.facts import Accelerator, Gpu, Interface, Partition
@@ -137,6 +137,15 @@ def test_an_interface_that_is_missing_is_an_error_there_and_told_to_the_other(pl
         assert "GLOO_SOCKET_IFNAME: this host has no interface ib7; it has: lo, eth0" in str(answer)
 
 
+def test_an_interface_that_leads_nowhere_is_an_error_where_the_nodes_are_on_several_hosts(plans, make_facts):
+    (one, _), facts = plans(), make_facts()
+    remote = replace(one, nodes=(replace(one.node, master_addr="10.0.0.1", gloo_ifname="lo", nccl_ifname="=lo"),))
+    with pytest.raises(ContextError, match=r"interface lo of this host has 127\.0\.0\.1, which no other host reaches"):
+        check_interfaces(remote, facts)
+    local = replace(one, nodes=(replace(one.node, gloo_ifname="lo", nccl_ifname="=lo"),))
+    check_interfaces(local, facts)
+
+
 def test_notes_of_both_stages_stand_in_the_gate():
     gate = gate_of({"notes": ["b"], "tried": 2}, ("a",))
     assert (gate.notes, gate.tried) == (("a", "b"), 2)
@@ -154,11 +163,48 @@ def test_a_node_that_cannot_begin_tells_the_one_that_waits(plans, make_facts, po
     assert time.monotonic() - started < 3
 
 
+def test_a_node_that_cannot_begin_tells_a_node_0_that_is_started_a_moment_later(plans, make_facts, port):
+    meeting = Meeting(nnodes=2, node_rank=1, address="127.0.0.1", port=port, hostname="beta", cards="one")
+    early = ThreadPoolExecutor(1).submit(farewell, meeting, "no data")
+    time.sleep(0.5)
+    (answer,) = join_all([plans()[0]], [make_facts()])
+    assert "node 1 (beta) could not begin: no data" in str(answer)
+    early.result(5)
+
+
+@pytest.mark.parametrize(
+    ("nnodes", "rank", "words"),
+    [
+        (2, 2, "NODE_RANK 2 on beta is out of range; allowed: 0 to 1"),
+        (1, 1, "NNODES differs: 1 on beta (NODE_RANK 1), 2 on node 0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_told_to_the_node_that_waits(plans, make_facts, port, nnodes, rank, words):
+    waiting = ThreadPoolExecutor(1).submit(join_all, [plans()[0]], [make_facts()])
+    time.sleep(0.3)
+    farewell(Meeting(nnodes=nnodes, node_rank=rank, address="127.0.0.1", port=port, hostname="beta", cards="one"), "x")
+    (answer,) = waiting.result(5)
+    assert words in str(answer)
+
+
+def test_a_node_that_comes_after_the_refusal_hears_why(plans, make_facts, port):
+    made = plans()
+    first = ThreadPoolExecutor(1).submit(join_all, [made[0]], [make_facts()])
+    time.sleep(0.3)
+    farewell(Meeting(nnodes=3, node_rank=2, address="127.0.0.1", port=port, hostname="gamma", cards="one"), "x")
+    time.sleep(0.5)
+    (late,) = join_all([made[1]], [make_facts()])
+    assert "NNODES differs: 3 on gamma (NODE_RANK 2), 2 on node 0" in str(late)
+    assert "NNODES differs" in str(first.result(5)[0])
+
+
 def test_nobody_to_tell_costs_nothing_and_raises_nothing(port):
     started = time.monotonic()
-    for nnodes, rank in ((1, 0), (2, 1)):
-        farewell(Meeting(nnodes=nnodes, node_rank=rank, address="127.0.0.1", port=port, hostname="b", cards=""), "x")
+    for rank, address in ((0, "127.0.0.1"), (1, "localhost")):
+        farewell(Meeting(nnodes=1, node_rank=rank, address=address, port=port, hostname="b", cards=""), "x")
     assert time.monotonic() - started < 0.5
+    farewell(Meeting(nnodes=2, node_rank=1, address="127.0.0.1", port=port, hostname="b", cards=""), "x")
+    assert time.monotonic() - started < 3
     assert threading.active_count() < 20
 
 

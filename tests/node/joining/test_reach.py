@@ -1,8 +1,9 @@
 """Nodes call each other on real sockets; only who knows the nonce counts as reached."""
 
+import errno
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -65,8 +66,47 @@ def test_an_address_that_this_host_lacks_opens_no_door():
         assert opened.at == []
 
 
+def test_a_port_with_a_name_is_called_too_and_is_free_at_once_for_whoever_is_to_have_it():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with Doors([("lo", "127.0.0.1")], [("127.0.0.1", port, "MASTER_PORT")]) as opened:
+        assert opened.at[1] == ("127.0.0.1", port, "MASTER_PORT")
+        assert call_all([(0, opened.at, opened.nonce)]) == []
+        at = list(opened.at)
+    with socket.socket() as job:  # without SO_REUSEADDR: the kernel must have no connection of ours left there
+        job.bind(("127.0.0.1", port))
+    ((_, reason),) = call_all([(0, at[1:], opened.nonce)])
+    assert reason.startswith(f"MASTER_PORT {port} of 127.0.0.1: refused")
+
+
 def test_nothing_listens_afterwards():
     with Doors([("lo", "127.0.0.1")]) as opened:
         place = opened.at[0]
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(place, timeout=2)
+
+
+def test_of_many_silent_strangers_the_first_has_to_go_and_nodes_are_answered():
+    with Doors([("lo", "127.0.0.1")], most=12) as opened, ExitStack() as stack:
+        flood = [stack.enter_context(socket.create_connection(opened.at[0], timeout=2)) for _ in range(40)]
+        assert call_all([(1, opened.at, opened.nonce)]) == []
+        assert flood[0].recv(1) == b""
+        assert len(opened._selector.get_map()) <= 12
+
+
+def test_a_door_without_a_file_to_spare_does_not_spin(monkeypatch):
+    with Doors([("lo", "127.0.0.1")]) as opened:
+        silent = socket.create_connection(opened.at[0], timeout=2)
+        accept, tries = socket.socket.accept, []
+
+        def full(door):
+            tries.append(door)
+            if len(tries) == 1:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return accept(door)
+
+        time.sleep(0.1)
+        monkeypatch.setattr(socket.socket, "accept", full)
+        assert call_all([(1, opened.at, opened.nonce)]) == []
+        assert silent.recv(1) == b""
+        silent.close()

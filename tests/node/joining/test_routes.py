@@ -57,8 +57,14 @@ def test_an_unreachable_pair_is_refused_with_places_and_both_directions():
         "GLOO_SOCKET_IFNAME",
     ):
         assert part in failure.text
-    both = judge({0: found(0, [(1, "x")]), 1: found(1, [(0, "y")])}).failure.text
-    assert "the other way round fails too (y)" in both
+
+
+def test_a_pair_that_fails_both_ways_is_one_line():
+    for back, said in (("y", "x; y\n"), ("x", "x\n")):
+        text = judge({0: found(0, [(1, "x")]), 1: found(1, [(0, back)])}).failure.text
+        assert f"node 0 (h0, eth0 10.0.0.0) <-> node 1 (h1, eth0 10.0.0.1), both ways: {said}" in text
+        assert text.count("node 0 (h0") == 1
+        assert "2 of 4 connections" in text
 
 
 def test_the_table_of_several_nodes_shows_who_reaches_whom():
@@ -82,3 +88,15 @@ def test_beyond_some_nodes_only_node_0_hears_all_addresses(nnodes):
 def test_a_thousand_silent_nodes_are_a_message_of_a_screen():
     failure = judge({rank: found(rank, [((rank + 1) % 1000, "x")]) for rank in range(1000)}).failure
     assert len(failure.text) < 3000
+
+
+def test_an_unreachable_pair_is_a_note_where_node_0_was_told_so():
+    data = judge({0: found(0, [(1, "no packet came back")], check_reach=False), 1: found(1)}).data
+    assert data["unreachable"] == [[0, 1]]
+    assert "1 of 4 connections" in data["notes"][0]
+    assert "no packet came back" in data["notes"][0]
+
+
+def test_a_refusal_names_the_way_out():
+    failure = judge({0: found(0), 1: found(1, [(0, "refused")], check_reach=False)}).failure
+    assert "'check_reach': False in the context of node 0" in failure.text

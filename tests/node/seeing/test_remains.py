@@ -42,10 +42,15 @@ def make_run(tmp_path, make_record, make_test_plan):
             values = {name: getattr(resident, name) for name in Resident.__dataclass_fields__} | agent
             (run / "node-0" / LOCK).write_text(to_json(Resident(**values)))
         if old:
-            os.utime(run, (OLD, OLD))
+            grow_old(run)
         return run
 
     return make
+
+
+def grow_old(run):
+    for place in (*run.rglob("*"), run):
+        os.utime(place, (OLD, OLD))
 
 
 def found(*runs, keep=None):
@@ -202,7 +207,7 @@ def test_an_image_that_a_run_used_lately_stays(make_run, make_test_plan, make_no
     (run / "plan.json").write_text(to_json(plan))
     census = Census(engines={"docker": Engine(image("one:abc"))})
     assert list(images(census, [look(run)], 3600, 1000)) == []
-    os.utime(run, (OLD, OLD))
+    grow_old(run)
     assert [remain.name for remain in images(census, [look(run)], 3600, 1000)] == ["one:abc"]
 
 
@@ -262,3 +267,18 @@ def test_entries_of_the_dead_go_with_the_directory_of_their_run_and_not_before(t
 @pytest.mark.parametrize("pid", [0, 1 << 40, -1])
 def test_a_number_that_is_no_process_is_sent_nothing(pid):
     assert not send(pid, "1", 9)
+
+
+def test_a_run_of_another_host_that_still_writes_is_never_over(make_run):
+    run = make_run("20261121T000000Z-one-abcdef-1", record=False, killed=True, old=True, host="far", boot="x")
+    assert is_over(look(run))
+    (run / "node-0/telemetry.csv").write_text("time")  # its directory's own time need not change for months
+    os.utime(run, (OLD, OLD))
+    os.utime(run / "node-0", (OLD, OLD))
+    assert not is_over(look(run))
+    assert found(run, keep=0) == []
+
+
+def test_ending_nothing_looks_at_no_process(monkeypatch):
+    monkeypatch.setattr("madrun.node.seeing.ending._descendants", lambda _roots: pytest.fail("all of /proc was read"))
+    assert end_leftovers([]) == []

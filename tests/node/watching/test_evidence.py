@@ -67,6 +67,11 @@ def test_a_rank_that_waits_is_shown_with_its_stack_in_one_line(hang, examine):
     assert sum(name.startswith("evidence/stack-") for name in names) == 1
 
 
+def test_a_secret_that_is_the_beginning_of_another_leaves_nothing_of_it(hang, examine):
+    space, _ = examine(hang.pid, secrets=("trai", "train.py"))
+    assert "n.py" not in (space.root / "evidence/processes.txt").read_text()
+
+
 def test_secrets_of_a_command_line_are_masked(hang, examine):
     space, _ = examine(hang.pid, secrets=("train.py",))
     assert "train.py" not in "".join(file.read_text() for file in (space.root / "evidence").iterdir())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.node.watching.stall import GAP_S, Idleness, Traces, moves, stalled, status
+from madrun.node.watching.stall import GAP_S, Idleness, LastKnown, Traces, moves, stalled, status
 from madrun.node.workspace import Workspace
 
 SPINNING = {"gpu0_util_pct": 100.0, "gpu0_memory_activity_pct": 0.0}
@@ -86,6 +86,12 @@ def test_a_run_stalls_when_every_node_has_stood_still_that_long_and_the_first_is
     assert "node 1 stood still first, 30 s ago" in failure.text
 
 
+def test_nodes_that_stood_still_within_two_looks_of_each_other_are_not_put_in_an_order():
+    text = stalled(board(10, 11.2, 10.4), "r", 3, 5).text
+    assert "stood still first, " not in text
+    assert "which node stood still first cannot be told" in text
+
+
 def test_a_node_whose_script_has_ended_waits_for_the_others_and_is_not_to_blame():
     failure = stalled(board(900, 6, ended=(0,)), "r", 2, 5)
     assert failure.node == 1
@@ -113,3 +119,22 @@ def test_a_node_that_tells_nothing_of_this_run_counts_as_one_that_works(told):
 def test_no_board_is_too_strange_to_be_looked_at(told):
     failure = stalled(told, "r", 3, 5)
     assert failure is None or failure.node in told
+
+
+def test_where_the_runs_own_cpu_cannot_be_seen_that_of_the_host_counts():
+    busy = {"host_cpu_pct": 60.0}
+    assert moves(busy, 1)
+    assert not moves(busy | {"run_cpu_pct": 0.0}, 1)
+    assert not moves({"host_cpu_pct": 0.0}, 1)
+
+
+def test_work_that_was_not_looked_at_this_second_is_not_taken_for_rest():
+    known = LastKnown()
+    unread = {"run_cpu_pct": None, "host_cpu_pct": 0.0}
+    assert not moves(known.fill(unread), 1)
+    assert moves(known.fill({"run_cpu_pct": None, "host_cpu_pct": 90.0}), 1)
+    assert moves(known.fill({"run_cpu_pct": 80.0}), 1)
+    assert moves(known.fill(unread), 1)
+    assert not moves(known.fill({"run_cpu_pct": 0.5}), 1)
+    assert not moves(known.fill(unread | {"host_cpu_pct": 90.0}), 1)
+    assert known.fill({"host_cpu_pct": 3.0}) == {"host_cpu_pct": 3.0}

@@ -16,8 +16,9 @@ def watch(tmp_path, make_test_plan, monkeypatch):
     from dataclasses import replace
 
     monkeypatch.setattr("madrun.node.watching.stall.moves", lambda _row, _ranks: False)
+    monkeypatch.setattr("madrun.node.watching.watch._FIRST_S", 0.0)
     monkeypatch.setattr("madrun.node.watching.watch._EVERY_S", 0.05)
-    monkeypatch.setattr("madrun.node.watching.watch.drives", lambda _pid: True)
+    monkeypatch.setattr("madrun.node.watching.processtable.drives", lambda _pid: True)
     started = []
 
     def make(stall=0.0, link=None):
@@ -39,11 +40,27 @@ def test_a_watch_that_was_never_started_has_nothing_to_tell(watch):
     assert one.stop() == {}
 
 
-def test_a_short_script_has_a_first_and_a_last_row(watch):
+def test_a_short_script_has_a_first_and_a_last_row(watch, monkeypatch):
+    monkeypatch.setattr("madrun.node.watching.watch._EVERY_S", 60.0)
     one, space = watch()
     one.start()
+    file = space.root / "telemetry.csv"
+    deadline = time.monotonic() + 4
+    while not file.exists() or len(file.read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert one.stop()["run_memory_bytes"]["last"] > 0
-    assert len((space.root / "telemetry.csv").read_text().splitlines()) == 3
+    assert len(file.read_text().splitlines()) == 3
+    assert one.note == ""
+
+
+def test_a_script_that_ends_at_once_pays_for_no_telemetry(watch, monkeypatch):
+    monkeypatch.setattr("madrun.node.watching.watch._FIRST_S", 0.2)
+    monkeypatch.setattr("madrun.probe.telemetry.open_sources", lambda _wanted: pytest.fail("it was opened"))
+    one, space = watch()
+    one.start()
+    assert one.stop() == {}
+    assert not (space.root / "telemetry.csv").exists()
     assert one.note == ""
 
 
@@ -74,11 +91,39 @@ def test_a_reading_that_hangs_does_not_hold_up_the_run(watch, monkeypatch):
 
     release = threading.Event()
     monkeypatch.setattr("madrun.node.watching.watch._LAST_S", 0.1)
-    monkeypatch.setattr("madrun.node.watching.watch.open_sources", lambda _wanted: release.wait(10) and [])
+    monkeypatch.setattr("madrun.probe.telemetry.open_sources", lambda _wanted: release.wait(10) and [])
     one, _ = watch()
     one.start()
+    time.sleep(0.05)
     try:
         assert one.stop() == {}
         assert "a reading took more than 0.1 s" in one.note
+    finally:
+        release.set()
+
+
+def test_a_sampler_that_fails_says_so_and_ends_no_run(watch, monkeypatch):
+    monkeypatch.setattr("madrun.node.watching.stall.Traces.changed", lambda _self: 1 // 0)
+    one, _ = watch()
+    one.start()
+    deadline = time.monotonic() + 4
+    while not one.note:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert one.stop()["run_memory_bytes"]["last"] > 0
+    assert "ZeroDivisionError" in one.note
+
+
+def test_evidence_that_hangs_in_the_kernel_does_not_hold_up_the_end(watch, monkeypatch):
+    import threading
+
+    release = threading.Event()
+    monkeypatch.setattr("madrun.node.watching.watch._EXAMINED_S", 0.2)
+    monkeypatch.setattr("madrun.node.watching.evidence.processes_of", lambda _pid: [] if release.wait(10) else [])
+    one, _ = watch()
+    began = time.monotonic()
+    try:
+        assert one.examine(lambda _line: None, ()) == ()
+        assert time.monotonic() - began < 2
     finally:
         release.set()
