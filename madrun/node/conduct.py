@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.agent import Agent
 from madrun.node.channel.link import Aborted, Link
+from madrun.node.hostnames import host_names
 from madrun.node.joining.join import Party
 from madrun.node.seeing.board import Board
 from madrun.node.seeing.presence import REGISTRY, Resident, alive, myself
@@ -22,7 +22,7 @@ from madrun.results.rundir import EXPLAINED, RunDir
 from madrun.results.verdict import RunFacts, judge
 from madrun.spec.codec import from_plain, to_json
 from madrun.spec.plan import NodePlan, Plan, bind
-from madrun.spec.record import Failure, Gate, NodeOutcome, Record
+from madrun.spec.record import Failure, NodeOutcome, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def conduct(
     rank, link = task.plan.node.node_rank, party.link
     started = _utc()
     run, shared = _begin(task, link, rank)
-    node = bind(task.plan.node, run.run_id, str(run.path), _host_names(task.gate))
+    node = bind(task.plan.node, run.run_id, str(run.path), host_names(task.gate, rank))
     plan = replace(task.plan, nodes=(node,))
     folder = _open(task, run, plan)
     here = alive(folder, _resident(task, node, run, folder), task.lock_dir.with_name(REGISTRY))
@@ -116,14 +116,6 @@ def _resident(task: Task, node: NodePlan, run: RunDir, folder: Path) -> Resident
         container=node.container.name if node.container else "",
         grace_s=job.grace_s,
     )
-
-
-def _host_names(gate: Gate | None) -> tuple[str, ...]:
-    """Names and addresses of all nodes for a container, where each name stands for one address that others reach."""
-    hosts = gate.hosts if gate is not None else ()
-    names = [name for name, _ in hosts]
-    loopback = any(ip_address(address).is_loopback for _, address in hosts)
-    return () if loopback or len(set(names)) < len(names) else tuple(f"{name}:{address}" for name, address in hosts)
 
 
 def _waiting(task: Task, party: Party, interrupt: Interrupt, reporter: Reporter) -> AbstractContextManager[None]:
