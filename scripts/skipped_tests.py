@@ -1,6 +1,6 @@
-"""Lists the skipped tests of a junit file, with reasons; exit 1 where there are any and CI=true.
+"""Lists the skipped tests of junit files, with reasons; exit 1 where there are any and CI=true.
 
-python scripts/skipped_tests.py junit.xml
+python scripts/skipped_tests.py junit.xml...
 """
 
 import os
@@ -20,8 +20,8 @@ def list_skips(junit: Path) -> list[str]:
     return lines
 
 
-def main(junit: Path) -> int:
-    skips = list_skips(junit)
+def main(junits: list[Path]) -> int:
+    skips = [line for junit in junits for line in list_skips(junit)]
     sys.stdout.write("".join(f"SKIPPED {line}\n" for line in skips))
     sys.stdout.write(f"{len(skips)} tests skipped\n")
     if skips and os.environ.get("CI") == "true":
@@ -31,4 +31,4 @@ def main(junit: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(list(map(Path, sys.argv[1:]))))

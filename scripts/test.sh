@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
+readonly QUICK="not e2e and not torch and not docker"
 readonly VENV=.venv-test APT_PACKAGES=(docker-registry git iproute2 procps python3-venv shellcheck) TEST_USER=madrun-test
 
 usage() {
@@ -93,16 +94,24 @@ check_shell() {
   fi
 }
 
+# run_pytest NAME MARKERS ARGS...: the results go to $work/NAME.xml.
 run_pytest() {
-  local args=(--junitxml="$work/junit.xml" -rfEsX)
-  if [ -n "$markers" ]; then args+=(-m "$markers"); fi
-  if [ "$fast" = 1 ] && "$VENV/bin/python" -c 'import xdist' 2>/dev/null; then args+=(-n "$(($(nproc) * 2))"); fi
+  local args=(--junitxml="$work/$1.xml" -rfEsX)
+  if [ -n "$2" ]; then args+=(-m "$2"); fi
+  shift 2
   "$VENV/bin/python" -m pytest "${args[@]}" "$@"
 }
 
+# These wait more than they compute, so several at a time; what starts engines, nodes and training gets the machine alone.
+run_quick_tests() {
+  local several=()
+  if "$VENV/bin/python" -c 'import xdist' 2>/dev/null; then several=(-n "$(($(nproc) * 2))"); fi
+  run_pytest quick "$QUICK" "${several[@]}" "$@"
+}
+
 list_skips() {
-  if [ ! -s "$work/junit.xml" ]; then echo "pytest wrote no results" && return 1; fi
-  "$VENV/bin/python" scripts/skipped_tests.py "$work/junit.xml"
+  if ! compgen -G "$work/*.xml" >/dev/null; then echo "pytest wrote no results" && return 1; fi
+  "$VENV/bin/python" scripts/skipped_tests.py "$work"/*.xml
 }
 
 finish() {
@@ -131,7 +140,6 @@ main() {
   trap 'rm -rf "$work"' EXIT
   step "apt packages" install_apt_packages
   if [ "$fast" = 1 ]; then
-    markers="not e2e and not torch and not docker"
     step "virtual environment" install_venv dev
   else
     step "engines and base image" set_up_engine
@@ -143,7 +151,14 @@ main() {
   step "mypy" "$VENV/bin/mypy" --strict madrun
   step "lint-imports" "$VENV/bin/lint-imports"
   step "shellcheck" check_shell
-  step "pytest" run_pytest "$@"
+  if [ "$fast" = 1 ]; then
+    step "quick tests" run_quick_tests "$@"
+  elif [ $# -gt 0 ]; then
+    step "tests" run_pytest all "$markers" "$@"
+  else
+    step "quick tests" run_quick_tests
+    step "tests with real parts" run_pytest real "(e2e or torch or docker)${markers:+ and ($markers)}"
+  fi
   step "skipped tests" list_skips
   finish
 }
