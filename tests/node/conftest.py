@@ -17,6 +17,13 @@ def port():
 
 
 @pytest.fixture
+def master_port():
+    """A port of its own for MASTER_PORT, on which node 0 listens while nodes join; tests run several at a time."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
 def channel(port, monkeypatch):
     """Starts node 0's end for some nodes; gives a function that joins with a rank."""
     opened = []

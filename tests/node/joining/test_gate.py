@@ -35,9 +35,10 @@ def port():
 
 
 @pytest.fixture
-def plans(make_test_plan, make_job, make_node, port):
+def plans(make_test_plan, make_job, make_node, port, master_port):
     def make(**changes):
-        nodes = [make_node(node_rank=rank, hostname=f"host{rank}", control_port=port) for rank in (0, 1)]
+        ports = {"control_port": port, "master_port": master_port}
+        nodes = [make_node(node_rank=rank, hostname=f"host{rank}", **ports) for rank in (0, 1)]
         nodes[1] = replace(nodes[1], **changes)
         return [make_test_plan(make_job(nnodes=2), node) for node in nodes]
 
@@ -137,6 +138,7 @@ def test_an_interface_that_is_missing_is_an_error_there_and_told_to_the_other(pl
         assert "GLOO_SOCKET_IFNAME: this host has no interface ib7; it has: lo, eth0" in str(answer)
 
 
+@pytest.mark.e2e
 def test_an_interface_that_leads_nowhere_is_an_error_where_the_nodes_are_on_several_hosts(plans, make_facts):
     (one, _), facts = plans(), make_facts()
     remote = replace(one, nodes=(replace(one.node, master_addr="10.0.0.1", gloo_ifname="lo", nccl_ifname="=lo"),))
@@ -179,6 +181,7 @@ def test_a_node_that_cannot_begin_tells_a_node_0_that_is_started_a_moment_later(
         (1, 1, "NNODES differs: 1 on beta (NODE_RANK 1), 2 on node 0"),
     ],
 )
+@pytest.mark.e2e
 def test_numbers_that_cannot_be_are_told_to_the_node_that_waits(plans, make_facts, port, nnodes, rank, words):
     waiting = ThreadPoolExecutor(1).submit(join_all, [plans()[0]], [make_facts()])
     time.sleep(0.3)
@@ -198,6 +201,7 @@ def test_a_node_that_comes_after_the_refusal_hears_why(plans, make_facts, port):
     assert "NNODES differs" in str(first.result(5)[0])
 
 
+@pytest.mark.e2e
 def test_nobody_to_tell_costs_nothing_and_raises_nothing(port):
     started = time.monotonic()
     for rank, address in ((0, "127.0.0.1"), (1, "localhost")):
@@ -208,6 +212,7 @@ def test_nobody_to_tell_costs_nothing_and_raises_nothing(port):
     assert threading.active_count() < 20
 
 
+@pytest.mark.e2e
 def test_a_node_that_calls_another_address_of_node_0s_host_hears_of_it_at_once(plans, make_facts):
     made = plans(master_addr="127.0.0.2")
     facts = make_facts(interfaces=(Interface(name="lo", addresses=("127.0.0.1", "127.0.0.2")),))

@@ -40,14 +40,15 @@ class Quiet:
 
 
 @pytest.fixture
-def plans(make_test_plan, make_job, make_node):
+def plans(make_test_plan, make_job, make_node, master_port):
     """Plans of two nodes on one free port; changes belong to node 1's job."""
 
     def make(nnodes=2, **changes):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         jobs = [make_job(nnodes=nnodes), make_job(**({"nnodes": nnodes} | changes))]
-        nodes = [make_node(node_rank=rank, hostname=f"host{rank}", control_port=port) for rank in (0, 1)]
+        ports = {"control_port": port, "master_port": master_port}
+        nodes = [make_node(node_rank=rank, hostname=f"host{rank}", **ports) for rank in (0, 1)]
         return [make_test_plan(job, node) for job, node in zip(jobs, nodes, strict=True)]
 
     return make
@@ -97,6 +98,7 @@ def test_different_jobs_end_on_every_node_with_the_difference(plans):
         assert "--lr 0 on node 1 (host1)" in answer.failure.text
 
 
+@pytest.mark.e2e
 def test_different_nnodes_end_on_every_node_with_both_numbers(plans):
     made = plans()
     wrong = replace(made[1], job=replace(made[1].job, nnodes=3))
