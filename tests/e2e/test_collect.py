@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cabled import ip, namespaces
 from e2e_parts import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
@@ -27,19 +28,12 @@ head -c 3000000 /dev/urandom >made/blob
 """
 
 
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[tuple[str, ...]]:
     """Names of three namespaces with a switch between them; gone afterwards."""
     switch = f"madrun-{os.getpid()}-s"
     names = tuple(f"madrun-{os.getpid()}-{number}" for number in range(3))
-    try:
-        for name in (switch, *names):
-            ip("netns", "add", name)
-            ip("-n", name, "link", "set", "lo", "up")
+    with namespaces((switch, *names)):
         ip("-n", switch, "link", "add", "br0", "type", "bridge")
         ip("-n", switch, "link", "set", "br0", "up")
         for name, address in zip(names, ADDRESSES, strict=True):
@@ -49,9 +43,6 @@ def hosts() -> Iterator[tuple[str, ...]]:
             ip("-n", name, "addr", "add", f"{address}/24", "dev", "fab0")
             ip("-n", name, "link", "set", "fab0", "up")
         yield names
-    finally:
-        for name in (switch, *names):
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
 class Nodes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cabled import cabled, ip
 from e2e_parts import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
@@ -23,10 +24,6 @@ AHEAD = (
     "runpy.run_module('madrun', run_name='__main__')"
 )
 SCRIPT = "touch started\necho performance: 3 speed\n"
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
 @dataclass
@@ -111,23 +108,16 @@ class Hosts:
 def hosts(tmp_path: Path) -> Iterator[Hosts]:
     names = (f"madrun-{os.getpid()}-c", f"madrun-{os.getpid()}-d")
     made = Hosts(names, tmp_path)
-    try:
-        for rank, name in enumerate(names):
-            made.repository(rank).mkdir()
-            ip("netns", "add", name)
-        ip("link", "add", "fab0", "netns", names[0], "type", "veth", "peer", "name", "fab1", "netns", names[1])
-        for name, link, address in zip(names, ("fab0", "fab1"), ADDRESSES, strict=True):
-            ip("-n", name, "addr", "add", f"{address}/24", "dev", link)
-            ip("-n", name, "link", "set", link, "up")
-            ip("-n", name, "link", "set", "lo", "up")
-        yield made
-    finally:
-        for child in made.started:
-            if child.poll() is None:
-                child.kill()
-            child.wait(10)
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+    for rank in (0, 1):
+        made.repository(rank).mkdir()
+    with cabled(names, ADDRESSES):
+        try:
+            yield made
+        finally:
+            for child in made.started:
+                if child.poll() is None:
+                    child.kill()
+                child.wait(10)
 
 
 def block(host: str, *rule: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cabled import cabled, ip
 from e2e_parts import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
@@ -18,26 +19,12 @@ ADDRESSES = ("10.231.77.1", "10.231.77.2")
 MEASURED = 'echo "node $NODE_RANK by $GLOO_SOCKET_IFNAME and $NCCL_SOCKET_IFNAME"\necho performance: 3 speed\n'
 
 
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
-
-
 @pytest.fixture
 def hosts() -> Iterator[tuple[str, str]]:
     """Names of two namespaces with a cable between them; gone afterwards."""
     names = (f"madrun-{os.getpid()}-a", f"madrun-{os.getpid()}-b")
-    try:
-        for name in names:
-            ip("netns", "add", name)
-        ip("link", "add", "fab0", "netns", names[0], "type", "veth", "peer", "name", "fab1", "netns", names[1])
-        for name, link, address in zip(names, ("fab0", "fab1"), ADDRESSES, strict=True):
-            ip("-n", name, "addr", "add", f"{address}/24", "dev", link)
-            ip("-n", name, "link", "set", link, "up")
-            ip("-n", name, "link", "set", "lo", "up")
+    with cabled(names, ADDRESSES):
         yield names
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
 def start(repository: Any, host: str, rank: int, *words: str, **context: object) -> subprocess.Popen[str]:
