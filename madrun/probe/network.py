@@ -140,7 +140,8 @@ def port_owner(port: int) -> str:
         return ""
     if not pids:
         return "a process of another user" if found and os.getuid() else ""
-    command = " ".join(words[0])
+    program, *arguments = words[0] or [""]
+    command = " ".join((Path(program).name, *arguments))  # where it lies says less than what it was given
     return f"process {pids[0]} ({command if len(command) <= 80 else command[:77] + '...'})"
 
 
