@@ -121,7 +121,7 @@ def make_job():
             "timeout_s": 60.0,
             "grace_s": 1.0,
             "lease_s": driver.LEASE_S,
-            "driver": driver.render("one", "run.sh", "", 1.0),
+            "driver": driver.render("one", driver.run_line("run.sh", ""), 1.0),
         }
         return JobPlan(**(values | changes))
 

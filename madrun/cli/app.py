@@ -12,6 +12,7 @@ import typer
 
 from madrun.cli import completion
 from madrun.cli.argv import spread_tags
+from madrun.cli.madoptions import BuildFiles, RepositoryOptions, RunFiles
 from madrun.cli.options import (
     AsJson,
     Repo,
@@ -63,9 +64,11 @@ def _root(
 
 
 @app.command("run", help="Run the selected cards and record the results.")
-@takes(options=RunOptions, show=Show)
+@takes(options=RunOptions, repository=RepositoryOptions, files=RunFiles, show=Show)
 def _run(
     options: RunOptions,
+    repository: RepositoryOptions,
+    files: RunFiles,
     show: Show,
     plan: SavedPlan = None,
     repeat: Annotated[
@@ -85,20 +88,21 @@ def _run(
     if dry_run:
         from madrun.cli.plan import print_plans
 
-        print_plans(make_request(options, plan), show.as_json)
+        print_plans(make_request(options, plan, repository=repository, files=files), show.as_json)
         return
     from madrun.cli.run import run_cards
 
-    raise typer.Exit(run_cards(partial(make_request, options, plan), show, repeat, keep_alive))
+    asked = partial(make_request, options, plan, repository=repository, files=files)
+    raise typer.Exit(run_cards(asked, show, repeat, keep_alive))
 
 
 @app.command("plan", help="Print what `run` would execute, to the letter.")
-@takes(options=RunOptions)
-def _plan(options: RunOptions, plan: SavedPlan = None, as_json: AsJson = False) -> None:
+@takes(options=RunOptions, repository=RepositoryOptions)
+def _plan(options: RunOptions, repository: RepositoryOptions, plan: SavedPlan = None, as_json: AsJson = False) -> None:
     from madrun.cli.plan import print_plans
     from madrun.cli.request import make_request
 
-    print_plans(make_request(options, plan), as_json)
+    print_plans(make_request(options, plan, repository=repository), as_json)
 
 
 @app.command("explain", help="Print where each value came from, what it overrode, and whether it reached a container.")
@@ -129,12 +133,12 @@ def _explain(
 
 
 @app.command("build", help="Build or pull the images of the selected cards; run nothing.")
-@takes(options=RunOptions)
-def _build(options: RunOptions, as_json: AsJson = False) -> None:
+@takes(options=RunOptions, repository=RepositoryOptions, files=BuildFiles)
+def _build(options: RunOptions, repository: RepositoryOptions, files: BuildFiles, as_json: AsJson = False) -> None:
     from madrun.cli.build import build_images
     from madrun.cli.request import make_request
 
-    raise typer.Exit(build_images(make_request(options), as_json))
+    raise typer.Exit(build_images(make_request(options, repository=repository, building=files), as_json))
 
 
 @app.command("list", help="List the cards of the repository.")

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from madrun import __version__
+from madrun.cli.cardfacts import card_facts
+from madrun.cli.cases import cases_of
 from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.place import Tell, find_topology, meeting_of, nobody, port_notes
 from madrun.cli.request import Request
-from madrun.data.sources import check_mirror, find_sources
+from madrun.data.sources import check_mirror
 from madrun.errors import ContextError, DataError, EngineError, MadrunError, UsageError
 from madrun.planning import layers as merging
 from madrun.planning import topology as topo
 from madrun.planning.devices import choose, partition_note
 from madrun.planning.explain import Explained, explain
-from madrun.planning.job import CardFacts, choose_runtime, image_source, plan_job
+from madrun.planning.job import choose_runtime, plan_job
 from madrun.planning.node import plan_node
 from madrun.probe import engine as engine_probe
 from madrun.probe import environment, git, host, mounts, network
-from madrun.registry import cardtree
-from madrun.registry.buildcontext import build_context
 from madrun.registry.catalogue import Catalogue, load, locate
 from madrun.registry.tags import select
 from madrun.runners import RUNNERS
@@ -97,7 +97,8 @@ def prepare(request: Request, tell: Tell = nobody) -> Prepared:
         context, origins, warnings = _context(card, below, above, prepared.facts)
         try:
             topo.check_ranks(context.multi_node_args, tuple(RUNNERS))
-            prepared.planned.append(_plan(card, (context, origins, warnings), prepared))
+            for case in cases_of(card, context, facts):
+                prepared.planned.append(_plan(case, (context, origins, warnings), prepared))
         except (ContextError, DataError) as error:
             tell(meeting_of(context.multi_node_args, facts, names), str(error))
             raise
@@ -233,38 +234,6 @@ def _check_mount_sources(context: Context) -> None:
                 f"docker_mounts: {source}, to be mounted at {target}, does not exist on this host{turned}; "
                 "it is not created silently"
             )
-
-
-def card_facts(
-    card: Card, context: Context, facts: HostFacts, runtime: str
-) -> tuple[CardFacts, dict[str, Path], dict[str, Path]]:
-    folder = Path(card.folder)
-    repository = Path(card.repository)
-    files = cardtree.work_files(folder, card.files, repository)
-    by_others = context.multi_node_args.NNODES > 1 and not context.local_data
-    sources = find_sources(card.data, repository, context.force_mirror_local, by_others)
-    found = CardFacts(
-        script_hash=cardtree.tree_hash(files),
-        files=tuple(files),
-        data_paths={source.name: source.path for source in sources},
-        data_providers={source.name: source.provider for source in sources},
-    )
-    if runtime == "process" or context.MAD_CONTAINER_IMAGE:
-        return found, files, {}
-    dockerfile = image_source(card, facts.accelerator.vendor).dockerfile
-    if dockerfile is None:
-        return found, files, {}
-    path = (folder / dockerfile).resolve()
-    context_files = build_context(path)
-    relative = path.relative_to(repository.resolve())
-    found = replace(
-        found,
-        dockerfile=str(relative),
-        dockerfile_text=cardtree.read_text(path),
-        context=str(relative.parent),
-        context_hash=context_files.hash,
-    )
-    return found, files, context_files.entries
 
 
 def _secrets(card: Card, context: Context, facts: HostFacts) -> tuple[dict[str, str], dict[str, str]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from madrun import __version__
+from madrun.cli.cardfacts import card_facts
 from madrun.cli.layers import user_layers
 from madrun.cli.place import port_notes, resolve_master
-from madrun.cli.prepare import Planned, Prepared, card_facts, filesystems, look, look_at_git
+from madrun.cli.prepare import Planned, Prepared, filesystems, look, look_at_git
 from madrun.cli.request import Request
 from madrun.cli.saved import First, find_plan, first_run, read_json
 from madrun.cli.standing import ImageHere, check_paths, image_here, there_again

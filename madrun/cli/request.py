@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from madrun.cli.madoptions import BuildFiles, RepositoryOptions, RunFiles
 from madrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,9 +37,12 @@ class Request:
     flags: dict[str, Any]
     command: tuple[str, ...]
     saved: str | None = None
+    repository: RepositoryOptions = RepositoryOptions()
+    files: RunFiles = RunFiles()
+    building: BuildFiles = BuildFiles()
 
 
-def make_request(options: RunOptions, saved: str | None = None) -> Request:
+def make_request(options: RunOptions, saved: str | None = None, **more: Any) -> Request:
     """Checks what needs no file: at least one tag, or a saved plan and nothing that is part of it."""
     from madrun.registry.tags import split_tags
 
@@ -61,6 +65,7 @@ def make_request(options: RunOptions, saved: str | None = None) -> Request:
         flags={name: value for name, value in flags.items() if value is not None},
         command=(_program(), *sys.argv[1:]),
         saved=saved,
+        **more,
     )
 
 

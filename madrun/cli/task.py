@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from dataclasses import replace
 
 from madrun.cli.prepare import Planned, Prepared
@@ -51,7 +52,9 @@ def _provenance(prepared: Prepared, planned: Planned) -> dict[str, str]:
         "training_precision": job.training_precision,
         "pipeline": os.environ.get("pipeline", ""),  # noqa: SIM112 - the name that MAD uses
         "build_number": os.environ.get("BUILD_NUMBER", ""),
-        "docker_file": f"{job.image.context}/{job.image.dockerfile}" if job.image.dockerfile else "",
+        "docker_file": posixpath.normpath(f"{job.image.context}/{job.image.dockerfile}")
+        if job.image.dockerfile
+        else "",
         "base_docker": job.image.base,
         "docker_image": job.image.name,
         "git_commit": commit.commit,

@@ -123,7 +123,7 @@ class Agent:
             self._tell_notes(sharing.notes, reporter)
         with self._timings.phase("files"):
             job = task.plan.job
-            self._before = ws.prepare(self._space, task.files, job.script_hash, job.driver, job.multiple_results)
+            self._before = ws.prepare(self._space, task.files, job, self._node.checkout)
             self._check_mounts()
         identity = self._image.identity if self._image else "none"
         with self._timings.phase("gate"):
@@ -250,9 +250,9 @@ class Agent:
             if self._space.box.exists():
                 findings = (*self._outcome.findings, *self._hand_over())
                 self._outcome = replace(self._outcome, findings=findings)
-            result = self._task.plan.job.multiple_results
+            results = self._task.plan.job.result_places
             hidden = tuple(self._task.secrets.values())
-            self._outcome = collect(self._space, self._before, result, self._outcome, self.kept, hidden)
+            self._outcome = collect(self._space, self._before, results, self._outcome, self.kept, hidden)
             self._before = ws.manifest(self._space.work) if self.kept else {}
 
     def _may_stay(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from madrun.node import workspace as ws
@@ -17,12 +18,14 @@ _MOST_NAMES = 10
 def collect(
     space: ws.Workspace,
     before: ws.Manifest,
-    result: str | None,
+    results: Sequence[str],
     outcome: NodeOutcome,
     stays: bool = False,
     secrets: tuple[str, ...] = (),
 ) -> NodeOutcome:
-    """The outcome with samples, findings and notes; `result` is the name of the `multiple_results` file, if any.
+    """The outcome with samples, findings and notes.
+
+    `results`: places of the `multiple_results` file below the work directory; the first that this run made counts.
 
     `stays`: the box is still in use, and is left as it is. `secrets` are masked in what the ranks printed.
     """
@@ -37,8 +40,9 @@ def collect(
     if not space.console.exists():
         return outcome
     readings = [samples_of_log(space.console, outcome.node)]
-    if result and outcome.exit_code == 0:
-        readings.append(_read_csv(space, result, kept, before, outcome.node))
+    if results and outcome.exit_code == 0:
+        made = next((name for name in results if name in kept.names or name in kept.special), results[-1])
+        readings.append(_read_csv(space, made, kept, before, outcome.node))
     return replace(
         outcome,
         samples=tuple(sample for reading in readings for sample in reading.samples),

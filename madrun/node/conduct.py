@@ -196,7 +196,7 @@ def _begin(task: Task, link: Link, rank: int) -> tuple[RunDir, bool]:
     """The run directory, and whether it is node 0's own; node 0 makes it and gives out its name."""
     made, token = None, ""
     if rank == 0:
-        made = rundir.create(task.results, task.plan.job.card, task.plan.job_hash)
+        made = rundir.create(task.results, task.plan.job.card.replace("/", "_"), task.plan.job_hash)
         token = made.mark() if task.plan.job.nnodes > 1 else ""
     try:
         named, _ = link.meet(task.stage("begin"), {"run": made.run_id, "token": token} if made else None)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from madrun import runners
 from madrun.errors import NodesError
 from madrun.registry.cardtree import add_file
 from madrun.results.regular import kind_of, open_regular
-from madrun.spec.plan import RANK
+from madrun.spec.mad import Entry
+from madrun.spec.plan import RANK, JobPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,11 @@ class Workspace:
         return self.root / "console.log"
 
 
-def prepare(
-    workspace: Workspace, files: dict[str, Path], script_hash: str, driver: str, result: str | None = None
-) -> Manifest:
+def prepare(workspace: Workspace, files: dict[str, Path], job: JobPlan, checkout: Iterable[Entry] = ()) -> Manifest:
     """Copies the card's files into an empty work directory; raises where they are no longer those of the plan.
 
-    The content of `result` is remembered, so that it is not taken for one of this run only because it was touched.
+    The content of the `multiple_results` file is remembered, so that it is not taken for one of this run only because
+    it was touched. `checkout`: what will be mounted into the work directory.
     """
     workspace.work.mkdir(parents=True)
     digest = hashlib.sha256()
@@ -97,18 +97,29 @@ def prepare(
         shutil.copyfile(source, target)
         target.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
         add_file(digest, name, target)
-    if digest.hexdigest() != script_hash:
+    if digest.hexdigest() != job.script_hash:
         raise NodesError("the card's files changed since the plan was made; start again")
-    (workspace.box / "driver.sh").write_text(driver)
+    (workspace.box / "driver.sh").write_text(job.driver)
     (workspace.box / "steps").touch()
     workspace.boxed_ranks.mkdir(mode=0o700)  # secrets are masked in these only when they are kept
     for name, copied in (("rank.sh", RANK), ("rank.py", "rank.py")):
         shutil.copyfile(Path(runners.__file__).with_name(name), workspace.box / copied)
     (workspace.box / RANK).chmod(0o755)
+    for entry in checkout:
+        _make_place(workspace.work / entry.name, entry.is_folder)
     found = manifest(workspace.work)
-    if result in found:
+    for result in set(job.result_places) & set(found):
         found[result] = replace(found[result], digest=_digest(workspace.work / result))
     return found
+
+
+def _make_place(path: Path, is_folder: bool) -> None:
+    """Something to mount on: what the engine makes itself would belong to root."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if is_folder:
+        path.mkdir(exist_ok=True)
+    else:
+        path.touch()
 
 
 def _digest(file: Path) -> str:

@@ -143,13 +143,18 @@ finish 98
 """
 
 
-def render(card: str, script: str, args: str, grace_s: float) -> str:
-    """The driver's text. `args` reaches the shell in the container to the letter; bash scripts need no runner."""
+def run_line(script: str, args: str) -> str:
+    """Starts a native card's script: bash scripts need no runner. `args` reach the shell as they are written."""
     quoted = shlex.quote(script if script.startswith("/") else f"./{script}")
     prefix = "bash" if script.endswith(".sh") else "$MULTI_NODE_RUNNER"
+    return f"{prefix} {quoted} {args}".rstrip()
+
+
+def render(card: str, run: str, grace_s: float) -> str:
+    """The driver's text; `run` is the shell text that starts the script, with the work directory as its own."""
     replacements = {
         "@CARD@": card,
-        "@RUN@": f"{prefix} {quoted} {args}".rstrip(),
+        "@RUN@": run,
         "@GRACE@": str(_tenths(grace_s)),
         "@LEASE_GRACE@": str(_tenths(min(grace_s, LEASE_GRACE_S))),
         "@LEASE@": f"{LEASE_S:g}",
@@ -160,7 +165,7 @@ def render(card: str, script: str, args: str, grace_s: float) -> str:
     for mark, value in replacements.items():
         if mark != "@RUN@":
             text = text.replace(mark, value)
-    return text.replace("@RUN@", replacements["@RUN@"])  # last: args may hold any text
+    return text.replace("@RUN@", run)  # last: args may hold any text
 
 
 def _tenths(seconds: float) -> int:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 from madrun.errors import CardError
 from madrun.planning import driver
+from madrun.planning.mad.command import run_lines
 from madrun.spec import dockerfile
 from madrun.spec.card import Card, ImageSource
 from madrun.spec.codec import sha256
 from madrun.spec.context import Context, is_secret
 from madrun.spec.facts import HostFacts
+from madrun.spec.mad import RUN_DIRECTORY, Entry
 from madrun.spec.plan import SECRET, DataPlan, ImagePlan, JobPlan, RuntimeName
 from madrun.spec.topology import Topology
 from madrun.units import format_duration, parse_duration, parse_size
@@ -23,7 +25,10 @@ BASE_ARG = "BASE_DOCKER"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardFacts:
-    """What was read from the card's files: hash and names of the work files, text and context of the Dockerfile."""
+    """What was read from the card's files: hash and names of the work files, text and context of the Dockerfile.
+
+    `checkout`: of a MAD repository, what its scripts find beside them.
+    """
 
     script_hash: str
     files: tuple[str, ...]
@@ -33,6 +38,7 @@ class CardFacts:
     context_hash: str = ""
     data_paths: dict[str, str] = field(default_factory=dict)
     data_providers: dict[str, str] = field(default_factory=dict)
+    checkout: tuple[Entry, ...] = ()
 
 
 def choose_runtime(context: Context, facts: HostFacts) -> tuple[RuntimeName, str]:
@@ -83,11 +89,18 @@ def plan_image(card: Card, context: Context, vendor: str, files: CardFacts) -> I
         kind="build",
         name=f"madrun/{_image_word(stem)}:{recipe[:12]}",
         recipe=recipe,
-        dockerfile=file_name,
+        dockerfile=_place(files.dockerfile, files.context),
         context=files.context,
         build_args=args,
         base=next(iter(bases), ""),
     )
+
+
+def _place(path: str, context: str) -> str:
+    """Where the builder finds the Dockerfile: below the context, or at its root where it lies outside."""
+    if context == ".":
+        return path
+    return path.removeprefix(f"{context}/") if path.startswith(f"{context}/") else path.rpartition("/")[2]
 
 
 def _image_word(text: str) -> str:
@@ -149,11 +162,19 @@ def plan_job(
         timeout_s=DEFAULT_TIMEOUT_S if context.timeout is None else parse_duration(context.timeout),
         grace_s=grace,
         lease_s=driver.LEASE_S,
-        driver=driver.render(card.name, card.script, args, grace),
+        driver=driver.render(card.name, _run_lines(card, args, runtime), grace),
         stall_timeout_s=0.0 if context.stall_timeout is None else parse_duration(context.stall_timeout),
         collect_limit=parse_size(context.collect_limit),
         training_precision=card.training_precision,
+        run_directory=RUN_DIRECTORY if card.mad else "",
     )
+
+
+def _run_lines(card: Card, args: str, runtime: RuntimeName) -> str:
+    """How the driver starts the script: a bash script as it is, a Python one by the runner."""
+    if card.mad is not None:
+        return run_lines(card.script, args, runtime != "process")
+    return driver.run_line(card.script, args)
 
 
 _SAID = (

@@ -27,7 +27,18 @@ from madrun.spec.validation import Invalid, did_you_mean, validate
 from madrun.units import parse_duration, parse_size
 
 SIZES = ("collect_limit", "shm_size")
-TRUTHS = ("local_data", "check_reach")
+TRUTHS = (
+    "local_data",
+    "check_reach",
+    "gen_sys_env_details",
+    "skip_perf_collection",
+    "log_error_pattern_scan",
+    "live_output",
+    "shared_data",
+    "monitor",
+    "cleanup_on_failure",
+    "debug",
+)
 DURATIONS = ("timeout", "grace", "join_timeout", "stall_timeout")
 
 

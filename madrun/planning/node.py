@@ -9,6 +9,7 @@ from madrun.errors import ContextError
 from madrun.planning.container import plan_container
 from madrun.planning.devices import Chosen
 from madrun.planning.job import CardFacts
+from madrun.planning.mad.workspace import workspace_mounts
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
 from madrun.spec.context import Context, mount_source
@@ -29,7 +30,8 @@ def plan_node(
     container, process = None, None
     if job.in_container:
         env = _node_env(job, topology, owner, {item.name: item.home for item in job.data}, BOX)
-        mounts = _mounts(box_on_host, job, sources, mirrors, context)
+        inside = workspace_mounts(files.checkout, topology.node_rank) if job.run_directory else ()
+        mounts = _mounts(box_on_host, job, sources, inside, context)
         container, notes = plan_container(job, context, chosen, topology, (env, mounts))
     else:
         _refuse_mounts(context)
@@ -61,6 +63,7 @@ def plan_node(
         mirror_root=context.force_mirror_local or "" if job.data else "",
         local_data=context.local_data,
         check_reach=context.check_reach,
+        checkout=files.checkout,
     )
 
 
@@ -111,9 +114,9 @@ def _node_env(job: JobPlan, topology: Topology, owner: str, homes: dict[str, str
 
 
 def _mounts(
-    box: str, job: JobPlan, sources: dict[str, str], mirrors: dict[str, str], context: Context
+    box: str, job: JobPlan, sources: dict[str, str], inside: tuple[Mount, ...], context: Context
 ) -> tuple[Mount, ...]:
-    mounts = [Mount(source=box, target=BOX)]
+    mounts = [Mount(source=box, target=BOX), *inside]
     for item in job.data:
         mounts.append(Mount(source=sources[item.name], target=item.home, read_only=True))
     for target, source in sorted(context.docker_mounts.items()):

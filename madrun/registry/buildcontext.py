@@ -24,17 +24,19 @@ class BuildContext:
     hash: str
 
 
-def build_context(dockerfile: Path) -> BuildContext:
-    """The folder of the Dockerfile without what its .dockerignore leaves out; `CardError` names what cannot be sent.
+def build_context(dockerfile: Path, sent: Path | None = None) -> BuildContext:
+    """The folder without what its .dockerignore leaves out; `CardError` names what cannot be sent.
+
+    `sent`: the folder, default that of the Dockerfile.
 
     `<name of the Dockerfile>.dockerignore` counts before `.dockerignore`, whichever builder there is: the recipe must
     not depend on it. The Dockerfile itself is always sent; version control and Python's caches never are.
     """
-    folder = dockerfile.parent
-    patterns = _patterns(dockerfile)
+    folder = sent or dockerfile.parent
+    patterns = _patterns(dockerfile, folder)
     try:
         entries = dict(_walk(folder, folder, patterns, ()))
-        entries[dockerfile.name] = dockerfile
+        entries[place_of(dockerfile, folder)] = dockerfile
         entries = dict(sorted(entries.items()))
         return BuildContext(entries, _hash(entries))
     except OSError as error:
@@ -44,9 +46,14 @@ def build_context(dockerfile: Path) -> BuildContext:
         ) from None
 
 
-def _patterns(dockerfile: Path) -> tuple[Pattern, ...]:
-    for name in (f"{dockerfile.name}.dockerignore", ".dockerignore"):
-        file = dockerfile.with_name(name)
+def place_of(dockerfile: Path, sent: Path) -> str:
+    """The Dockerfile's name in the context; one that lies outside is sent at its root."""
+    inside = dockerfile.is_relative_to(sent)
+    return str(dockerfile.relative_to(sent)) if inside else dockerfile.name
+
+
+def _patterns(dockerfile: Path, folder: Path) -> tuple[Pattern, ...]:
+    for file in (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), folder / ".dockerignore"):
         if file.is_file():
             return read_patterns(read_text(file), str(file))
     return ()

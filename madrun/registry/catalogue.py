@@ -7,6 +7,7 @@ from pathlib import Path
 
 from madrun.errors import CardError, UsageError
 from madrun.registry import native
+from madrun.registry.mad import discovery
 from madrun.spec.card import Card
 
 
@@ -25,15 +26,21 @@ def locate(repo: str | None, cwd: Path) -> Path:
         given = Path(repo).expanduser()
         if not given.is_dir():
             raise UsageError(f"--repo: {given} is not a directory")
-        if not native.card_files(given):
-            raise UsageError(f"--repo: {given} holds no cards (models/*/{native.FILE_NAME})")
+        if not holds_cards(given):
+            raise UsageError(f"--repo: {given} holds no cards ({_PLACES})")
         return given.resolve()
-    if native.card_files(cwd):
-        return cwd
-    for candidate in shipped_places():
-        if native.card_files(candidate):
+    for candidate in (cwd, *shipped_places()):
+        if holds_cards(candidate):
             return candidate
-    raise UsageError(f"no cards: {cwd} holds no models/*/{native.FILE_NAME}; name a repository with --repo DIR")
+    raise UsageError(f"no cards: {cwd} holds neither {_PLACES}; name a repository with --repo DIR")
+
+
+_PLACES = f"models/*/{native.FILE_NAME} nor {discovery.FILE_NAME}"
+
+
+def holds_cards(folder: Path) -> bool:
+    """Whether the folder is the root of a model repository, in either form."""
+    return discovery.is_repository(folder) or bool(native.card_files(folder))
 
 
 def shipped_places() -> tuple[Path, ...]:
@@ -49,10 +56,21 @@ def load(repository: Path) -> Catalogue:
     for path in native.card_files(repository):
         try:
             for card in native.read_cards(path, repository):
-                if card.name in cards:
-                    first = cards[card.name].source
-                    raise CardError(f"{card.source}: name: {card.name!r} is taken by {first}")
-                cards[card.name] = card
+                _add(cards, card)
         except CardError as error:
             broken.append(error)
+    if discovery.is_repository(repository):
+        found, wrong = discovery.read_repository(repository)
+        broken += wrong
+        for card in found:
+            try:
+                _add(cards, card)
+            except CardError as error:
+                broken.append(error)
     return Catalogue(repository, tuple(cards[name] for name in sorted(cards)), tuple(broken))
+
+
+def _add(cards: dict[str, Card], card: Card) -> None:
+    if card.name in cards:
+        raise CardError(f"{card.source}: name: {card.name!r} is taken by {cards[card.name].source}")
+    cards[card.name] = card

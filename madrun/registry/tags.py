@@ -11,7 +11,7 @@ from madrun.errors import UsageError
 from madrun.spec.card import Card
 from madrun.spec.validation import nearest
 
-SELECTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)?")
+SELECTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*")
 ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=[A-Za-z0-9_.,:/+@%-]*)?")
 
 
@@ -52,7 +52,12 @@ def _checked_argument(argument: str, tag: str) -> str:
 
 
 def _matches(card: Card, selector: str) -> bool:
+    if selector == card.name:
+        return True
     scope, _, word = selector.rpartition("/")
+    if card.mad is not None:
+        folder = card.name.rpartition("/")[0]
+        return (not scope or folder == scope) and (word in ("all", card.mad.short) or word in card.tags)
     if scope and Path(card.folder).name != scope:
         return False
     return word in ("all", card.name) or word in card.tags

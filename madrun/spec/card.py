@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from madrun.spec.mad import MadCard
+
 Across = Literal["same", "sum", "mean", "min", "max", "last"]
 Vendor = Literal["amd", "nvidia", "cpu"]
 CARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -31,19 +33,27 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSource:
-    """Where the image for one accelerator comes from: a Dockerfile over a base, or a ready image."""
+    """Where the image for one accelerator comes from: a Dockerfile over a base, or a ready image.
+
+    `context`: the folder that is sent to the builder, relative to the repository; default: that of the Dockerfile.
+    """
 
     __pydantic_config__: ClassVar[Mapping[str, object]] = STRICT
 
     dockerfile: str | None = None
     base: str | None = None
     image: str | None = None
+    context: str | None = None
     args: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One benchmark as the planner takes it; paths in `script` and `files` are relative to `folder`."""
+    """One benchmark as the planner takes it; paths in `script` and `files` are relative to `folder`.
+
+    `mad`: what a card of a MAD repository says beyond that; None for a native card. `warnings`: what of its file has no
+    effect.
+    """
 
     name: str
     folder: str
@@ -63,3 +73,5 @@ class Card:
     multiple_results: str | None = None
     training_precision: str = ""
     runner: str | None = None
+    mad: MadCard | None = None
+    warnings: tuple[str, ...] = ()

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from madrun.spec.mad import MadContext
+
 Port = Annotated[int, Ge(1), Le(65535)]
 LAX: Mapping[str, object] = {"extra": "forbid", "coerce_numbers_to_str": True}
 # Not TOKENIZERS_VERSION: a secret argument is no part of an image's recipe, so a new value would build nothing.
@@ -109,7 +111,7 @@ class MultiNodeArgs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(MadContext):
     """Everything a user may set for a run; durations in seconds or text, sizes in bytes or text."""
 
     __pydantic_config__: ClassVar[Mapping[str, object]] = LAX

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from madrun.spec.card import Metric
 from madrun.spec.codec import sha256, to_plain
+from madrun.spec.mad import Entry
 
 FORMAT = 1
 BOX = "/madrun"  # where a container finds the directory of its run
@@ -51,7 +52,10 @@ class DataPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlan:
-    """What is the same on every node; its hash is what nodes compare. Durations in seconds, sizes in bytes."""
+    """What is the same on every node; its hash is what nodes compare. Durations in seconds, sizes in bytes.
+
+    `run_directory`: where below the work directory a script of a MAD repository runs; empty for a native card.
+    """
 
     card: str
     tags: tuple[str, ...]
@@ -76,11 +80,20 @@ class JobPlan:
     stall_timeout_s: float = 0.0
     collect_limit: int = 1 << 30
     training_precision: str = ""
+    run_directory: str = ""
 
     @property
     def in_container(self) -> bool:
         """Whether a container encloses the script; else it runs on the host itself."""
         return self.runtime != "process"
+
+    @property
+    def result_places(self) -> tuple[str, ...]:
+        """Where the `multiple_results` file may lie below the work directory, the first choice first."""
+        if not self.multiple_results:
+            return ()
+        below = (f"{self.run_directory}/{self.multiple_results}",) if self.run_directory else ()
+        return (self.multiple_results, *below)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +153,7 @@ class NodePlan:
 
     `gpus` are the indices of the GPUs that the job gets here. `mirror_root`: the directory of the mirrors,
     which all nodes see, or with `local_data` each has for itself; empty without mirrors. `check_reach`: nodes that do
-    not reach each other are refused.
+    not reach each other are refused. `checkout`: what of a MAD repository is mounted into its workspace.
     """
 
     node_rank: int
@@ -164,6 +177,7 @@ class NodePlan:
     mirror_root: str = ""
     local_data: bool = False
     check_reach: bool = True
+    checkout: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,14 +17,28 @@ WAIT = {"--timeout", "--join-timeout", "--stall-timeout"}
 SHORT = {"--env", "-e", "--mount", "--arg", "-a"}
 WHAT = {"--tags", "-t", "--repo"}
 HOW = WAIT | {"--force-mirror-local", "--local-data", "--runtime", "--results"}
+MAD = {"--data-config", "--data-config-file-name", "--tools-config", "--tools-json-file-name", "--ignore-deprecated"}
+MAD |= {"--ignore-deprecated-flag", "--disable-skip-gpu-arch", "--manifest-file", "-m", "--registry", "-r", "--pull"}
+MAD |= {"--clean-docker-cache"}
+WRITES = {"--manifest-output", "--summary-output", "-s"}
+KEEPS = {"--output", "-o", "--mad-files", "--live-output", "--no-live-output", "-l", "--cleanup-perf"}
+KEEPS |= {"--keep-model-dir", "--skip-model-run", "--sys-env-details", "--no-sys-env-details"}
 SHOW = {"--quiet", "-q", "--verbose", "-v", "--timings", "--json"}
 FILTERS = {"--model", "--tag", "--status", "--since", "--results"}
 SURFACE = {
     "": {"--version", "-V", "--install-completion", "--show-completion"},
-    "run": WHAT | CONTEXT | SHORT | HOW | SHOW | {"--dry-run", "--plan", "--repeat", "--keep-alive"},
-    "plan": WHAT | CONTEXT | SHORT | HOW | {"--json", "--plan"},
+    "run": WHAT
+    | CONTEXT
+    | SHORT
+    | HOW
+    | SHOW
+    | MAD
+    | WRITES
+    | KEEPS
+    | {"--dry-run", "--plan", "--repeat", "--keep-alive"},
+    "plan": WHAT | CONTEXT | SHORT | HOW | MAD | {"--json", "--plan"},
     "explain": WHAT | CONTEXT | SHORT | HOW | {"keys", "--json", "--run", "--node"},
-    "build": WHAT | CONTEXT | SHORT | HOW | {"--json"},
+    "build": WHAT | CONTEXT | SHORT | HOW | MAD | WRITES | {"--json", "--target-archs", "--batch-manifest"},
     "list": WHAT | {"--json"},
     "ps": {"--json"},
     "status": {"run", "--results", "--json"},

@@ -49,7 +49,10 @@ def run(tmp_path, make_job, make_test_plan, make_facts):
             files[name] = tmp_path / name
             files[name].write_text(text)
         grace = job.get("grace_s", 1.0)
-        values = {"script_hash": tree_hash(files), "driver": driver.render("one", "run.sh", "", grace)} | job
+        values = {
+            "script_hash": tree_hash(files),
+            "driver": driver.render("one", driver.run_line("run.sh", ""), grace),
+        } | job
         task = Task(
             plan=make_test_plan(make_job(**values)),
             index=index,

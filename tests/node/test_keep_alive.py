@@ -36,7 +36,10 @@ def run(tmp_path, make_job, make_test_plan, make_facts):
         source = tmp_path / "run.sh"
         source.write_text(script)
         files = {"run.sh": source}
-        values = {"script_hash": tree_hash(files), "driver": driver.render("one", "run.sh", "", 1.0)} | job
+        values = {
+            "script_hash": tree_hash(files),
+            "driver": driver.render("one", driver.run_line("run.sh", ""), 1.0),
+        } | job
         task = Task(
             plan=make_test_plan(make_job(**values)),
             index=0,

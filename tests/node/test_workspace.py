@@ -27,8 +27,8 @@ def space(tmp_path):
 
 
 @pytest.fixture
-def ready(space, files):
-    return prepare(space, files, tree_hash(files), "driver text")
+def ready(space, files, make_job):
+    return prepare(space, files, make_job(script_hash=tree_hash(files), driver="driver text"))
 
 
 def test_the_cards_files_and_the_driver_lie_in_the_box(space, ready):
@@ -42,14 +42,14 @@ def test_the_cards_files_and_the_driver_lie_in_the_box(space, ready):
 
 
 @pytest.mark.parametrize("change", ["content", "mode"])
-def test_files_that_changed_since_the_plan_are_refused(space, files, change):
-    planned = tree_hash(files)
+def test_files_that_changed_since_the_plan_are_refused(space, files, make_job, change):
+    planned = make_job(script_hash=tree_hash(files))
     if change == "content":
         files["run.sh"].write_text("echo other\n")
     else:
         files["run.sh"].chmod(0o644)
     with pytest.raises(NodesError, match="files changed since the plan was made"):
-        prepare(space, files, planned, "driver text")
+        prepare(space, files, planned)
 
 
 def test_only_what_the_script_made_or_changed_is_kept(space, ready):
@@ -132,8 +132,8 @@ def test_what_cannot_be_moved_stays_and_is_named(space, ready):
 
 
 @pytest.mark.parametrize(("content", "names"), [("echo hi\n", []), ("echo ho\n", ["run.sh"])])
-def test_a_results_file_counts_by_its_content(space, files, content, names):
-    before = prepare(space, files, tree_hash(files), "driver text", "run.sh")
+def test_a_results_file_counts_by_its_content(space, files, make_job, content, names):
+    before = prepare(space, files, make_job(script_hash=tree_hash(files), multiple_results="run.sh"))
     (space.work / "run.sh").write_text(content)
     os.utime(space.work / "run.sh", (1, 1))
     assert keep_output(space, before).names == names

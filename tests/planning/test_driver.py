@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from madrun.node.snapshot import parse_environment
-from madrun.planning.driver import LEASE_S, render
+from madrun.planning.driver import LEASE_S, render, run_line
 from madrun.spec.context import is_secret
 
 
@@ -24,7 +24,7 @@ def start(tmp_path):
         (tmp_path / "work").mkdir()
         (tmp_path / "work" / name).write_text(script)
         (tmp_path / "steps").touch()
-        text = render("one", name, args, grace)
+        text = render("one", run_line(name, args), grace)
         assert text.count(f"-t {LEASE_S:g} ") == 1
         (tmp_path / "driver.sh").write_text(text.replace(f"-t {LEASE_S:g} ", f"-t {lease} "))
         process = subprocess.Popen(
@@ -227,11 +227,11 @@ def test_a_shell_that_died_without_a_word_is_noticed(start, until, tmp_path):
 
 
 def test_a_name_with_shell_characters_is_quoted():
-    assert "bash './a b;c.sh' --x" in render("one", "a b;c.sh", "--x", 1.0)
+    assert "bash './a b;c.sh' --x" in render("one", run_line("a b;c.sh", "--x"), 1.0)
 
 
 def test_the_grace_period_is_the_cards_but_short_when_the_lease_has_ended():
-    text = render("one", "run.sh", "", 30.0)
+    text = render("one", run_line("run.sh", ""), 30.0)
     assert "end_job 300;" in text
     assert "say lease\nend_job 20\n" in text
 
@@ -285,7 +285,7 @@ def test_the_environment_is_reported_as_it_came_and_secrets_by_name_alone(start,
 @given(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True) | st.sampled_from(["TOKENIZER", "A_TOKENIZE_KEY"]))
 @settings(max_examples=30)
 def test_the_driver_and_the_plan_agree_on_what_is_a_secret(name):
-    line = next(line for line in render("one", "run.sh", "", 1.0).splitlines() if "TOKENIZ" in line)
+    line = next(line for line in render("one", run_line("run.sh", ""), 1.0).splitlines() if "TOKENIZ" in line)
     script = f"name={name}; upper=${{name^^}}; entry=open\n{line}\n[[ $entry == open ]] || exit 1"
     done = subprocess.run(["bash", "-c", script], check=False)
     assert (done.returncode == 1) is is_secret(name)
@@ -361,7 +361,7 @@ def test_what_keeps_ranks_apart_is_left_out_where_it_cannot_be_executed(start, u
     ],
 )
 def test_kills_for_memory_are_read_of_the_own_cgroup_in_both_versions(tmp_path, membership, files, expected):
-    text = render("one", "run.sh", "", 1.0)
+    text = render("one", run_line("run.sh", ""), 1.0)
     body = text[text.index("ooms() {") : text.index("tell_ooms() {")]
     (tmp_path / "membership").write_text(f"{membership}\n" if membership else "")
     for name, content in files.items():

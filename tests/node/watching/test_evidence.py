@@ -156,7 +156,7 @@ def test_where_madrun_may_not_look_the_driver_beside_the_ranks_does(tmp_path, ma
     (space.work / "train.py").write_text(HANG)
     (space.work / "run.sh").write_text(f"RANK=3 {sys.executable} train.py\n")
     (space.box / "steps").touch()
-    (space.box / "driver.sh").write_text(driver.render("one", "run.sh", "", 1.0))
+    (space.box / "driver.sh").write_text(driver.render("one", driver.run_line("run.sh", ""), 1.0))
     words = ["bash", str(space.box / "driver.sh")]
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -1,0 +1,1 @@
+"""MAD model repositories, read as they are: models.json in its three forms, Dockerfiles by header, tools.json."""
