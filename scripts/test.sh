@@ -6,8 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
-readonly QUICK="not e2e and not torch and not docker"
-readonly VENV=.venv-test APT_PACKAGES=(docker-registry git iproute2 procps python3-venv shellcheck) TEST_USER=madrun-test
+readonly QUICK="not e2e and not torch and not docker" REAL="(e2e or torch or docker)"
+readonly VENV=.venv-test APT_PACKAGES=(docker-registry git iproute2 openssh-server procps python3-venv rsync shellcheck) TEST_USER=madrun-test
 
 usage() {
   cat <<'TEXT'
@@ -106,7 +106,19 @@ run_pytest() {
 run_quick_tests() {
   local several=()
   if "$VENV/bin/python" -c 'import xdist' 2>/dev/null; then several=(-n "$(($(nproc) * 2))"); fi
-  run_pytest quick "$QUICK" "${several[@]}" "$@"
+  run_pytest quick "$1" "${several[@]}" "${@:2}"
+}
+
+# Most tests with real parts have the machine to themselves, for they measure times. Those marked `beside` do not mind
+# company: they run behind the others' backs, with what these leave of the processors.
+run_real_tests() {
+  local all="$REAL${markers:+ and ($markers)}" beside status=0
+  nice -n 15 "$VENV/bin/python" -m pytest --junitxml="$work/beside.xml" -rfEsX -m "$all and beside" >"$work/beside.log" 2>&1 &
+  beside=$!
+  run_pytest real "$all and not beside" || status=$?
+  wait "$beside" || status=$?
+  cat "$work/beside.log"
+  return "$status"
 }
 
 list_skips() {
@@ -152,12 +164,12 @@ main() {
   step "lint-imports" "$VENV/bin/lint-imports"
   step "shellcheck" check_shell
   if [ "$fast" = 1 ]; then
-    step "quick tests" run_quick_tests "$@"
+    step "quick tests" run_quick_tests "$QUICK and not slow" "$@"
   elif [ $# -gt 0 ]; then
     step "tests" run_pytest all "$markers" "$@"
   else
-    step "quick tests" run_quick_tests
-    step "tests with real parts" run_pytest real "(e2e or torch or docker)${markers:+ and ($markers)}"
+    step "quick tests" run_quick_tests "$QUICK"
+    step "tests with real parts" run_real_tests
   fi
   step "skipped tests" list_skips
   finish

@@ -6,17 +6,16 @@ import errno
 import os
 import sys
 import traceback
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from madrun.cli import completion
-from madrun.cli.argv import spread_tags
+from madrun.cli.argv import as_switches, spread_tags
 from madrun.cli.madoptions import BuildFiles, RepositoryOptions, RunFiles
 from madrun.cli.options import (
     AsJson,
     Repo,
-    ReportOptions,
     Results,
     RunningWord,
     RunOptions,
@@ -26,6 +25,7 @@ from madrun.cli.options import (
     Tags,
     takes,
 )
+from madrun.cli.reportapp import report_app
 from madrun.errors import ExitCode, MadrunError, UsageError
 
 app = typer.Typer(
@@ -35,12 +35,6 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-)
-report_app = typer.Typer(
-    name="report",
-    help="Print the results of all runs as a table.",
-    invoke_without_command=True,
-    rich_markup_mode=None,
 )
 app.add_typer(report_app)
 
@@ -141,11 +135,39 @@ def _build(options: RunOptions, repository: RepositoryOptions, files: BuildFiles
     raise typer.Exit(build_images(make_request(options, repository=repository, building=files), as_json))
 
 
+@app.command("discover", help="The same as list, as existing tooling calls it.", hidden=True)
 @app.command("list", help="List the cards of the repository.")
 def _list(tags: Tags = None, repo: Repo = None, as_json: AsJson = False) -> None:
     from madrun.cli.listing import print_cards
 
     raise typer.Exit(print_cards(tags, repo, as_json))
+
+
+@app.command("lint", help="Examine cards and their scripts for what fails silently or reports a wrong number.")
+def _lint(
+    tags: Tags = None,
+    repo: Repo = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="RULE", help="A rule not to be reported. Repeatable."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A warning makes the exit code 2 as well.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    from madrun.cli.lint import lint
+
+    raise typer.Exit(lint(tags, repo, ignore, strict, as_json))
+
+
+@app.command("migrate", help="Write native cards for the cards of a MAD repository, into a new folder.")
+def _migrate(
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Where to: a new or an empty folder.")],
+    tags: Tags = None,
+    repo: Repo = None,
+) -> None:
+    from madrun.cli.migrate import migrate
+
+    raise typer.Exit(migrate(tags, repo, to))
 
 
 @app.command("ps", help="List what runs on this host: runs, their containers, and what dead ones left behind.")
@@ -215,46 +237,6 @@ def _gc(
     raise typer.Exit(collect(Wanted(keep=keep, images_older_than=images_older_than, yes=yes), results, as_json))
 
 
-@report_app.callback()
-@takes(options=ReportOptions)
-def _report(
-    context: typer.Context,
-    options: ReportOptions,
-    all_metrics: Annotated[bool, typer.Option("--all-metrics", help="A row for each metric, not each run.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    if context.invoked_subcommand is None:
-        from madrun.cli.reporting import print_table
-
-        raise typer.Exit(print_table(options.results, options.filters(), as_json, all_metrics))
-
-
-@report_app.command("csv", help="Write the rows as CSV.")
-@takes(options=ReportOptions)
-def _report_csv(
-    context: typer.Context,
-    options: ReportOptions,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - for standard output.")
-    ] = "-",
-) -> None:
-    from madrun.cli.reporting import write_csv
-
-    filters = {**options.filters(), "results": options.results}
-    before = _given(context.parent)
-    if before.get("as_json"):
-        raise UsageError("report: found --json before csv; allowed: one of the two forms")
-    # What stands before `csv` counts as well; what stands after it counts more.
-    chosen = {name: {**filters, **before, **_given(context)}[name] for name in filters}
-    raise typer.Exit(write_csv(chosen.pop("results"), chosen, output))
-
-
-def _given(context: Any) -> dict[str, Any]:
-    """The options that were typed at this command, by parameter."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
-
-
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -263,7 +245,7 @@ def run(words: list[str]) -> int:
     try:
         if completion.ASKED in os.environ:
             completion.spread_asked_words()
-        return int(app(args=spread_tags(words), standalone_mode=True, prog_name="madrun") or 0)
+        return int(app(args=as_switches(spread_tags(words)), standalone_mode=True, prog_name="madrun") or 0)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except (Exception, KeyboardInterrupt) as error:

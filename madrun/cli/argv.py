@@ -47,6 +47,31 @@ def with_tag(words: tuple[str, ...], tag: str) -> tuple[str, ...]:
     return (*kept, TAGS[0], tag)
 
 
+_ENV_DETAILS = "--generate-sys-env-details"
+
+
+def as_switches(words: list[str]) -> list[str]:
+    """`--generate-sys-env-details True`, as older tools want it typed, as the switch that it is; everything else stays.
+
+    The word behind it is taken where it is one of those that mean yes or no.
+    """
+    changed: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name != _ENV_DETAILS:
+            changed.append(word)
+            continue
+        if not equals and rest and rest[0].lower() in (*_YES, *_NO):
+            value = rest.pop(0)
+        changed.append("--no-sys-env-details" if value.lower() in _NO else "--sys-env-details")
+    return changed
+
+
+_YES, _NO = ("true", "1", "yes"), ("false", "0", "no")
+
+
 def spread_tags(words: list[str]) -> list[str]:
     """`--tags a b c` as `--tags a --tags b --tags c`; everything else stays.
 

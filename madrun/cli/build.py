@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
 
+from madrun.cli.ahead import AT_A_TIME
+from madrun.cli.batch import registries_of
+from madrun.cli.buildlog import log_of
 from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.request import Request
 from madrun.cli.screen import Screen
 from madrun.errors import BuildError, EngineError, ExitCode, UsageError
 from madrun.node.imageplace import image_place
+from madrun.planning.image import for_architecture
 from madrun.probe.environment import user_folder
+from madrun.results.rundir import write_atomically
 from madrun.runtimes import images
 from madrun.spec.codec import to_json, to_plain
 from madrun.spec.masking import without_secrets
-from madrun.spec.plan import filled
+from madrun.spec.plan import ImagePlan, filled
 from madrun.units import format_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What became of one image. `how` is `found`, `pulled`, `built` or `failed`; `log` names a file if there is one."""
+    """What became of one image. `how` is `found`, `pulled`, `built` or `failed`; `log` names a file if there is one.
+
+    `tag`: the name that MAD gives it; `registry_image`: what it is called in the registry that has it.
+    """
 
     image: str
     cards: tuple[str, ...]
@@ -34,21 +41,18 @@ class Row:
     seconds: float = 0.0
     log: str = ""
     error: str = ""
+    tag: str = ""
+    registry_image: str = ""
 
 
-@dataclass(slots=True)
-class _Log:
-    """The log of one image under `results`; there is a file only once there is a line."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One image that is to be there, and the cards that share it."""
 
-    path: Path
-    file: TextIO | None = field(default=None)
-
-    def write(self, line: str) -> None:
-        if self.file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.path.open("w", encoding="utf-8")
-        self.file.write(line + "\n")
-        self.file.flush()
+    image: ImagePlan
+    sharing: tuple[Planned, ...]
+    policy: images.Policy
+    architecture: str = ""
 
 
 def build_images(request: Request, as_json: bool) -> int:
@@ -59,15 +63,19 @@ def build_images(request: Request, as_json: bool) -> int:
             raise EngineError("--runtime: found process, which has no images to build; allowed: auto, docker, podman")
         absent = prepared.facts.engine_absent
         raise EngineError(f"madrun build needs a container engine: {absent}; start one (docs/engines.md says how)")
+    work = [one for sharing in _by_image(prepared) for one in _work(request, prepared, sharing)]
     screen = Screen()
     try:
-        rows = [_build(request, prepared, planned, screen) for planned in _by_image(prepared)]
+        for note in dict.fromkeys(note for planned in prepared.planned for note in planned.card.warnings):
+            screen.line(note)
+        rows = _build_all(request, prepared, work, screen)
         if not as_json:
             screen.show(_lines(rows))
     finally:
         screen.close()
     if as_json:
         sys.stdout.write(to_json([to_plain(row) for row in rows]))
+    _write_files(request, prepared, work, rows)
     return int(ExitCode.USAGE if any(row.error for row in rows) else ExitCode.OK)
 
 
@@ -82,40 +90,94 @@ def _by_image(prepared: Prepared) -> list[list[Planned]]:
     return list(found.values())
 
 
-def _build(request: Request, prepared: Prepared, sharing: list[Planned], screen: Screen) -> Row:
-    first = sharing[0]
-    image, secrets = first.plan.job.image, first.secrets
-    row = Row(image=image.name, cards=tuple(planned.card.name for planned in sharing), how="failed")
-    place = image_place(prepared.engine, prepared.facts.engine, user_folder("cache") / "locks")
-    with _log_of(request, image.file_name) as log:
-        watch = images.Watch(log=log.write, show=screen.line, secrets=secrets)
-        try:
-            made = images.ensure(
-                place, replace(image, build_args=filled(image.build_args, secrets)), first.image_context, watch
-            )
-        except BuildError as error:
-            (text,) = without_secrets((str(error),), secrets)
-            screen.say(f"error: {text}")
-            return replace(row, error=text, log=_shown(log))
-    return replace(
-        row, how=made.how, identity=made.identity, id=made.id, seconds=round(made.seconds, 3), log=_shown(log)
-    )
+def _work(request: Request, prepared: Prepared, sharing: list[Planned]) -> Iterator[Work]:
+    """The image itself, or one for each GPU architecture that is asked for."""
+    image = sharing[0].plan.job.image
+    policy = prepared.images
+    registries = registries_of(request.building.batch_manifest)
+    names = [name for planned in sharing for name in (planned.card.name, *planned.card.tags)]
+    if own := next((registries[name] for name in names if name in registries), ""):
+        policy = replace(policy, registry=own)
+    words = [word.strip() for text in request.building.target_archs or () for word in text.split(",")]
+    for word in words:
+        if not word.replace("-", "").replace("_", "").isalnum() or not word.isascii():
+            raise UsageError(f"--target-archs: found {word!r}, allowed: names of architectures, such as gfx942,gfx90a")
+    if words and image.kind == "build":
+        for word in dict.fromkeys(words):
+            yield Work(for_architecture(image, sharing[0].card, word), tuple(sharing), policy, word)
+    else:
+        yield Work(image, tuple(sharing), policy)
 
 
-@contextmanager
-def _log_of(request: Request, name: str) -> Iterator[_Log]:
-    log = _Log(request.results / "builds" / f"{name}.log")
+def _build_all(request: Request, prepared: Prepared, work: list[Work], screen: Screen) -> list[Row]:
+    """A row for each image in the order asked for; a few are made at a time, and Ctrl-C ends them."""
+    stop = images.Stop()
+    pool = ThreadPoolExecutor(max_workers=AT_A_TIME)
+    several = len(work) > 1
+    futures = [pool.submit(_build, request, prepared, one, (screen, stop, several)) for one in work]
     try:
-        yield log
-    except OSError as error:
-        raise UsageError(f"--results: {log.path} cannot be written: {error.strerror}; name another directory") from None
+        wait(futures)
+        return [future.result() for future in futures]
     finally:
-        if log.file is not None:
-            log.file.close()
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _shown(log: _Log) -> str:
-    return str(log.path) if log.file is not None else ""
+def _build(request: Request, prepared: Prepared, work: Work, telling: tuple[Screen, images.Stop, bool]) -> Row:
+    screen, stop, several = telling
+    first, image = work.sharing[0], work.image
+    secrets = first.secrets
+    cards = tuple(dict.fromkeys(planned.card.name for planned in work.sharing))
+    row = Row(image=image.name, cards=cards, how="failed", tag=image.tag, registry_image=work.policy.reference(image))
+    place = image_place(prepared.engine, prepared.facts.engine, user_folder("cache") / "locks", work.policy)
+    log = log_of(request.results, image.file_name)
+
+    def show(line: str) -> None:
+        screen.line(f"[{image.name}] {line}" if several else line)
+
+    watch = images.Watch(log=log.write, show=show, secrets=secrets, stop=stop)
+    try:
+        filled_in = replace(image, build_args=filled(image.build_args, secrets))
+        made = images.ensure(place, filled_in, first.image_context, watch)
+    except BuildError as error:
+        (text,) = without_secrets((str(error),), secrets)
+        if not stop.is_set:
+            screen.say(f"error: {text}")
+        return replace(row, error=text, log=log.shown)
+    except OSError as error:
+        raise _unwritable(log.path, error) from None
+    finally:
+        log.close()
+    return replace(row, how=made.how, identity=made.identity, id=made.id, seconds=round(made.seconds, 3), log=log.shown)
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"--results: {path} cannot be written: {error.strerror}; name another directory")
+
+
+def _write_files(request: Request, prepared: Prepared, work: list[Work], rows: list[Row]) -> None:
+    """The build manifest and the summary, where they are asked for."""
+    failed = [card for row in rows if row.error for card in row.cards]
+    if request.building.manifest_output is not None:
+        from madrun.cli.manifestout import ImageOfCard, write_manifest
+
+        made = [
+            ImageOfCard(
+                planned=planned, image=one.image, seconds=row.seconds, log=row.log, registry_image=row.registry_image
+            )
+            for one, row in zip(work, rows, strict=True)
+            for planned in one.sharing
+            if not row.error
+        ]
+        write_manifest(request.building.manifest_output, prepared, made, failed)
+    if request.building.summary_output is not None:
+        path = Path(request.building.summary_output).expanduser()
+        built = [card for row in rows if not row.error for card in row.cards]
+        summary = {"successful_builds": built, "failed_builds": failed, "images": [to_plain(row) for row in rows]}
+        try:
+            write_atomically(path, to_json(summary))
+        except OSError as error:
+            raise UsageError(f"--summary-output: {path} could not be written: {error.strerror}") from None
 
 
 def _lines(rows: list[Row]) -> list[str]:

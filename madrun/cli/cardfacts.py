@@ -5,31 +5,46 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from madrun.data.sources import find_sources
+from madrun.cli.around import scene_of
+from madrun.cli.datafacts import data_of
 from madrun.planning.job import CardFacts, image_source
 from madrun.registry import cardtree
-from madrun.registry.buildcontext import build_context
-from madrun.registry.mad.checkout import entries
+from madrun.registry.imagefiles import image_files_of
+from madrun.registry.mad.scripts import require_script
+from madrun.registry.mad.tools import Stack
 from madrun.spec.card import Card
 from madrun.spec.context import Context
 from madrun.spec.facts import HostFacts
-from madrun.spec.mad import RUN_DIRECTORY
+
+_NOTHING = Stack()
 
 
 def card_facts(
-    card: Card, context: Context, facts: HostFacts, runtime: str
+    card: Card,
+    context: Context,
+    facts: HostFacts,
+    runtime: str,
+    stack: Stack = _NOTHING,
+    data_config: str | None = None,
 ) -> tuple[CardFacts, dict[str, Path], dict[str, Path]]:
-    """Facts of the card's files, its work files, and the files that its image is built from."""
+    """Facts of the card's files, its work files, and the files that its image is built from.
+
+    `stack`: what is put around the script. `data_config`: the file of data sources, where it is not data.json.
+    """
     repository = Path(card.repository)
     files = work_files(card)
-    by_others = context.multi_node_args.NNODES > 1 and not context.local_data
-    sources = find_sources(card.data, repository, context.force_mirror_local, by_others)
+    scene = scene_of(card, context, stack, files, runtime != "process")
+    files = dict(sorted({**files, **scene.placed}.items()))
+    data = data_of(card, context, data_config)
     found = CardFacts(
         script_hash=cardtree.tree_hash(files),
         files=tuple(files),
-        data_paths={source.name: source.path for source in sources},
-        data_providers={source.name: source.provider for source in sources},
-        checkout=entries(repository) if card.mad else (),
+        data=data.sources,
+        checkout=scene.checkout,
+        around=scene.around,
+        placed={name: str(path) for name, path in scene.placed.items()},
+        cache=scene.cache,
+        notes=(*scene.notes, *data.notes),
     )
     if runtime == "process" or context.MAD_CONTAINER_IMAGE:
         return found, files, {}
@@ -37,23 +52,22 @@ def card_facts(
     if source.dockerfile is None:
         return found, files, {}
     folder = repository if card.mad else Path(card.folder)
-    path = (folder / source.dockerfile).resolve()
-    sent = path.parent if source.context is None else (repository / source.context).resolve()
-    context_files = build_context(path, sent)
-    root = repository.resolve()
+    image_files = image_files_of((folder / source.dockerfile).resolve(), source.context, repository.resolve())
     found = replace(
         found,
-        dockerfile=str(path.relative_to(root)),
-        dockerfile_text=cardtree.read_text(path),
-        context=str(sent.relative_to(root)),
-        context_hash=context_files.hash,
+        dockerfile=image_files.dockerfile,
+        dockerfile_text=image_files.text,
+        context=image_files.context,
+        context_hash=image_files.sent.hash,
     )
-    return found, files, context_files.entries
+    return found, files, image_files.sent.entries
 
 
 def work_files(card: Card) -> dict[str, Path]:
     """The files that a script finds beside it, by their names in the work directory."""
+    require_script(card)
     files = cardtree.work_files(Path(card.folder), card.files, Path(card.repository))
     if card.mad is None:
         return files
-    return {f"{RUN_DIRECTORY}/{name}": path for name, path in files.items()}
+    # Not the file of results: an earlier run may have left one there, to which the script would add its rows.
+    return {f"{card.mad.directory}/{name}": path for name, path in files.items() if name != card.multiple_results}

@@ -17,12 +17,13 @@ _MOST_RUNS = 50
 
 def tags(ctx: Any, incomplete: str) -> list[str]:
     """Names and tags of the cards; after a comma those of the next one."""
+    from madrun.cli.repository import find_repository
     from madrun.errors import MadrunError
-    from madrun.registry.catalogue import load, locate
+    from madrun.registry.catalogue import load
 
     before, comma, word = incomplete.rpartition(",")
     try:
-        cards = load(locate(ctx.params.get("repo"), Path.cwd())).cards
+        cards = load(find_repository(ctx.params.get("repo")), limit_s=None).cards  # no foreign program at the tab key
     except (MadrunError, OSError):
         return []
     words = {"all", *(name for card in cards for name in (card.name, *card.tags))}

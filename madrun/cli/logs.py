@@ -101,6 +101,9 @@ def _is_expected(seen: Look, which: Which) -> bool:
 
 
 def _missing(seen: Look, which: Which, goes_on: bool) -> str:
+    record = seen.record
+    if isinstance(record, Record) and not record.plan_hash:
+        return f"{seen.run_id} has no log, for it was not run: {record.status}: {'; '.join(record.reasons)}"
     node = _node(seen, which)
     what = f"node {node}" if which.rank is None else f"rank {which.rank} (node {node})"
     folder = seen.path / f"node-{node}"

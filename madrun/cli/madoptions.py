@@ -78,7 +78,7 @@ class RunFiles:
         typer.Option("--live-output/--no-live-output", "-l", help="Show what scripts print; the log has it all."),
     ] = None
     cleanup_perf: Annotated[
-        bool, typer.Option("--cleanup-perf", help="Remove the CSVs of an earlier run that --output names first.")
+        bool, typer.Option("--cleanup-perf", help="Remove perf_entry* at the end; perf.csv and perf_super* stay.")
     ] = False
     keep_model_dir: Annotated[
         bool, typer.Option("--keep-model-dir", help="Keep the directory in which the script ran, whole.")
@@ -88,7 +88,7 @@ class RunFiles:
     ] = False
     sys_env_details: Annotated[
         bool | None,
-        typer.Option("--sys-env-details/--no-sys-env-details", help="With --mad-files: <card>_env.csv as well."),
+        typer.Option("--sys-env-details/--no-sys-env-details", help="Write <card>_env.csv there: host and variables."),
     ] = None
 
 

@@ -26,7 +26,7 @@ Repo = Annotated[
     typer.Option(
         "--repo",
         metavar="DIR",
-        help="Model repository. Default: this directory, else the cards installed with madrun.",
+        help="Model repository. Default: MODEL_DIR, else this directory, else the cards installed with madrun.",
     ),
 ]
 Inline = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,26 +9,36 @@ from pathlib import Path
 from typing import Any
 
 from madrun import __version__
+from madrun.cli.around import with_tools
 from madrun.cli.cardfacts import card_facts
-from madrun.cli.cases import cases_of
+from madrun.cli.cases import cases_of, is_of_header
+from madrun.cli.contexts import check_mounts, context_of
+from madrun.cli.imagepolicy import policy_of
 from madrun.cli.layers import site_layer, user_layers
+from madrun.cli.leftout import LeftOut, failed, from_broken, why_skipped
+from madrun.cli.manifest import chosen_of, read_given
 from madrun.cli.place import Tell, find_topology, meeting_of, nobody, port_notes
+from madrun.cli.repository import find_repository, read_catalogue
 from madrun.cli.request import Request
+from madrun.cli.secretvalues import secrets_of
 from madrun.data.sources import check_mirror
-from madrun.errors import ContextError, DataError, EngineError, MadrunError, UsageError
-from madrun.planning import layers as merging
+from madrun.errors import CardError, ContextError, DataError, EngineError, MadrunError
 from madrun.planning import topology as topo
-from madrun.planning.devices import choose, partition_note
+from madrun.planning.devices import partition_note
 from madrun.planning.explain import Explained, explain
+from madrun.planning.image import secrets_in_history
 from madrun.planning.job import choose_runtime, plan_job
+from madrun.planning.mad.counts import share_of
+from madrun.planning.mad.options import written
+from madrun.planning.mad.unheard import unheard
 from madrun.planning.node import plan_node
 from madrun.probe import engine as engine_probe
 from madrun.probe import environment, git, host, mounts, network
-from madrun.registry.catalogue import Catalogue, load, locate
-from madrun.registry.tags import select
+from madrun.registry.mad.tools import Stack
 from madrun.runners import RUNNERS
+from madrun.runtimes.images.policy import Policy
 from madrun.spec.card import Card
-from madrun.spec.context import Context, Layer, Origin, holding, is_secret, mount_source
+from madrun.spec.context import Context, Layer, Origin, mount_source
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import Plan, make_plan
 
@@ -39,7 +48,7 @@ class Planned:
     """One card with its plan and what the plan was made from.
 
     `repeats` is the run whose plan this is, `changes` what is not as it was then, `image_then` what its image was known
-    by; empty for a new plan.
+    by, `clone_then` the commit of what it cloned; empty for a new plan.
     """
 
     card: Card
@@ -54,6 +63,7 @@ class Planned:
     changes: tuple[str, ...] = ()
     repeats: str = ""
     image_then: str = ""
+    clone_then: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,23 +76,30 @@ class Prepared:
     planned: list[Planned]
     git_state: Future[GitState]
     claims: list[network.PortClaim] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    data_config: str | None = None
+    layers: tuple[Layer, ...] = ()
+    images: Policy = field(default_factory=Policy)
 
 
-def prepare(request: Request, tell: Tell = nobody) -> Prepared:
+def prepare(request: Request, tell: Tell = nobody, leave_out: bool = False) -> Prepared:
     """Plans for every selected card, in order. Raises the error of the first thing that is wrong.
 
-    `tell` hears of what is wrong with this host alone, of which the other nodes cannot know.
+    `tell` hears of what is wrong with this host alone, of which the other nodes cannot know. `leave_out`: cards that
+    are to be skipped get no plan, and one that is wrong does not stop the others.
     """
     if request.saved is not None:
         from madrun.cli.repeating import prepare_saved
 
         return prepare_saved(request, request.saved)
-    repository = locate(request.repo, Path.cwd())
+    repository = find_repository(request.repo)
     git_state = look_at_git(repository)
-    below = site_layer(request, repository)
+    given = read_given(request.repository.manifest_file)
+    below = [*site_layer(request, repository), *([given.layer()] if given else [])]
     above = user_layers(request)
     try:
-        cards = _select(load(repository), request.tags)
+        catalogue = read_catalogue(repository)
+        cards = given.cards(catalogue, request.tags) if given else chosen_of(request, catalogue)
     except MadrunError as error:
         _part(tell, (None, below, above), ", ".join(tag.partition(":")[0] for tag in request.tags), error)
         raise
@@ -93,33 +110,73 @@ def prepare(request: Request, tell: Tell = nobody) -> Prepared:
         _part(tell, (cards[0], below, above), names, error)
         raise
     prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
+    prepared.data_config = request.repository.data_config
+    prepared.layers, prepared.images = (*below, *above), policy_of(request, repository)
+    if leave_out:
+        prepared.left_out += from_broken(catalogue.broken, request.tags, repository)
+    tolerant = leave_out and (cards[0].mad is not None or len(cards) + len(prepared.left_out) > 1)
     for card in cards:
-        context, origins, warnings = _context(card, below, above, prepared.facts)
         try:
-            topo.check_ranks(context.multi_node_args, tuple(RUNNERS))
-            for case in cases_of(card, context, facts):
-                prepared.planned.append(_plan(case, (context, origins, warnings), prepared))
-        except (ContextError, DataError) as error:
-            tell(meeting_of(context.multi_node_args, facts, names), str(error))
-            raise
+            said = context_of(card, below, above, prepared.facts)
+        except CardError as error:
+            if not tolerant:
+                raise
+            prepared.left_out.append(failed(card.name, error, card))
+            continue
+        _plan_or_tell(card, said, request, prepared, _Way(tell, names, leave_out, tolerant))
     return prepared
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What becomes of a card that is wrong: who hears of it, and whether the others go on without it."""
+
+    tell: Tell
+    names: str
+    leave_out: bool
+    tolerant: bool
+
+
+def _plan_or_tell(
+    card: Card, said: tuple[Context, list[Origin], list[str]], request: Request, prepared: Prepared, way: _Way
+) -> None:
+    meeting = meeting_of(said[0].multi_node_args, prepared.facts, way.names)
+    try:
+        _plan_cases(card, said, request, prepared, way.leave_out)
+    except ContextError as error:
+        way.tell(meeting, str(error))
+        raise
+    except (DataError, CardError) as error:
+        # With several nodes, what one host lacks ends the command on all of them: their lists of cards are one.
+        of_this_host = isinstance(error, DataError) and (not way.tolerant or meeting.nnodes > 1)
+        if of_this_host:
+            way.tell(meeting, str(error))
+        if of_this_host or not way.tolerant:
+            raise
+        prepared.left_out.append(failed(card.name, error, card, said[0]))
+
+
+def _plan_cases(
+    card: Card, said: tuple[Context, list[Origin], list[str]], request: Request, prepared: Prepared, leave_out: bool
+) -> None:
+    """Adds a plan for each case of the card, or the card to those that are left out."""
+    context, origins, warnings = said
+    topo.check_ranks(context.multi_node_args, tuple(RUNNERS))
+    skipped = why_skipped(card, request, prepared.facts.accelerator)
+    if skipped and leave_out:
+        prepared.left_out.append(LeftOut(name=card.name, reason=skipped, card=card, context=context))
+        return
+    warnings = [*warnings, *([f"run leaves {card.name} out: {skipped}"] if skipped else [])]
+    said, stack = with_tools(card, (context, origins, warnings), request.repository.tools_config)
+    for case in cases_of(card, said[0], prepared.facts, prepared.layers):
+        prepared.planned.append(_plan(case, said, prepared, stack))
 
 
 def _part(tell: Tell, what: tuple[Card | None, list[Layer], list[Layer]], names: str, error: MadrunError) -> None:
     """The other nodes hear of it as far as the context says where they are; this node raises the error itself."""
     bare = host.facts(None)
     with suppress(MadrunError):
-        tell(meeting_of(_context(*what, bare)[0].multi_node_args, bare, names), str(error))
-
-
-def _select(catalogue: Catalogue, tags: tuple[str, ...]) -> list[Card]:
-    """The selected cards; where a tag finds nothing and a card is broken, that is the likelier reason."""
-    try:
-        return select(catalogue.cards, tags)
-    except UsageError:
-        if catalogue.broken:
-            raise catalogue.broken[0] from None
-        raise
+        tell(meeting_of(context_of(*what, bare)[0].multi_node_args, bare, names), str(error))
 
 
 def _wanted_runtime(layers: list[Layer]) -> str:
@@ -164,19 +221,24 @@ def _host_and_engine(runtime: str) -> tuple[HostFacts, Any]:
     return host.facts(engine), client
 
 
-def _plan(card: Card, said: tuple[Context, list[Origin], list[str]], prepared: Prepared) -> Planned:
+def _plan(card: Card, said: tuple[Context, list[Origin], list[str]], prepared: Prepared, stack: Stack) -> Planned:
     context, origins, warnings = said
     context = replace(context, force_mirror_local=check_mirror(context.force_mirror_local))
-    _check_mount_sources(context)
-    chosen = choose(prepared.facts, context.docker_gpus)
+    check_mounts(context)
+    share = share_of(card, context, prepared.facts)
+    chosen, card = share.chosen, replace(card, gpus_per_node=share.processes)
     facts = chosen.facts
     runtime, why = choose_runtime(context, facts)
-    found, files, image_context = card_facts(card, context, facts, runtime)
+    found, files, image_context = card_facts(card, context, facts, runtime, stack, prepared.data_config)
+    found = replace(found, options=written(card, prepared.layers, context.docker_cpus))
     topology = find_topology(card, context, facts, prepared.claims)
-    variables, arguments = _secrets(card, context, facts)
+    variables, arguments = secrets_of(card, context, facts)
     job = plan_job(card, context, facts, topology, found, frozenset(variables))
     node = plan_node(card, job, context, chosen, topology, found)
     plan = make_plan(__version__, job, node)
+    cred = f"{job.cred}_" if job.cred else "\0"
+    whys = {name: f"{job.cred} of credential.json" for name in variables if name.startswith(cred)}
+    whys |= {"runtime": why, "docker_gpus": chosen.note, "multi_node_args.NPROC_PER_NODE": share.why}
     return Planned(
         card=card,
         plan=plan,
@@ -185,13 +247,17 @@ def _plan(card: Card, said: tuple[Context, list[Origin], list[str]], prepared: P
         image_context=image_context,
         secrets=arguments | variables,
         notes=(
-            *warnings,
+            *(warning for warning in warnings if not is_of_header(card, warning)),
+            *card.warnings,
+            *secrets_in_history(card, job.image, found.dockerfile_text),
             *filter(None, (why, chosen.note)),
+            *share.notes,
+            *unheard(card, context, runtime, facts.accelerator.vendor),
             *_host_notes(context, facts, runtime),
             *port_notes(topology, topology.nnodes),
         ),
         filesystems=filesystems([*node.data_sources.values(), *map(_host_path, context.docker_mounts.values())]),
-        explained=explain(context, origins, plan, card, {"runtime": why, "docker_gpus": chosen.note}),
+        explained=explain(context, origins, plan, card, whys),
     )
 
 
@@ -210,55 +276,3 @@ def _host_path(source: str) -> str:
 def filesystems(paths: list[str]) -> dict[str, str]:
     """The file system of every path that is mounted from this host."""
     return {path: mounts.filesystem_of(path) for path in paths if path}
-
-
-def _context(
-    card: Card | None, below: list[Layer], above: list[Layer], facts: HostFacts
-) -> tuple[Context, list[Origin], list[str]]:
-    stack = [*below, *([merging.card_layer(card)] if card else []), *above]
-    merged, _, _ = merging.merge(stack)
-    said = merged.get("multi_node_args", {})
-    if isinstance(said, dict) and facts.scheduler:
-        values = topo.with_scheduler(said, facts.scheduler)
-        scheduler = {name: values[name] for name in facts.scheduler}
-        stack = [Layer("scheduler's environment", {"multi_node_args": scheduler}), *stack]
-    return merging.resolve(stack)
-
-
-def _check_mount_sources(context: Context) -> None:
-    for target, said in context.docker_mounts.items():
-        source = _host_path(said)
-        if not Path(source).exists():
-            turned = " (the other way round? the key is the path in the container)" if Path(target).exists() else ""
-            raise ContextError(
-                f"docker_mounts: {source}, to be mounted at {target}, does not exist on this host{turned}; "
-                "it is not created silently"
-            )
-
-
-def _secrets(card: Card, context: Context, facts: HostFacts) -> tuple[dict[str, str], dict[str, str]]:
-    """What no file may show, by name: variables that reach the script, and arguments that reach the build alone.
-
-    Variables are the secret names of the context, MAD_SECRETS* of this host, and what holds the value of one of them.
-    """
-    named = environment.forwarded_secrets() | _secret(context.docker_env_vars)
-    variables = holding(context.docker_env_vars, named) | named
-    source = card.images.get(facts.accelerator.vendor)
-    every = {**(source.args if source else {}), **context.docker_build_arg}
-    arguments = _secret(every)
-    words = {"args": f"{card.args} {context.model_args or ''} {' '.join(context.more_args)}"}
-    for name in holding({name: every[name] for name in every.keys() - arguments.keys()} | words, named | arguments):
-        where = name if name in words else f"docker_build_arg.{name}"
-        hint = "write $NAME, which the shell beside the script expands" if name in words else "give the secret itself"
-        raise ContextError(f"{where}: found the value of a secret in it, which files would show; {hint}")
-    for name, value in arguments.items():
-        if variables.get(name, value) != value:
-            raise ContextError(
-                f"docker_build_arg.{name}: found another value than the variable {name} has; "
-                "allowed: one value for one secret's name"
-            )
-    return variables, arguments
-
-
-def _secret(values: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if is_secret(name)}

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from madrun import __version__
-from madrun.cli.cardfacts import card_facts
+from madrun.cli.around import cache_folder
+from madrun.cli.cardfacts import card_facts, work_files
 from madrun.cli.layers import user_layers
 from madrun.cli.place import port_notes, resolve_master
 from madrun.cli.prepare import Planned, Prepared, filesystems, look, look_at_git
@@ -27,6 +28,7 @@ from madrun.planning.samegpus import gpu_changes
 from madrun.planning.topology import check_ranks, interface_notes, with_scheduler
 from madrun.probe import network
 from madrun.registry import cardtree
+from madrun.registry.mad import credentials
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
@@ -51,6 +53,7 @@ def prepare_saved(request: Request, saved: str) -> Prepared:
     repository = Path(node.repository)
     git_state = look_at_git(repository)
     prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
+    node = repeat.with_cache(node, cache_folder())
     today = repeat.for_owner(_addressed(plan, node, given, prepared), owner_of(plan.job, facts), facts.uid)
     moved = repeat.changes(repeat.addresses(node), repeat.addresses(today))
     plan = replace(plan, nodes=(replace(today, hostname=facts.hostname),), madrun=__version__)
@@ -133,6 +136,7 @@ def _planned(plan: Plan, context: Context, prepared: Prepared, of: tuple[Path, F
         changes=_changes(moved, bool(then.facts), file),
         repeats=then.run_id or str(file),
         image_then=then.image if job.in_container else "",
+        clone_then=then.cloned,
     )
 
 
@@ -160,23 +164,25 @@ def _unchanged_files(
     try:
         if job.image.kind == "build":
             place = Path(node.repository, job.image.context)
-            if Path(node.card_folder).is_dir() and not (place / job.image.dockerfile).is_file():
-                raise _changed(f"{place / job.image.dockerfile}, which has gone", node.repository, place, commits)
-            facts, files, image_context = card_facts(card, Context(), prepared.facts, job.runtime)
+            dockerfile = Path(node.repository, node.dockerfile) if node.dockerfile else place / job.image.dockerfile
+            if Path(node.card_folder).is_dir() and not dockerfile.is_file():
+                raise _changed(f"{dockerfile}, which has gone", node.repository, dockerfile.parent, commits)
+            facts, _, image_context = card_facts(card, Context(), prepared.facts, job.runtime)
             recipe = plan_image(card, Context(), job.vendor, facts)
             if recipe.recipe != job.image.recipe:
                 what = f"the recipe of its image (a file of {job.image.context}, or the Dockerfile), "
                 what += _hashes(job.image.recipe, recipe.recipe)
                 raise _changed(what, node.repository, place, commits)
-            found = facts.script_hash
         else:
-            files, image_context = cardtree.work_files(Path(node.card_folder), node.files, Path(node.repository)), {}
-            found = cardtree.tree_hash(files)
+            image_context = {}
+        files = work_files(card) | {name: Path(path) for name, path in node.placed.items()}
+        found = cardtree.tree_hash(files := dict(sorted(files.items())))
     except CardError as error:
         raise ContextError(f"--plan: the card's files are not what they were: {error}") from None
     if found != job.script_hash:
         what = f"the card's files, {_hashes(job.script_hash, found)}"
-        raise _changed(what, node.repository, Path(node.card_folder), commits)
+        # what stands among the card's files and is not in its folder may be anywhere in the repository
+        raise _changed(what, node.repository, Path(node.repository if node.placed else node.card_folder), commits)
     return files, image_context
 
 
@@ -208,13 +214,15 @@ def _secrets(plan: Plan) -> dict[str, str]:
     """The values that a plan never holds, from this environment."""
     arguments = [name for name, value in plan.job.image.build_args.items() if value == SECRET]
     names = dict.fromkeys((*plan.job.secrets, *arguments))
-    missing = [name for name in names if name not in os.environ]
+    folder = Path(plan.node.repository)
+    known = (credentials.read(folder, os.environ).variables(plan.job.cred) if plan.job.cred else {}) | dict(os.environ)
+    missing = [name for name in names if name not in known]
     if missing:
         raise ContextError(
             f"--plan: needs the secret {', '.join(missing)}, which no plan holds; set it in the environment: "
             f"{missing[0]}=... madrun run --plan ..."
         )
-    return {name: os.environ[name] for name in names}
+    return {name: known[name] for name in names}
 
 
 def _as_planned(plan: Plan, source: str) -> tuple[Explained, ...]:

@@ -51,6 +51,30 @@ def write_csv(results: str, filters: Filters, output: str) -> int:
     return code
 
 
+def write_html(file: str, output: str | None) -> int:
+    """Writes any CSV of results as one HTML page; `UsageError` where it is none or the page cannot be written."""
+    import csv
+
+    from madrun.report.page import html_text
+
+    source = Path(file)
+    target = Path(output) if output else source.with_suffix(".html")
+    if target == source:
+        raise UsageError(f"--csv-file-path: {file} would be overwritten by its own page; name another --output")
+    try:
+        rows = perfcsv.read(source)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"--csv-file-path: {file} cannot be read: {error}") from None
+    if not rows:
+        raise UsageError(f"--csv-file-path: {file} holds no rows; allowed: a CSV with a header and at least one row")
+    try:
+        target.write_text(html_text(rows, source.name), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: {target} cannot be written: {error.strerror}") from None
+    sys.stderr.write(f"{len(rows)} rows to {target}\n")
+    return int(ExitCode.OK)
+
+
 def _frame(results: str, filters: Filters) -> tuple[pd.DataFrame, int]:
     folder = Path(results)
     if not (folder / "runs").is_dir():

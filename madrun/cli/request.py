@@ -49,7 +49,7 @@ def make_request(options: RunOptions, saved: str | None = None, **more: Any) -> 
     words = tuple(split_tags(options.tags or []))
     if saved is not None:
         _refuse_parts_of_the_plan(options)
-    elif not words:
+    elif not words and not _says_which(more):
         raise UsageError("--tags: nothing is selected; allowed: names or tags of cards (madrun list shows them)")
     flags = {name: getattr(options, name) for name in _OF_THE_CONTEXT}
     return Request(
@@ -62,11 +62,22 @@ def make_request(options: RunOptions, saved: str | None = None, **more: Any) -> 
         env=tuple(options.env or ()),
         mount=tuple(options.mount or ()),
         arg=tuple(options.arg or ()),
-        flags={name: value for name, value in flags.items() if value is not None},
+        flags={name: value for name, value in flags.items() if value is not None and not _is_unsaid(name, value)},
         command=(_program(), *sys.argv[1:]),
         saved=saved,
         **more,
     )
+
+
+def _says_which(more: dict[str, Any]) -> bool:
+    """Whether a manifest names the cards, so that tags only narrow them."""
+    repository, building = more.get("repository"), more.get("building")
+    return bool(repository and repository.manifest_file) or bool(building and building.batch_manifest)
+
+
+def _is_unsaid(name: str, value: Any) -> bool:
+    """`--timeout -1` is how scripts of MAD users leave the limit to the card."""
+    return name == "timeout" and str(value).strip() == "-1"
 
 
 _BESIDE_A_PLAN = ("additional_context", "join_timeout", "results")

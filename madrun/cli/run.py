@@ -11,15 +11,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
 
+from madrun.cli.aftermath import Story, check_summary, worst, write_summary
+from madrun.cli.ahead import Ahead
 from madrun.cli.answer import write_out
 from madrun.cli.argv import with_tag
 from madrun.cli.colour import painted, wanted
+from madrun.cli.leftout import lines_of, nothing_measured, write
+from madrun.cli.manifestout import write_of_runs
 from madrun.cli.options import Show
+from madrun.cli.outputs import Outputs, heard, outputs_of
 from madrun.cli.plan import start_words
 from madrun.cli.prepare import Planned, Prepared, prepare
+from madrun.cli.provenance import provenance_of_left_out
 from madrun.cli.request import Request
 from madrun.cli.screen import Screen
-from madrun.cli.summary import Finished, document, summary_lines
+from madrun.cli.summary import Finished, summary_lines
 from madrun.cli.task import make_task
 from madrun.cli.verdict import quoted, timing_lines, verdict_lines
 from madrun.errors import ExitCode, MadrunError, UsageError
@@ -37,13 +43,6 @@ from madrun.units import parse_duration
 
 _LOOK_EVERY_S = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SEVERITY = (
-    ExitCode.INTERNAL,
-    ExitCode.INTERRUPTED,
-    ExitCode.RUN_FAILED,
-    ExitCode.BAD_CONTEXT,
-    ExitCode.USAGE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,8 @@ class _Command:
     keep_alive: bool
     interrupt: Interrupt
     screen: Screen
-    before: dict[str, float]
-    finished: list[Finished]
+    story: Story
+    outputs: Outputs
 
     @property
     def coloured(self) -> bool:
@@ -71,44 +70,55 @@ def run_cards(asked: Callable[[], Request], show: Show, repeat: int, keep_alive:
 
     As JSON the one document is all that standard output gets: scripts and verdicts go to standard error.
     """
-    before: dict[str, float] = {}
-    finished: list[Finished] = []
+    story = Story()
     error = ""
     code = int(ExitCode.INTERNAL)
     try:
-        code = _run(asked(), show, (repeat, keep_alive), before, finished)
+        story.request = asked()
+        code = _run(story.request, show, (repeat, keep_alive), story)
     except MadrunError as caught:
         code, error = int(caught.exit_code), str(caught)
         raise
     finally:
+        if trouble := write_summary(story, code, error):
+            sys.stderr.write(f"madrun: {trouble}\n")
+            code = code or int(ExitCode.USAGE)
         if show.as_json:
-            code = write_out(sys.stdout, to_json(document(finished, code, before, error)), code)
+            code = write_out(sys.stdout, to_json(story.document(code, error)), code)
     return code
 
 
-def _run(
-    request: Request, show: Show, how: tuple[int, bool], before: dict[str, float], finished: list[Finished]
-) -> int:
+def _run(request: Request, show: Show, how: tuple[int, bool], story: Story) -> int:
     started = time.monotonic()
     repeat, keep_alive = how
-    prepared = prepare(request, _part)  # nothing runs yet: until here a signal ends the process as it always does
+    check_summary(request)
+    # Nothing runs yet: until here a signal ends the process as it always does.
+    prepared = prepare(request, _part, leave_out=True)
+    outputs = outputs_of(request, prepared)
     runs = [
         (planned, f"{number} of {repeat}" if repeat > 1 else "")
         for planned in prepared.planned
         for number in range(1, repeat + 1)
     ]
-    if keep_alive:
+    if keep_alive and runs:
         _check_keep_alive(runs)
+    before = story.before
     before["plan"] = time.monotonic() - started
     interrupt = _catch_signals()
     screen = Screen(lambda: interrupt.count, out=2 if show.as_json else 1, quiet=show.quiet)
-    command = _Command(request, show, prepared, runs, keep_alive, interrupt, screen, before, finished)
+    command = _Command(request, show, prepared, runs, keep_alive, interrupt, screen, story, outputs)
+    screen.live = heard(request, prepared)
     _tell_before(command)
     try:
+        _leave_out(command)
+        if not runs:
+            return _end(command, [])
         party = _join(command)
         before["join"] = time.monotonic() - started - before["plan"]
         try:
-            return _run_all(command, party)
+            planned = [planned for planned, _ in command.runs]
+            with Ahead(prepared, planned, request.results, screen) as ahead:
+                return _run_all(command, party, ahead)
         finally:
             party.close()
     except Stopped as stopped:
@@ -150,6 +160,8 @@ def _tell_before(command: _Command) -> None:
         command.screen.line(f"repeats {one.repeats}, job hash {one.plan.job_hash[:12]}")
     for change in (change for one in planned for change in one.changes):
         command.screen.line(change)
+    for note in command.outputs.notes:
+        command.screen.line(note)
     for note in dict.fromkeys(note for one in planned for note in (*one.notes, *one.plan.node.notes)):
         command.screen.line(note)
     if command.show.verbose:
@@ -169,33 +181,59 @@ def _join(command: _Command) -> Party:
         return join(plans, command.prepared.facts, limit, command.interrupt, command.screen)
 
 
-def _run_all(command: _Command, party: Party) -> int:
+def _run_all(command: _Command, party: Party, ahead: Ahead) -> int:
     interrupt, screen, runs = command.interrupt, command.screen, command.runs
     codes: list[int] = []
     for index, (planned, number) in enumerate(runs):
         task = make_task(command.request, command.prepared, planned, (index, number, command.keep_alive))
         again = _again(task.command, planned, command)
-        task = replace(task, gate=party.gate)
+        task = ahead.serve(replace(task, gate=party.gate))
         linger = partial(_keep_alive, command, party.link, planned, again)
         try:
             ended = conduct(task, party, interrupt, screen, linger)
         except MadrunError as error:
             party.link.fail(Failure(kind="node", text=str(error), node=planned.plan.node.node_rank))
             raise
-        if len(command.finished) == index:
+        if len(command.story.finished) == index:
             _show_verdict(command, planned, again, ended)
         codes.append(ended.exit_code)
         if _must_stop(ended, interrupt):
             codes += [ExitCode.INTERRUPTED] if len(runs) > len(codes) and interrupt.event.is_set() else []
             break
-    screen.show(painted(summary_lines(command.finished), command.coloured))
-    return _worst(codes)
+    return _end(command, codes)
+
+
+def _leave_out(command: _Command) -> None:
+    """Gives each card that is not run its record, and says so."""
+    for one in command.prepared.left_out:
+        written = write(command.request, one, command.prepared.facts, provenance_of_left_out(command.prepared, one))
+        command.story.left_out.append(written)
+        if written.run is not None and written.record is not None:
+            command.outputs.add(written.run, written.record, one.card)
+        command.screen.show(painted(lines_of(written), command.coloured))
+
+
+def _end(command: _Command, codes: list[int]) -> int:
+    """The summary, and the exit code of the command: nothing measured is no success unless it was asked for."""
+    story, on_purpose = command.story, command.request.files.skip_model_run
+    command.outputs.close()
+    if command.request.files.manifest_output is not None:
+        write_of_runs(command.request.files.manifest_output, command.prepared, story.finished)
+    nothing = nothing_measured(story.statuses, on_purpose)
+    lines = [*summary_lines(story.finished, story.left_out), *nothing]
+    command.screen.show(painted(lines, command.coloured))
+    for text in command.outputs.warnings:
+        command.screen.say(f"warning: {text}")
+    left_out = [one.left_out.exit_code for one in story.left_out]
+    return worst([*codes, *left_out, *([ExitCode.RUN_FAILED] if nothing and not on_purpose else [])])
 
 
 def _show_verdict(command: _Command, planned: Planned, again: tuple[str, ...], ended: Ended) -> None:
-    timings = command.before | ended.outcome.timings
+    timings = command.story.before | ended.outcome.timings
     said = () if command.show.quiet else (*planned.changes, *planned.notes)
-    command.finished.append(Finished(planned=planned, ended=ended, again=again, timings=timings))
+    command.story.finished.append(Finished(planned=planned, ended=ended, again=again, timings=timings))
+    if ended.record is not None:
+        command.outputs.add(ended.run, ended.record, planned.card, planned)
     command.screen.show(painted(verdict_lines(ended, planned.plan, again, said), command.coloured))
     if command.show.timings or command.show.verbose:
         command.screen.show(timing_lines(timings))
@@ -231,10 +269,6 @@ def _must_stop(ended: Ended, interrupt: Interrupt) -> bool:
     """After an interrupt or the loss of a node there is nobody to run the next card with."""
     lost = ended.culprit is not None and ended.culprit.kind in ("node lost", "interrupted")
     return lost or interrupt.event.is_set()
-
-
-def _worst(codes: list[int]) -> int:
-    return next((int(code) for code in _SEVERITY if code in codes), max(codes, default=0))
 
 
 def _catch_signals() -> Interrupt:

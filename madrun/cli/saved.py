@@ -21,6 +21,7 @@ class First:
     """What the run directory beside a plan says of the first run on one node; empty where there is none.
 
     `image` is the identity of its image, of an older record the id; `madrun` the version that made the plan.
+    `cloned` is the commit of what the card names with `url`.
     """
 
     run_id: str
@@ -29,12 +30,14 @@ class First:
     image: str
     facts: Mapping[str, Any]
     explained: tuple[Explained, ...]
+    cloned: str = ""
 
     @property
     def commit(self) -> GitState:
         """The repository's commit of then."""
         provenance = _map(self.record.get("provenance"))
-        return GitState(commit=provenance.get("git_commit", ""), dirty=provenance.get("git_dirty") == "true")
+        of = "repository" if "repository_commit" in provenance else "git"  # git: what `url` named
+        return GitState(commit=provenance.get(f"{of}_commit", ""), dirty=provenance.get(f"{of}_dirty") == "true")
 
 
 def first_run(file: Path, madrun: str, rank: int) -> First:
@@ -55,6 +58,7 @@ def first_run(file: Path, madrun: str, rank: int) -> First:
         image=str(mine.get("image_identity") or mine.get("image_id") or ""),
         facts=read_map(node / "host.json") or _map(mine.get("facts")),
         explained=explained,
+        cloned=str(mine.get("commit") or ""),
     )
 
 

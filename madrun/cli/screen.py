@@ -39,11 +39,12 @@ class _Log:
 class Screen:
     """Shows a command's runs. `signals` says how many signals the user has sent: then `close` is impatient.
 
-    `out` and `err` are file descriptors; a quiet one shows neither logs nor news, only what is `say` or `show`.
+    `out` and `err` are file descriptors; a quiet one shows neither logs nor news, only what is `say` or `show`. `live`:
+    whether the scripts' output is shown too.
     """
 
     def __init__(self, signals: Callable[[], int] = lambda: 0, out: int = 1, err: int = 2, quiet: bool = False) -> None:
-        self._quiet = quiet
+        self._quiet, self.live = quiet, True
         self._started = time.monotonic()
         self._signals = signals
         self._out, self._err = Outlet(out), Outlet(err)
@@ -78,7 +79,7 @@ class Screen:
 
     def follow(self, console: Path) -> None:
         """Show this log as it grows, after what was said before."""
-        if self._quiet:
+        if self._quiet or not self.live:
             return
         self._last_log = _Log(console, threading.Event())
         self._shows.append(self._last_log)

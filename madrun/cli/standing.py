@@ -72,13 +72,14 @@ def check_paths(node: NodePlan) -> None:
     """`ContextError` where a path that the plan mounts, or its data, has gone from this host."""
     for name, path in node.data_sources.items():
         origin = node.mirrors.get(name, "")
-        if not any(place and Path(place).exists() for place in (path, origin)):
+        remote = any(fetch.provider != "local" for fetch in node.fetches.get(name, ()))
+        if not remote and not any(place and Path(place).exists() for place in (path, origin)):
             words = f"neither {origin} nor its mirror {path} exists" if origin else f"{path} does not exist"
             raise ContextError(
                 f"--plan: data {name}: {words} on this host; put it there, or run the card without --plan"
             )
     for mount in node.container.mounts if node.container else ():
-        known = mount.source in node.data_sources.values() or not mount.source.startswith("/")
+        known = mount.source in (*node.data_sources.values(), node.cache) or not mount.source.startswith("/")
         if not known and not Path(mount.source).exists():
             raise ContextError(
                 f"--plan: {mount.source}, to be mounted at {mount.target}, does not exist on this host; put it there, "

@@ -153,6 +153,7 @@ def _of_record(seen: Look, record: Record) -> list[str]:
             record=record,
             culprit=record.culprit,
             reasons=record.reasons,
+            status=record.status,
         )
         lines = verdict_lines(ended, plan, record.command, (*plan.node.notes,))
         shown = "\n".join(lines)

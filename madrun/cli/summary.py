@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from madrun.cli.leftout import Written
 from madrun.cli.prepare import Planned
 from madrun.cli.verdict import quoted
 from madrun.node.conduct import Ended
@@ -32,8 +33,8 @@ class Finished:
 
     @property
     def status(self) -> str:
-        """SUCCESS or FAILURE, also on a node that has no record."""
-        return "SUCCESS" if self.ended.exit_code == 0 else "FAILURE"
+        """SUCCESS, FAILURE or SKIPPED, also on a node that has no record."""
+        return self.ended.status or ("SUCCESS" if self.ended.exit_code == 0 else "FAILURE")
 
     @property
     def primary(self) -> MetricResult | None:
@@ -44,11 +45,18 @@ class Finished:
         return next((metric for metric in record.metrics if metric.primary), record.metrics[0])
 
 
-def summary_lines(runs: list[Finished]) -> list[str]:
-    """A row for each of several runs, then median and spread of those that are one plan; nothing for one run."""
-    if len(runs) < 2:
+def summary_lines(runs: list[Finished], left_out: Sequence[Written] = ()) -> list[str]:
+    """A row for each of several runs, then median and spread of those that are one plan; nothing for one run.
+
+    Cards that were left out stand before those that were run.
+    """
+    if len(runs) + len(left_out) < 2:
         return []
     rows = [("card", "status", "value", "time", "run")]
+    rows += [
+        (one.left_out.name, one.left_out.status, "-", "-", os.path.relpath(one.run.path) if one.run else "-")
+        for one in left_out
+    ]
     rows += [
         (
             run.card,
@@ -119,7 +127,9 @@ def _spread_line(spread: Spread) -> str:
     return f"{head}, {spread.metric} median {spread.median:.6g}{unit} ({between}, {wide:.1f} % apart)"
 
 
-def document(runs: list[Finished], exit_code: int, before: dict[str, float], error: str = "") -> dict[str, Any]:
+def document(
+    runs: list[Finished], exit_code: int, before: dict[str, float], error: str = "", left_out: Sequence[Written] = ()
+) -> dict[str, Any]:
     """What `run --json` prints: every run with its metrics or its culprit, spreads, and the command's exit code."""
     return {
         "exit_code": exit_code,
@@ -127,6 +137,15 @@ def document(runs: list[Finished], exit_code: int, before: dict[str, float], err
         "timings": before,
         "runs": [_as_document(run) for run in runs],
         "spreads": to_plain(spreads_of(runs)),
+        "left_out": [
+            {
+                "card": one.left_out.name,
+                "status": one.left_out.status,
+                "reason": one.left_out.reason,
+                "run_id": one.run.run_id if one.run else "",
+            }
+            for one in left_out
+        ],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 
 from madrun.node.blame import EXAMINED
 from madrun.node.conduct import Ended
@@ -28,13 +29,15 @@ def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...], said: tupl
     where = f"{size}  {job.runtime}  {format_duration(ended.outcome.script_s)}"
     run = os.path.relpath(ended.run.path)
     warning = [f"  warning: {ended.warning}"] if ended.warning else []
-    if ended.exit_code == 0:
+    if ended.exit_code == 0 and ended.status != "SKIPPED":
         lines = [f"SUCCESS {job.card}  {where}"]
         lines += _metric_lines(ended.record) if ended.record else ["  the record is on node 0"]
         shown_before = (*plan.node.notes, *said)
         notes = ended.record.notes if ended.record else ()
         lines += [f"  note: {note}" for note in notes if note not in shown_before]
         return [*lines, *warning, f"  {run}"]
+    if ended.status == "SKIPPED":
+        return [f"SKIPPED {job.card}  {where}", *(f"  {reason}" for reason in ended.reasons), *warning, f"  {run}"]
     head = f"FAILURE {job.card}  {where}"
     return [head, *_failure_lines(ended), *warning, f"  log: {_log(ended)}", f"  again: {quoted(command)}"]
 
@@ -60,6 +63,12 @@ def _metric_lines(record: Record) -> list[str]:
     return [f"  {name:<{width}}  {_value(metric)}" for name, metric in zip(names, metrics, strict=True)]
 
 
+def _partial_lines(record: Record) -> list[str]:
+    """The rows that stand though others of the same file have no number."""
+    standing = replace(record, metrics=tuple(metric for metric in record.metrics if not metric.missing))
+    return ["  the other rows stand:", *_metric_lines(standing)] if standing.metrics else []
+
+
 def _value(metric: MetricResult) -> str:
     unit = f" {metric.unit}" if metric.unit else ""
     return f"{metric.text}{unit}{'  (primary)' if metric.primary else ''}"
@@ -68,7 +77,8 @@ def _value(metric: MetricResult) -> str:
 def _failure_lines(ended: Ended) -> list[str]:
     culprit = ended.culprit
     if culprit is None:
-        return [f"  invalid: {reason}" for reason in ended.reasons]
+        partial = _partial_lines(ended.record) if ended.record and ended.record.partial else []
+        return [*(f"  invalid: {reason}" for reason in ended.reasons), *partial]
     first, *rest = culprit.text.splitlines() or [""]
     lines = [f"  {culprit.kind}: {first}", *(f"  {line}" for line in rest)]
     if culprit.kind in _HINTS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 import traceback
 from collections.abc import Callable
@@ -11,20 +10,24 @@ from pathlib import Path
 
 from madrun.errors import BuildError, DataError, EngineError, MadrunError
 from madrun.node import workspace as ws
-from madrun.node.blame import EXAMINED, classified, remembered, script_failure
+from madrun.node.blame import EXAMINED, classified, disk_failure, remembered, script_failure
 from madrun.node.boxkeeper import BoxKeeper
 from madrun.node.channel.link import Aborted, Link
 from madrun.node.collect import collect
 from madrun.node.console import Console, last_lines
+from madrun.node.furnish import furnish
 from madrun.node.imagework import image_notes, obtain
 from madrun.node.joining.sharing import Sharing
-from madrun.node.seeing.presence import REGISTRY, registered, sweep
+from madrun.node.joining.supply import Supply
+from madrun.node.models import keep_models
 from madrun.node.snapshot import keep_environment
+from madrun.node.stepping import failed_before, hinted, with_steps
+from madrun.node.sweeping import swept
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.node.timings import Timings
 from madrun.node.watching.watch import Watch
+from madrun.probe.environment import client_env
 from madrun.probe.memorykills import host_oom_kills
-from madrun.results.regular import readable
 from madrun.runtimes import images
 from madrun.runtimes.docker import DockerBox
 from madrun.runtimes.process import ProcessBox
@@ -33,9 +36,6 @@ from madrun.spec.plan import NodePlan
 from madrun.spec.record import Failure, NodeOutcome
 
 AFTERWARDS = "kept-alive"  # where the files go that were made in a container after its script had ended
-_DISK = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EFBIG}
-)
 _KINDS: dict[type[MadrunError], str] = {BuildError: "image", EngineError: "engine", DataError: "data"}
 
 
@@ -78,7 +78,7 @@ class Agent:
         except MadrunError as error:
             failure = Failure(kind=_KINDS.get(type(error), "node"), text=str(error), node=rank)
         except Exception as error:
-            failure = self._disk_failure(error) or Failure(
+            failure = disk_failure(error, self._space.root, self._node) or Failure(
                 kind="internal", text=f"a defect of madrun:\n{traceback.format_exc()}", node=rank
             )
         if self._failure is None:
@@ -86,27 +86,18 @@ class Agent:
             self._link.fail(failure)
         return False
 
-    def _disk_failure(self, error: Exception) -> Failure | None:
-        """In words where the host refused a file; None where that is not what happened."""
-        if not isinstance(error, OSError) or error.errno not in _DISK:
-            return None
-        place = readable(error.filename or self._space.root)
-        text = f"{place} on {self._node.hostname}: {error.strerror}; free space or name another --results"
-        return Failure(kind="disk", text=text, node=self._node.node_rank)
-
     def _prepare(self, reporter: Reporter) -> None:
         """Image and work directory; the gate: all nodes have the same image."""
         task = self._task
         self._interrupt.check(self._node.node_rank)
-        sharing = Sharing(task, self._node, self._link, self._space.root.parent.name)
+        supply = Supply(task, self._node, self._space.root)
+        sharing = Sharing(task, self._node, self._link, (self._space.root.parent.name, supply))
         with self._timings.phase("sharing"):
             sharing.prove()  # before the image: of what can refuse a run this is known soonest
         with self._timings.phase("image"):
-            for name in self._sweep_processes():
-                reporter.line(f"ended {name}, which its dead agent had left behind")
+            for line in swept(task):
+                reporter.line(line)
             if task.engine is not None:
-                for name in sweep(task.engine, task.facts.uid):
-                    reporter.line(f"removed {name}, which its dead agent had left behind")
                 reporter.phase("image")
                 self._image = obtain(task, self._space.root / "build.log", self._check, reporter)
                 notes = image_notes(task, self._image)
@@ -120,22 +111,16 @@ class Agent:
                 )
         with self._timings.phase("data"):
             sharing.provide(self._check, reporter)
-            self._tell_notes(sharing.notes, reporter)
+            self._tell_notes((*sharing.notes, *supply.notes), reporter)
+            self._outcome = replace(self._outcome, data=supply.outcomes)
         with self._timings.phase("files"):
-            job = task.plan.job
-            self._before = ws.prepare(self._space, task.files, job, self._node.checkout)
+            self._before, commit = furnish(self._space, task, self._node, self._check, reporter)
+            self._outcome = replace(self._outcome, commit=commit)
             self._check_mounts()
         identity = self._image.identity if self._image else "none"
         with self._timings.phase("gate"):
-            self._link.meet(task.stage("prepared"), {"image": identity, "hostname": self._node.hostname})
-
-    def _sweep_processes(self) -> list[str]:
-        registry = self._task.lock_dir.with_name(REGISTRY)
-        if all(state != "dead" for _, state, _ in registered(registry)):
-            return []
-        from madrun.node.seeing.ending import sweep_processes
-
-        return sweep_processes(registry)
+            payload = {"image": identity, "commit": commit, "hostname": self._node.hostname}
+            self._link.meet(task.stage("prepared"), payload)
 
     def _tell_notes(self, notes: tuple[str, ...], reporter: Reporter) -> None:
         for note in notes:
@@ -164,6 +149,9 @@ class Agent:
                 self._note(f"no logs of single ranks: nothing below {self._space.box} can be executed")
         with self._timings.phase("barrier"):
             self._link.meet(task.stage("ready"))
+        if task.skip_script:
+            self._outcome = replace(self._outcome, skipped="--skip-model-run: everything stood ready, nothing was run")
+            return
         self._watch = Watch(job, self._node, self._space, self._link, self._keeper.box.pid)
         self._watch.start()
         self._ooms = host_oom_kills()
@@ -180,7 +168,14 @@ class Agent:
                 self._note(self._watch.note)
         self._outcome = replace(self._outcome, exit_code=code)
         if code != 0:
-            raise Stopped(script_failure(code, self._node.node_rank))
+            raise Stopped(self._script_failure(code))
+
+    def _script_failure(self, code: int) -> Failure:
+        """Of the script, or of a step before it, which then says so."""
+        assert self._keeper is not None
+        told = failed_before(self._task.plan.job, self._keeper.steps.seen)
+        failure = script_failure(code, self._node.node_rank)
+        return replace(failure, text=f"{told} on node {self._node.node_rank}") if told else failure
 
     def _note(self, text: str) -> None:
         self._outcome = replace(self._outcome, notes=(*self._outcome.notes, text))
@@ -190,7 +185,8 @@ class Agent:
 
     def _open_box(self, console: Console) -> DockerBox | ProcessBox:
         if self._node.container is not None:
-            return DockerBox(self._task.engine, self._node.container, self._task.secrets, console.write)
+            task, env = self._task, client_env(self._task.facts.engine)
+            return DockerBox(task.engine, self._node.container, task.secrets, console.write, env)
         assert self._node.process is not None
         return ProcessBox(self._node.process, self._task.secrets, console.write)
 
@@ -219,6 +215,7 @@ class Agent:
                     end_marker=marker,
                     exit_code=self._keeper.exit_code(),
                 )
+                self._outcome = with_steps(self._outcome, self._task.plan.job, self._keeper.steps.seen, self._timings)
                 told = self._keeper.steps.seen.get("oom")
                 alone = self._node.container is not None
                 self._outcome = remembered(self._outcome, told.value if told else None, alone)
@@ -241,8 +238,9 @@ class Agent:
         """That of this node; also where its script failed while another node ended the run: it may be the cause."""
         failure, code = self._failure, self._outcome.exit_code
         if failure is None and code and self._link.failure is not None:
-            failure = script_failure(code, self._node.node_rank)
-        return classified(failure, self._outcome, self._space.console, self._ooms)
+            failure = self._script_failure(code)
+        failure = classified(failure, self._outcome, self._space.console, self._ooms)
+        return hinted(failure, self._task.plan.job)
 
     def _collect(self, _reporter: Reporter) -> None:
         """Files back to the user, samples out of log and CSV."""
@@ -250,9 +248,7 @@ class Agent:
             if self._space.box.exists():
                 findings = (*self._outcome.findings, *self._hand_over())
                 self._outcome = replace(self._outcome, findings=findings)
-            results = self._task.plan.job.result_places
-            hidden = tuple(self._task.secrets.values())
-            self._outcome = collect(self._space, self._before, results, self._outcome, self.kept, hidden)
+            self._outcome = collect(self._space, self._before, self._task, self._outcome, self.kept)
             self._before = ws.manifest(self._space.work) if self.kept else {}
 
     def _may_stay(self) -> bool:
@@ -278,6 +274,7 @@ class Agent:
         self._keeper.end(by_itself=True)
         self.kept = False
         self._hand_over()
+        keep_models(self._space.work, self._node.cache)
         ws.keep_output(self._space, self._before, into=AFTERWARDS)
 
     def _hand_over(self) -> list[str]:

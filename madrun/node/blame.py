@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from madrun.node.console import last_lines
 from madrun.probe.memorykills import host_oom_kills
+from madrun.results.regular import readable
+from madrun.spec.plan import NodePlan
 from madrun.spec.record import UNCLASSIFIED, Failure, NodeOutcome
 
 if TYPE_CHECKING:
@@ -16,6 +19,20 @@ if TYPE_CHECKING:
 
 _SIGNALS = range(129, 193)  # how a shell reports a signal: 128 + 1 to 64
 EXAMINED = frozenset({"stalled", "timeout"})  # failures of runs that still stood: looked at before they were ended
+
+
+_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EFBIG}
+)
+
+
+def disk_failure(error: Exception, folder: Path, node: NodePlan) -> Failure | None:
+    """In words where the host refused a file of the run's folder; None where that is not what happened."""
+    if not isinstance(error, OSError) or error.errno not in _DISK:
+        return None
+    place = readable(error.filename or folder)
+    text = f"{place} on {node.hostname}: {error.strerror}; free space or name another --results"
+    return Failure(kind="disk", text=text, node=node.node_rank)
 
 
 def script_failure(code: int, node: int) -> Failure:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from madrun.node import workspace as ws
+from madrun.node.models import keep_models
 from madrun.node.ranks import keep_ranks, read_ranks
+from madrun.node.task import Task
 from madrun.results.regular import readable
 from madrun.results.samples import Reading, samples_of_log
 from madrun.results.table import samples_of_csv
+from madrun.spec.mad import LogErrors
 from madrun.spec.record import NodeOutcome
 
 _MOST_NAMES = 10
@@ -18,22 +20,26 @@ _MOST_NAMES = 10
 def collect(
     space: ws.Workspace,
     before: ws.Manifest,
-    results: Sequence[str],
+    task: Task,
     outcome: NodeOutcome,
     stays: bool = False,
-    secrets: tuple[str, ...] = (),
 ) -> NodeOutcome:
     """The outcome with samples, findings and notes.
 
-    `results`: places of the `multiple_results` file below the work directory; the first that this run made counts.
-
-    `stays`: the box is still in use, and is left as it is. `secrets` are masked in what the ranks printed.
+    Of the places of the `multiple_results` file, the first that this run made counts. `stays`: the box is still in use,
+    and is left as it is. Secrets are masked in what the ranks printed.
     """
+    job, secrets = task.plan.job, tuple(task.secrets.values())
+    results, log_errors = job.result_places, job.log_errors
     if space.box.exists():
         outcome = replace(outcome, notes=(*outcome.notes, *keep_ranks(space, secrets, stays)))
     first, notes = read_ranks(space.ranks)
     outcome = replace(outcome, first_rank=first, notes=(*outcome.notes, *notes))
-    kept = ws.keep_output(space, before, stays) if space.box.exists() else ws.Kept()
+    kept = ws.Kept()
+    if space.box.exists():
+        brought = [] if stays else keep_models(space.work, task.plan.node.cache)
+        outcome = replace(outcome, notes=(*outcome.notes, *brought))
+        kept = ws.keep_output(space, before, stays, whole=job.run_directory if task.keep_directory else "")
     findings = [*outcome.findings, *_few([_failed(space, *item) for item in kept.failed.items()])]
     dropped = _few([f"{readable(name)} is {kind} and is not kept" for name, kind in kept.special.items()])
     outcome = replace(outcome, findings=tuple(findings), notes=(*outcome.notes, *dropped))
@@ -42,7 +48,11 @@ def collect(
     readings = [samples_of_log(space.console, outcome.node)]
     if results and outcome.exit_code == 0:
         made = next((name for name in results if name in kept.names or name in kept.special), results[-1])
-        readings.append(_read_csv(space, made, kept, before, outcome.node))
+        readings.append(_read_csv(space, made, kept, before, (outcome.node, log_errors is not None)))
+    if log_errors is not None:
+        outcome = replace(outcome, log_errors=_errors_in(space, log_errors))
+        if not any(reading.samples for reading in readings):
+            readings.append(_of_trainer(space, outcome.node))
     return replace(
         outcome,
         samples=tuple(sample for reading in readings for sample in reading.samples),
@@ -51,13 +61,29 @@ def collect(
     )
 
 
-def _read_csv(space: ws.Workspace, name: str, kept: ws.Kept, before: ws.Manifest, node: int) -> Reading:
-    """The `multiple_results` file, only if this run made or changed it; one node's file is enough."""
+def _errors_in(space: ws.Workspace, rules: LogErrors) -> tuple[str, ...]:
+    from madrun.results.mad.logerrors import errors_in
+
+    return tuple(error.said(space.console.name) for error in errors_in(space.console, rules))
+
+
+def _of_trainer(space: ws.Workspace, node: int) -> Reading:
+    from madrun.results.mad.trainer import samples_of_trainer
+
+    return samples_of_trainer(space.console, node)
+
+
+def _read_csv(space: ws.Workspace, name: str, kept: ws.Kept, before: ws.Manifest, where: tuple[int, bool]) -> Reading:
+    """The `multiple_results` file, only if this run made or changed it; one node's file is enough.
+
+    `where`: the node, and whether the card is one of MAD.
+    """
+    node, mad = where
     if name in kept.special:
         return Reading(findings=(f"multiple_results: {name} is {kept.special[name]}, allowed: a regular file",))
     place = space.output / name
     if name in kept.names or place.is_dir():
-        return samples_of_csv(place, node)
+        return samples_of_csv(place, node, mad)
     if kept.failed or node != 0:
         return Reading()  # a failure is a finding already, and says more than that nothing was made
     if name in before:

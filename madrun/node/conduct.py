@@ -7,13 +7,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.agent import Agent
 from madrun.node.channel.link import Aborted, Link
 from madrun.node.hostnames import host_names
 from madrun.node.joining.join import Party
+from madrun.node.joining.supply import data_columns
 from madrun.node.seeing.board import Board
 from madrun.node.seeing.presence import REGISTRY, Resident, alive, myself
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
@@ -22,7 +23,7 @@ from madrun.results.rundir import EXPLAINED, RunDir
 from madrun.results.verdict import RunFacts, judge
 from madrun.spec.codec import from_plain, to_json
 from madrun.spec.plan import NodePlan, Plan, bind
-from madrun.spec.record import Failure, NodeOutcome, Record
+from madrun.spec.record import Failure, NodeOutcome, Record, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Ended:
     culprit: Failure | None = None
     reasons: tuple[str, ...] = ()
     warning: str = ""
+    status: Status | Literal[""] = ""
 
 
 class _Journaling:
@@ -172,6 +174,7 @@ def _settle(task: Task, party: Party, plan: Plan, run: RunDir, seen: tuple[str, 
         outcome=outcome,
         culprit=culprit,
         reasons=tuple(verdict["reasons"]),
+        status=verdict["status"],
     )
 
 
@@ -232,8 +235,9 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: _Seen) -> E
         command=task.command,
         backend="local",
         notes=(*task.notes, *plan.node.notes, *brought),
-        provenance=task.provenance() | {"docker_sha": own.image_id},
+        provenance=_with_clone(task.provenance(), plan, own) | {"docker_sha": own.image_id} | data_columns(outcomes),
         gate=task.gate,
+        unmeasured=task.unmeasured,
     )
     record = judge(plan, facts, outcomes, culprit)
     unwritten = _write(task.results, run, record)
@@ -241,7 +245,7 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: _Seen) -> E
         # Without its record a run has happened for nobody: it may not be called a success.
         culprit = culprit or unwritten
         record = judge(plan, facts, outcomes, culprit)
-    verdict = {"exit_code": record.exit_code, "culprit": culprit, "reasons": record.reasons}
+    verdict = {"exit_code": record.exit_code, "culprit": culprit, "reasons": record.reasons, "status": record.status}
     link.meet(task.stage("end"), verdict, final=True)
     return Ended(
         exit_code=record.exit_code,
@@ -250,8 +254,17 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: _Seen) -> E
         record=record,
         culprit=culprit,
         reasons=record.reasons,
+        status=record.status,
         warning=unwritten.text if unwritten else "",
     )
+
+
+def _with_clone(provenance: dict[str, str], plan: Plan, own: NodeOutcome) -> dict[str, str]:
+    """Of a card with `url`, what was run is the commit of that; empty where it could not be cloned."""
+    if not plan.job.url:
+        return provenance
+    checkout = {"repository_commit": provenance["git_commit"], "repository_dirty": provenance["git_dirty"]}
+    return provenance | checkout | {"git_commit": own.commit, "git_dirty": "false" if own.commit else ""}
 
 
 def _write(results: Path, run: RunDir, record: Record) -> Failure | None:

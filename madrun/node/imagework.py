@@ -9,7 +9,7 @@ from pathlib import Path
 
 from madrun.errors import EngineError
 from madrun.node.imageplace import image_place
-from madrun.node.task import Reporter, Task
+from madrun.node.task import MadeAhead, Reporter, Task
 from madrun.planning.fit import misfit, rocm_note
 from madrun.planning.repeat import image_change
 from madrun.runtimes import images
@@ -23,7 +23,11 @@ def obtain(task: Task, log: Path, check: Callable[[], None], reporter: Reporter)
 
     Raises `BuildError` where it cannot be had, `EngineError` where this host's driver is too old for it.
     """
-    prepared = _patiently(task, _watch(task, log, reporter), check)
+    made = task.ahead(task.plan.job.image.name)
+    if made is not None:
+        prepared = _from_before(made, log, check)
+    else:
+        prepared = _patiently(task, _watch(task, log, reporter), check)
     env = {**prepared.env, **task.plan.job.env}
     problem = misfit(task.facts.accelerator, task.plan.job.image.name, env)
     if problem:
@@ -39,11 +43,23 @@ def image_notes(task: Task, prepared: images.Prepared) -> tuple[str, ...]:
     return tuple(note for note in found if note and note not in task.notes)
 
 
+def _from_before(made: MadeAhead, log: Path, check: Callable[[], None]) -> images.Prepared:
+    """The image that is being made beside the runs before this one; its log becomes the run's own."""
+    try:
+        while True:
+            check()
+            if made.future in wait((made.future,), timeout=_PATIENCE_S).done:
+                return made.future.result()
+    finally:
+        if made.log.is_file() and made.future.done():
+            log.write_text(made.log.read_text(encoding="utf-8"), encoding="utf-8")
+
+
 def _patiently(task: Task, watch: images.Watch, check: Callable[[], None]) -> images.Prepared:
     pool = ThreadPoolExecutor(max_workers=1)
     image = task.plan.job.image
     image = replace(image, build_args=filled(image.build_args, task.secrets))
-    place = image_place(task.engine, task.facts.engine, task.lock_dir)
+    place = image_place(task.engine, task.facts.engine, task.lock_dir, task.images)
     future = pool.submit(images.ensure, place, image, task.image_context, watch)
     pool.shutdown(wait=False)
     try:

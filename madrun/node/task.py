@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from madrun.planning.explain import Explained
+from madrun.runtimes.images import Policy, Prepared
+from madrun.spec.credentials import Credentials
 from madrun.spec.facts import HostFacts
 from madrun.spec.plan import Plan
 from madrun.spec.record import Failure, Gate
@@ -32,13 +35,25 @@ class Reporter(Protocol):
         """The log is complete: show the rest of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class MadeAhead:
+    """An image that another run of the command had begun to make, and the log of it."""
+
+    future: Future[Prepared]
+    log: Path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One run on one node. `engine` is a client of the container engine, None for the process runtime.
 
     `gate`: what was found out when the nodes joined. `keep_alive`: the container stands on after its script, until
-    whoever waits for it returns. `image_then`: what the image of a repeated run was known by; empty where there is none
-    or nobody knows.
+    whoever waits for it returns. `keep_directory`: the directory in which the script ran is kept whole. `skip_script`:
+    all is made ready, and the script is not started. `image_then`, `clone_then`: what the image of a repeated run was
+    known by, and the commit that it cloned; empty where there is none or nobody knows. `unmeasured`: who asked that
+    this run need not measure anything. `images`: what is asked of the image beyond having it; `ahead` gives the one of
+    this name that is being made since before the run. `credentials` and `host_env`: for the programs and servers that
+    provide data, never written.
     """
 
     plan: Plan
@@ -56,7 +71,15 @@ class Task:
     explained: tuple[Explained, ...] = ()
     keep_alive: bool = False
     image_then: str = ""
+    clone_then: str = ""
+    keep_directory: bool = False
+    skip_script: bool = False
     gate: Gate | None = None
+    unmeasured: str = ""
+    images: Policy = field(default_factory=Policy)
+    ahead: Callable[[str], MadeAhead | None] = lambda _name: None
+    credentials: Credentials = field(default_factory=Credentials)
+    host_env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def stage(self, name: str) -> str:
         """Name of a stage of this run on the control channel."""

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from madrun import runners
 from madrun.errors import NodesError
 from madrun.registry.cardtree import add_file
 from madrun.results.regular import kind_of, open_regular
-from madrun.spec.mad import Entry
+from madrun.spec.mad import MODELS
 from madrun.spec.plan import RANK, JobPlan
 
 
@@ -83,17 +83,17 @@ class Workspace:
         return self.root / "console.log"
 
 
-def prepare(workspace: Workspace, files: dict[str, Path], job: JobPlan, checkout: Iterable[Entry] = ()) -> Manifest:
-    """Copies the card's files into an empty work directory; raises where they are no longer those of the plan.
+def lay_out(workspace: Workspace, files: dict[str, Path], job: JobPlan) -> None:
+    """Copies the card's files into the work directory, and the driver beside it.
 
-    The content of the `multiple_results` file is remembered, so that it is not taken for one of this run only because
-    it was touched. `checkout`: what will be mounted into the work directory.
+    Raises where they are no longer those of the plan. A link that lies there in place of a file is replaced.
     """
-    workspace.work.mkdir(parents=True)
     digest = hashlib.sha256()
     for name, source in files.items():
         target = workspace.work / name
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_symlink() or target.parent.resolve() != _root(workspace) / Path(name).parent:
+            _make_real(target, workspace.work)
         shutil.copyfile(source, target)
         target.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
         add_file(digest, name, target)
@@ -105,21 +105,30 @@ def prepare(workspace: Workspace, files: dict[str, Path], job: JobPlan, checkout
     for name, copied in (("rank.sh", RANK), ("rank.py", "rank.py")):
         shutil.copyfile(Path(runners.__file__).with_name(name), workspace.box / copied)
     (workspace.box / RANK).chmod(0o755)
-    for entry in checkout:
-        _make_place(workspace.work / entry.name, entry.is_folder)
+
+
+def _root(workspace: Workspace) -> Path:
+    return workspace.work.resolve()
+
+
+def _make_real(target: Path, work: Path) -> None:
+    """No link on the way to the target: what was cloned may hold one that leads anywhere."""
+    for place in (*reversed([p for p in target.parents if p != work and p.is_relative_to(work)]), target):
+        if place.is_symlink():
+            place.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+
+def known(workspace: Workspace, job: JobPlan) -> Manifest:
+    """What lies in the work directory before the script begins.
+
+    The content of the `multiple_results` file is remembered, so that it is not taken for one of this run only because
+    it was touched.
+    """
     found = manifest(workspace.work)
     for result in set(job.result_places) & set(found):
         found[result] = replace(found[result], digest=_digest(workspace.work / result))
     return found
-
-
-def _make_place(path: Path, is_folder: bool) -> None:
-    """Something to mount on: what the engine makes itself would belong to root."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if is_folder:
-        path.mkdir(exist_ok=True)
-    else:
-        path.touch()
 
 
 def _digest(file: Path) -> str:
@@ -144,10 +153,13 @@ def manifest(folder: Path, unread: Callable[[OSError], None] | None = None) -> M
     return found
 
 
-def keep_output(workspace: Workspace, before: Manifest, stays: bool = False, into: str = "output") -> Kept:
+def keep_output(
+    workspace: Workspace, before: Manifest, stays: bool = False, into: str = "output", whole: str = ""
+) -> Kept:
     """Moves what the script made or changed to `output/` and ends the box; a box that stays is copied from.
 
     The box stays where something could not be moved out of it. Moving never opens or follows what the script made.
+    `whole`: a folder that is kept with all that lies in it.
     """
     kept = Kept()
     take = _copy if stays else _move
@@ -159,15 +171,21 @@ def keep_output(workspace: Workspace, before: Manifest, stays: bool = False, int
     # the script may have put a link in place of its directory; what lies behind it is not the script's
     there = os.path.lexists(workspace.work) and stat.S_ISDIR(os.lstat(workspace.work).st_mode)
     now = manifest(workspace.work, unread) if there else {}
+    # of what was cloned, git's own files are no result, though git writes to them
+    gits = tuple(name.removesuffix("HEAD") for name in before if name.endswith("/.git/HEAD"))
     for name, state in sorted(now.items()):
         was = before.get(name)
-        if "__pycache__" in Path(name).parts or (was is not None and _unchanged(workspace.work / name, was, state)):
+        same = was is not None and _unchanged(workspace.work / name, was, state)
+        in_whole = whole != "" and name.startswith(f"{whole}/")
+        # a model that was downloaded goes to the cache when the box ends
+        model = stays and name.startswith(MODELS)
+        if not in_whole and (same or model or "__pycache__" in Path(name).parts or name.startswith(gits)):
             continue
         if state.kind not in _KEPT_KINDS:
             kept.special[name] = kind_of(state.kind)
         elif reason := take(workspace.work / name, workspace.root / into / name):
             kept.failed[name] = reason
-        else:
+        elif not same:
             kept.names.append(name)
     if not stays:
         _end_box(workspace, kept)

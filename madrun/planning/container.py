@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 from madrun.planning.devices import Chosen, DeviceFlags, container_flags
+from madrun.planning.mad.cpus import cpu_list
+from madrun.planning.mad.options import NETWORK
 from madrun.spec.context import Context
 from madrun.spec.facts import HostFacts
+from madrun.spec.mad import WORKSPACE
 from madrun.spec.plan import BOX, HOSTS, RUN_ID, Container, JobPlan, Mount
 from madrun.spec.topology import Topology
 from madrun.units import format_size, parse_size
@@ -30,12 +34,13 @@ def plan_container(
     env, mounts = inside
     if flags.expected:
         env = env | {"MADRUN_DEVICES": " ".join(flags.expected)}
+    network, options = _network(context)
     container = Container(
         name=f"madrun-{RUN_ID}-n{topology.node_rank}",
         image=job.image.name,
         entrypoint=("bash",),
         command=(f"{BOX}/driver.sh",),
-        workdir=f"{BOX}/work",
+        workdir=WORKSPACE if job.run_directory else f"{BOX}/work",
         env=dict(sorted(env.items())),
         mounts=mounts,
         labels={
@@ -44,7 +49,7 @@ def plan_container(
             "madrun.card": job.card,
             "madrun.owner": str(facts.uid),
         },
-        network="host",
+        network=network,
         ipc=context.ipc,
         shm_size=facts.memory // 2 if context.shm_size is None else parse_size(context.shm_size),
         ulimits=ulimits,
@@ -57,8 +62,21 @@ def plan_container(
         # Without names torch's rendezvous looks each address up, and waits where no name server answers.
         hosts=(HOSTS,) if topology.nnodes > 1 and "hosts" not in context.docker_drop else (),
         security_opt=(*flags.security_opt, *_UNLABELLED.get(job.runtime, ())),
+        cpus=cpu_list(context.docker_cpus),
+        options=options,
     )
     return container, (*dropped, *refused)
+
+
+def _network(context: Context) -> tuple[str, tuple[str, ...]]:
+    """The network, the host's unless an option names another, and the other options as words."""
+    words = shlex.split(context.additional_docker_run_options or "")
+    network = "host"
+    while NETWORK in words:
+        place = words.index(NETWORK)
+        network = words[place + 1]
+        del words[place : place + 2]
+    return network, tuple(words)
 
 
 def _kept(flags: DeviceFlags, drop: tuple[str, ...]) -> tuple[DeviceFlags, tuple[str, ...]]:

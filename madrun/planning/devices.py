@@ -44,13 +44,14 @@ class Chosen:
     """The host with the GPUs that the job gets.
 
     `whole`: it gets all of them. `note`: what left the others out. `env`: variables that show these alone to a
-    process of the host itself.
+    process of the host itself. `present`: how many GPUs there are, those that it does not get too.
     """
 
     facts: HostFacts
     whole: bool = True
     note: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    present: int = 0
 
 
 def choose(facts: HostFacts, docker_gpus: str | None) -> Chosen:
@@ -78,6 +79,7 @@ def choose(facts: HostFacts, docker_gpus: str | None) -> Chosen:
         whole=whole,
         note="" if whole else f"GPUs {words} of the {every.count + every.hidden} of this host ({why})",
         env={} if docker_gpus is None else _shown(left),
+        present=every.count,
     )
 
 

@@ -36,8 +36,7 @@ nap() { local _; IFS= read -r -t "$1" -u 9 _; }
 
 run_script() {
   cd "$box/work" || return 97
-  { @RUN@
-  } 8>&-
+  @RUN@
 }
 ooms() {                                        # how many of our cgroup the kernel has killed for memory, into killed
   local names path file key value
@@ -150,8 +149,11 @@ def run_line(script: str, args: str) -> str:
     return f"{prefix} {quoted} {args}".rstrip()
 
 
-def render(card: str, run: str, grace_s: float) -> str:
-    """The driver's text; `run` is the shell text that starts the script, with the work directory as its own."""
+def render(card: str, run: str, grace_s: float, reporting: bool = False) -> str:
+    """The driver's text; `run` is the shell text that starts the script, with the work directory as its own.
+
+    `reporting`: the text reports steps of its own, and keeps the channel from what it starts.
+    """
     replacements = {
         "@CARD@": card,
         "@RUN@": run,
@@ -165,7 +167,8 @@ def render(card: str, run: str, grace_s: float) -> str:
     for mark, value in replacements.items():
         if mark != "@RUN@":
             text = text.replace(mark, value)
-    return text.replace("@RUN@", run)  # last: args may hold any text
+    # last: args may hold any text
+    return text.replace("@RUN@", run if reporting else f"{{ {run}\n  }} 8>&-")
 
 
 def _tenths(seconds: float) -> int:

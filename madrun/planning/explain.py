@@ -8,16 +8,18 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from madrun.errors import UsageError
-from madrun.planning.job import DATA_HOME
+from madrun.planning.mad.environment import WHY
+from madrun.planning.mad.layering import HOST_LAYER
 from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
 from madrun.spec.context import Context, MultiNodeArgs, Origin, is_secret
+from madrun.spec.data import DATA_HOME
 from madrun.spec.masking import MASK
 from madrun.spec.plan import RUN_DIR, RUN_ID, SECRET, Plan
 from madrun.spec.validation import did_you_mean
 
 DEFAULT, DERIVED, MADRUN = "default", "derived", "madrun"
-HOST, IMAGE = "this host's environment", "image or engine"
+HOST, IMAGE = HOST_LAYER, "image or engine"
 _NESTED = "multi_node_args"
 _MAPS = ("docker_env_vars", "docker_mounts", "docker_build_arg")
 
@@ -49,7 +51,7 @@ def explain(
     derived |= {key: (derived[key][0], why) for key, why in whys.items() if why and key in derived}
     rows = [_row(key, value, said, derived) for key, value in _values(context)]
     given = {name for row in rows if (name := row.variable)}
-    rows += [_variable(name, value, said) for name, value in _environment(plan).items() if name not in given]
+    rows += [_variable(name, value, said, whys) for name, value in _environment(plan).items() if name not in given]
     return tuple(_masked(row) for row in sorted(rows, key=lambda row: (row.key == row.variable, row.key)))
 
 
@@ -166,17 +168,19 @@ _WHY: dict[str, str] = {
     "MADRUN_RUN_ID": "given out by node 0",
     "PYTHON_EXEC": "torchrun starts each rank with this, so that its output is kept apart",
     "PYTHONUNBUFFERED": "so that output is seen as it is printed",
+    **WHY,
 }
 
 
-def _variable(name: str, value: str, said: Said) -> Explained:
+def _variable(name: str, value: str, said: Said, whys: Mapping[str, str]) -> Explained:
     layers = said.get(f"docker_env_vars.{name}", ())
     if layers:
         overrode = tuple(reversed(layers[:-1]))
         return Explained(key=name, value=value, layer=layers[-1][0], overrode=overrode, variable=name)
-    ours = name in _WHY or name in _CARRIED
+    why = whys.get(name) or _WHY.get(name, "")
+    ours = bool(why) or name in _CARRIED
     layer = MADRUN if ours else HOST
-    return Explained(key=name, value=value, layer=layer, why=_WHY.get(name, ""), variable=name)
+    return Explained(key=name, value=value, layer=layer, why=why, variable=name)
 
 
 def _masked(row: Explained) -> Explained:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from madrun.errors import CardError
 from madrun.planning import driver
-from madrun.planning.mad.command import run_lines
-from madrun.spec import dockerfile
-from madrun.spec.card import Card, ImageSource
+from madrun.planning.image import Given, image_source, plan_image
+from madrun.planning.mad.command import run_lines, step_paths
+from madrun.planning.mad.distributed import launcher_of
+from madrun.planning.mad.environment import OF_ONE_NODE, mad_job_env
+from madrun.planning.mad.results import log_rules
+from madrun.spec.card import Card
 from madrun.spec.codec import sha256
-from madrun.spec.context import Context, is_secret
+from madrun.spec.context import Context
+from madrun.spec.data import Source
 from madrun.spec.facts import HostFacts
-from madrun.spec.mad import RUN_DIRECTORY, Entry
-from madrun.spec.plan import SECRET, DataPlan, ImagePlan, JobPlan, RuntimeName
+from madrun.spec.mad import Around, Entry
+from madrun.spec.plan import DataPlan, ImagePlan, JobPlan, RuntimeName
 from madrun.spec.topology import Topology
 from madrun.units import format_duration, parse_duration, parse_size
 
 DEFAULT_TIMEOUT_S = 7200.0
-DATA_HOME = "/data_dlm"
-BASE_ARG = "BASE_DOCKER"
+__all__ = ["CardFacts", "choose_runtime", "image_source", "plan_image", "plan_job", "summary"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardFacts:
     """What was read from the card's files: hash and names of the work files, text and context of the Dockerfile.
 
-    `checkout`: of a MAD repository, what its scripts find beside them.
+    Of a MAD repository, `checkout`: what its scripts find beside them; `around`: what is run around the script;
+    `placed`: where files lie that are not in the card's folder, by name; `cache`: where models are kept.
     """
 
     script_hash: str
@@ -36,9 +38,13 @@ class CardFacts:
     dockerfile_text: str = ""
     context: str = ""
     context_hash: str = ""
-    data_paths: dict[str, str] = field(default_factory=dict)
-    data_providers: dict[str, str] = field(default_factory=dict)
+    data: tuple[Source, ...] = ()
     checkout: tuple[Entry, ...] = ()
+    around: Around = Around()
+    placed: dict[str, str] = field(default_factory=dict)
+    cache: str = ""
+    notes: tuple[str, ...] = ()
+    options: str = ""
 
 
 def choose_runtime(context: Context, facts: HostFacts) -> tuple[RuntimeName, str]:
@@ -53,66 +59,13 @@ def choose_runtime(context: Context, facts: HostFacts) -> tuple[RuntimeName, str
     return "process", f"runtime process, on the host itself: {facts.engine_absent}"
 
 
-def image_source(card: Card, vendor: str) -> ImageSource:
-    """The card's image for the accelerator; `CardError` says which accelerators it has images for."""
-    if vendor in card.images:
-        return card.images[vendor]
-    have = ", ".join(sorted(card.images)) or "none"
-    raise CardError(
-        f"{card.source}: images: none for {vendor}, the accelerator of this host; the card has: {have}. "
-        "Name a ready image with MAD_CONTAINER_IMAGE in the context, or add one to the card"
-    )
-
-
-def plan_image(card: Card, context: Context, vendor: str, files: CardFacts) -> ImagePlan:
-    """What the image is; a recipe hashes Dockerfile, build context, arguments and the name of the base.
-
-    Secret arguments are there by name: whoever builds puts their values in the place of `{secret}`.
-    """
-    if context.MAD_CONTAINER_IMAGE:
-        return ImagePlan(kind="ready", name=context.MAD_CONTAINER_IMAGE)
-    source = image_source(card, vendor)
-    if source.image:
-        return ImagePlan(kind="ready", name=source.image)
-    args = {BASE_ARG: source.base} if source.base else {}
-    given = {**source.args, **context.docker_build_arg}
-    # By name alone: the plan is written down and its hash is shown, and a new token makes no other image.
-    args |= {name: SECRET if is_secret(name) else value for name, value in given.items()}
-    recipe = sha256([files.dockerfile_text, files.context_hash, args])
-    try:
-        bases = dockerfile.bases(files.dockerfile_text, args)
-    except dockerfile.UnsetArgument as unset:
-        raise CardError(f"{files.dockerfile}: {unset}; give it with base or args, or docker_build_arg") from None
-    folder, _, file_name = files.dockerfile.rpartition("/")
-    stem = (folder if file_name == "Dockerfile" else file_name.removesuffix(".Dockerfile")).rpartition("/")[2]
-    return ImagePlan(
-        kind="build",
-        name=f"madrun/{_image_word(stem)}:{recipe[:12]}",
-        recipe=recipe,
-        dockerfile=_place(files.dockerfile, files.context),
-        context=files.context,
-        build_args=args,
-        base=next(iter(bases), ""),
-    )
-
-
-def _place(path: str, context: str) -> str:
-    """Where the builder finds the Dockerfile: below the context, or at its root where it lies outside."""
-    if context == ".":
-        return path
-    return path.removeprefix(f"{context}/") if path.startswith(f"{context}/") else path.rpartition("/")[2]
-
-
-def _image_word(text: str) -> str:
-    """The text as part of an image's name: lower case, other characters as dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "image"
-
-
-def _job_env(card: Card, context: Context, topology: Topology, vendor: str, secrets: frozenset[str]) -> dict[str, str]:
+def _job_env(
+    card: Card, context: Context, topology: Topology, facts: HostFacts, files: CardFacts, secrets: frozenset[str]
+) -> dict[str, str]:
     env = {
         "PYTHONUNBUFFERED": "1",
         "MAD_MODEL_NAME": card.name,
-        "MAD_GPU_VENDOR": vendor.upper(),
+        "MAD_GPU_VENDOR": facts.accelerator.vendor.upper(),
         "NNODES": str(topology.nnodes),
         "NPROC_PER_NODE": str(topology.nproc_per_node),
         "MAD_RUNTIME_NGPUS": str(topology.nproc_per_node),
@@ -120,7 +73,10 @@ def _job_env(card: Card, context: Context, topology: Topology, vendor: str, secr
     }
     if card.multiple_results:
         env["MAD_OUTPUT_CSV"] = card.multiple_results
-    env |= {name: value for name, value in context.docker_env_vars.items() if name not in secrets}
+    if card.mad is not None:
+        env |= mad_job_env(context, facts.accelerator, topology, files.dockerfile_text)
+    left_out = secrets | frozenset(OF_ONE_NODE if card.mad is not None else ())
+    env |= {name: value for name, value in context.docker_env_vars.items() if name not in left_out}
     return dict(sorted(env.items()))
 
 
@@ -135,7 +91,8 @@ def plan_job(
     """The job that the card and the context mean on hosts such as this one."""
     runtime, _ = choose_runtime(context, facts)
     vendor = facts.accelerator.vendor
-    image = plan_image(card, context, vendor, files) if runtime != "process" else ImagePlan(kind="none")
+    given = Given.of(facts, secrets)
+    image = plan_image(card, context, vendor, files, given) if runtime != "process" else ImagePlan(kind="none")
     said = card.args if context.model_args is None else context.model_args
     args = " ".join((said, *context.more_args)) if context.more_args else said
     grace = parse_duration(context.grace)
@@ -150,30 +107,38 @@ def plan_job(
         runner=context.multi_node_args.RUNNER,
         nnodes=topology.nnodes,
         nproc_per_node=topology.nproc_per_node,
-        env=_job_env(card, context, topology, vendor, secrets),
+        env=_job_env(card, context, topology, facts, files, secrets),
         secrets=tuple(sorted(secrets)),
         image=image,
         data=tuple(
-            DataPlan(name=name, provider=files.data_providers[name], home=f"{DATA_HOME}_{index}")
-            for index, name in enumerate(card.data)
+            DataPlan(
+                name=source.name, provider=source.provider, home=f"{source.home}_{index}", writable=source.writable
+            )
+            for index, source in enumerate(files.data)
         ),
         metrics=card.metrics,
         multiple_results=card.multiple_results,
         timeout_s=DEFAULT_TIMEOUT_S if context.timeout is None else parse_duration(context.timeout),
         grace_s=grace,
         lease_s=driver.LEASE_S,
-        driver=driver.render(card.name, _run_lines(card, args, runtime), grace),
+        driver=driver.render(card.name, _run_lines(card, args, runtime, files.around), grace, card.mad is not None),
         stall_timeout_s=0.0 if context.stall_timeout is None else parse_duration(context.stall_timeout),
         collect_limit=parse_size(context.collect_limit),
         training_precision=card.training_precision,
-        run_directory=RUN_DIRECTORY if card.mad else "",
+        launcher=launcher_of(context.distributed) if card.mad else "",
+        options=files.options,
+        run_directory=card.mad.directory if card.mad else "",
+        url=card.mad.url if card.mad else "",
+        cred=card.mad.cred if card.mad else "",
+        steps=step_paths(files.around),
+        log_errors=log_rules(card, context),
     )
 
 
-def _run_lines(card: Card, args: str, runtime: RuntimeName) -> str:
+def _run_lines(card: Card, args: str, runtime: RuntimeName, around: Around) -> str:
     """How the driver starts the script: a bash script as it is, a Python one by the runner."""
     if card.mad is not None:
-        return run_lines(card.script, args, runtime != "process")
+        return run_lines(card.script, args, runtime != "process", card.mad.directory, around)
     return driver.run_line(card.script, args)
 
 
@@ -188,6 +153,9 @@ _SAID = (
     "nproc_per_node",
     "training_precision",
     "multiple_results",
+    "url",
+    "launcher",
+    "options",
 )
 _DURATIONS = ("timeout_s", "grace_s", "stall_timeout_s", "lease_s")
 _HASHED = ("metrics", "image", "driver")

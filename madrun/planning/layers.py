@@ -11,6 +11,8 @@ from dataclasses import fields
 from typing import Any
 
 from madrun.errors import ContextError
+from madrun.planning.mad.distributed import MAD_RUNNER
+from madrun.planning.mad.layering import card_values
 from madrun.spec.card import Card
 from madrun.spec.context import (
     DROPPABLE,
@@ -22,6 +24,7 @@ from madrun.spec.context import (
     can_be_passed,
     variable_problem,
 )
+from madrun.spec.mad import MadContext
 from madrun.spec.plan import BOX
 from madrun.spec.validation import Invalid, did_you_mean, validate
 from madrun.units import parse_duration, parse_size
@@ -38,6 +41,7 @@ TRUTHS = (
     "monitor",
     "cleanup_on_failure",
     "debug",
+    "numa_balancing",
 )
 DURATIONS = ("timeout", "grace", "join_timeout", "stall_timeout")
 
@@ -87,7 +91,7 @@ def card_layer(card: Card) -> Layer:
         values["timeout"] = card.timeout_s
     if card.runner is not None:
         values["multi_node_args"] = {"RUNNER": card.runner}
-    return Layer(f"card {card.name}", values)
+    return Layer(f"card {card.name}", values | card_values(card))
 
 
 def merge(layers: Iterable[Layer]) -> tuple[dict[str, Any], list[Origin], list[str]]:
@@ -103,7 +107,9 @@ def merge(layers: Iterable[Layer]) -> tuple[dict[str, Any], list[Origin], list[s
 
 
 def _known_keys(values: dict[str, Any], layer: str, warnings: list[str]) -> dict[str, Any]:
-    known = _drop_unknown(values, [field.name for field in fields(Context)], layer, "", warnings)
+    of_mad = [field.name for field in fields(MadContext)]
+    names = [*(field.name for field in fields(Context) if field.name not in of_mad), *of_mad]
+    known = _drop_unknown(values, names, layer, "", warnings)
     nested = known.get("multi_node_args")
     if isinstance(nested, dict):
         names = [field.name for field in fields(MultiNodeArgs)]
@@ -137,8 +143,12 @@ def _merge_into(
             said.setdefault(place, []).append((layer, value))
 
 
-def resolve(layers: list[Layer]) -> tuple[Context, list[Origin], list[str]]:
-    """The context that the layers mean; `ContextError` lists every wrong value with its layer and key."""
+def resolve(layers: list[Layer], mad: bool = False) -> tuple[Context, list[Origin], list[str]]:
+    """The context that the layers mean; `ContextError` lists every wrong value with its layer and key.
+
+    `mad`: for a card of a MAD repository, whose arguments are the business of the shell in the container, and which
+    may be given a runner of its own.
+    """
     merged, origins, warnings = merge(layers)
     _refuse_truth_values(merged, origins)
     try:
@@ -146,7 +156,7 @@ def resolve(layers: list[Layer]) -> tuple[Context, list[Origin], list[str]]:
     except Invalid as invalid:
         texts = [f"{_layer_of(problem.key, origins)}: {problem.key}: {problem.text}" for problem in invalid.problems]
         raise ContextError("\n".join(texts)) from None
-    _check_values(context, origins)
+    _check_values(context, origins, mad)
     return context, origins, warnings
 
 
@@ -167,7 +177,7 @@ def _wrong(key: str, text: str, origins: list[Origin]) -> ContextError:
     return ContextError(f"{_layer_of(key, origins)}: {key}: {text}")
 
 
-def _check_values(context: Context, origins: list[Origin]) -> None:
+def _check_values(context: Context, origins: list[Origin], mad: bool) -> None:
     for name in DURATIONS:
         value = getattr(context, name)
         try:
@@ -183,10 +193,10 @@ def _check_values(context: Context, origins: list[Origin]) -> None:
         if size == 0 and name != "collect_limit":
             raise _wrong(name, f"found {value!r}, allowed: more than 0 bytes", origins)
     for key, texts in (("model_args", (context.model_args or "",)), ("more_args", context.more_args)):
-        for problem in filter(None, map(args_problem, texts)):
+        for problem in filter(None, (args_problem(text, mad) for text in texts)):
             raise _wrong(key, problem, origins)
     for name, value in context.docker_env_vars.items():
-        problem = variable_problem(name, value)
+        problem = "" if mad and name == MAD_RUNNER else variable_problem(name, value)
         if problem:
             raise _wrong(f"docker_env_vars.{name}", problem, origins)
     _check_drops(context, origins)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import posixpath
-from pathlib import PurePosixPath
 
 from madrun.errors import ContextError
 from madrun.planning.container import plan_container
 from madrun.planning.devices import Chosen
 from madrun.planning.job import CardFacts
+from madrun.planning.mad.environment import mad_node_env
 from madrun.planning.mad.workspace import workspace_mounts
 from madrun.runners import RUNNERS
 from madrun.spec.card import Card
 from madrun.spec.context import Context, mount_source
 from madrun.spec.facts import HostFacts
+from madrun.spec.mad import WORKSPACE
 from madrun.spec.plan import BOX, RANK, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
 from madrun.spec.topology import Topology
 
@@ -23,19 +24,20 @@ def plan_node(
 ) -> NodePlan:
     """What this host does for the job; `ContextError` where the process runtime cannot do what was asked."""
     facts = chosen.facts
-    sources, mirrors = _data_paths(job, context, files)
+    sources = {source.name: source.path for source in files.data}
     box_on_host = f"{RUN_DIR}/node-{topology.node_rank}/box"
     owner = owner_of(job, facts)
+    more = mad_node_env(context, chosen, topology, facts.process_env) if card.mad else {}
     notes: tuple[str, ...] = ()
     container, process = None, None
     if job.in_container:
-        env = _node_env(job, topology, owner, {item.name: item.home for item in job.data}, BOX)
-        inside = workspace_mounts(files.checkout, topology.node_rank) if job.run_directory else ()
+        env = _node_env(job, topology, (owner, more), {item.name: item.home for item in job.data}, BOX)
+        inside = workspace_mounts(files.checkout, topology.node_rank, files.cache) if job.run_directory else ()
         mounts = _mounts(box_on_host, job, sources, inside, context)
         container, notes = plan_container(job, context, chosen, topology, (env, mounts))
     else:
         _refuse_mounts(context)
-        env = facts.process_env | chosen.env | _node_env(job, topology, owner, sources, box_on_host)
+        env = facts.process_env | chosen.env | _node_env(job, topology, (owner, more), sources, box_on_host)
         process = HostProcess(
             command=("bash", f"{box_on_host}/driver.sh"),
             workdir=f"{box_on_host}/work",
@@ -54,25 +56,22 @@ def plan_node(
         files=card.files,
         repository=card.repository,
         data_sources=sources,
-        mirrors=mirrors,
+        mirrors={source.name: source.fetches[0].place for source in files.data if source.fetches},
         owner=owner,
         container=container,
         process=process,
         gpus=tuple(gpu.index for gpu in facts.accelerator.gpus),
-        notes=(*notes, *_rank_notes(job)),
+        notes=(*notes, *_rank_notes(job), *files.notes),
         mirror_root=context.force_mirror_local or "" if job.data else "",
         local_data=context.local_data,
         check_reach=context.check_reach,
         checkout=files.checkout,
+        fetches={source.name: source.fetches for source in files.data if source.fetches},
+        own_data=tuple(source.name for source in files.data if source.own and source.fetches),
+        placed=files.placed,
+        cache=files.cache,
+        dockerfile=files.dockerfile if card.mad else "",
     )
-
-
-def _data_paths(job: JobPlan, context: Context, files: CardFacts) -> tuple[dict[str, str], dict[str, str]]:
-    """Where each data source lies on this host, and what is to be mirrored there first, by name."""
-    if not context.force_mirror_local:
-        return dict(files.data_paths), {}
-    mirrored = {item.name: str(PurePosixPath(context.force_mirror_local) / item.name) for item in job.data}
-    return mirrored, {name: path for name, path in files.data_paths.items() if path}
 
 
 def owner_of(job: JobPlan, facts: HostFacts) -> str:
@@ -89,7 +88,11 @@ def _rank_notes(job: JobPlan) -> tuple[str, ...]:
     return (f"no logs of single ranks: docker_env_vars sets {starter}, by which madrun would keep them apart",)
 
 
-def _node_env(job: JobPlan, topology: Topology, owner: str, homes: dict[str, str], box: str) -> dict[str, str]:
+def _node_env(
+    job: JobPlan, topology: Topology, said: tuple[str, dict[str, str]], homes: dict[str, str], box: str
+) -> dict[str, str]:
+    """`said`: owner of the files, and what this host adds for a card of a MAD repository."""
+    owner, more = said
     runner = RUNNERS[job.runner]
     command = runner.command(topology)
     env = {
@@ -102,6 +105,7 @@ def _node_env(job: JobPlan, topology: Topology, owner: str, homes: dict[str, str
         "GLOO_SOCKET_IFNAME": topology.gloo_ifname,
         "MADRUN_RUN_ID": RUN_ID,
         "MADRUN_OWNER": owner,
+        **more,
     }
     if runner.starter:
         env[runner.starter] = f"{box}/{RANK}"
@@ -116,9 +120,11 @@ def _node_env(job: JobPlan, topology: Topology, owner: str, homes: dict[str, str
 def _mounts(
     box: str, job: JobPlan, sources: dict[str, str], inside: tuple[Mount, ...], context: Context
 ) -> tuple[Mount, ...]:
-    mounts = [Mount(source=box, target=BOX), *inside]
+    given = {posixpath.normpath("/" + target.lstrip("/")) for target in context.docker_mounts}
+    # What the user mounts over a folder of the checkout stands in its place; the workspace itself belongs to the run.
+    mounts = [Mount(source=box, target=BOX), *(m for m in inside if m.target == WORKSPACE or m.target not in given)]
     for item in job.data:
-        mounts.append(Mount(source=sources[item.name], target=item.home, read_only=True))
+        mounts.append(Mount(source=sources[item.name], target=item.home, read_only=not item.writable))
     for target, source in sorted(context.docker_mounts.items()):
         path, read_only = mount_source(source)
         mounts.append(Mount(source=path, target=posixpath.normpath("/" + target.lstrip("/")), read_only=read_only))

@@ -13,6 +13,7 @@ from madrun.runners import RUNNERS
 from madrun.spec.card import Card, ImageSource
 from madrun.spec.codec import from_plain, sha256
 from madrun.spec.facts import HostFacts
+from madrun.spec.mad import MadCard
 from madrun.spec.plan import CHECKSUM, FORMAT, JobPlan, NodePlan, Plan, unbind
 from madrun.spec.topology import Topology
 from madrun.spec.validation import Invalid
@@ -165,6 +166,19 @@ def addresses(node: NodePlan) -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
+def with_cache(node: NodePlan, cache: str) -> NodePlan:
+    """The part with the cache of who runs it today."""
+    if not node.cache or node.cache == cache:
+        return node
+    moved = replace(node, cache=cache)
+    if moved.container is None:
+        return moved
+    mounts = tuple(
+        replace(mount, source=cache) if mount.source == node.cache else mount for mount in moved.container.mounts
+    )
+    return replace(moved, container=replace(moved.container, mounts=mounts))
+
+
 def for_owner(node: NodePlan, owner: str, uid: int) -> NodePlan:
     """The part for this user: the files of the run become theirs, and the container is found as theirs."""
     moved = _with_env(replace(node, owner=owner), {"MADRUN_OWNER": owner})
@@ -186,11 +200,20 @@ def _with_env(node: NodePlan, env: dict[str, str]) -> NodePlan:
 
 
 def card_of(job: JobPlan, node: NodePlan, source: str, dockerfile: str) -> Card:
-    """A card that means the job's files and image; `dockerfile` counts from the card's folder."""
+    """A card that means the job's files and image; `dockerfile` counts from the card's folder.
+
+    Of a MAD repository it counts from the repository, as what it is built in does.
+    """
     image = ImageSource(image=job.image.name)
     if job.image.kind == "build":
         args = {name: value for name, value in job.image.build_args.items() if name != "BASE_DOCKER"}
         image = ImageSource(dockerfile=dockerfile, base=job.image.base or None, args=args)
+    mad = None
+    if job.run_directory:
+        mad = MadCard(short=job.card.rpartition("/")[2], dockerfile=node.dockerfile, url=job.url, cred=job.cred)
+        # every argument as it was: MAD's are also said by the host
+        image = replace(image, dockerfile=node.dockerfile or None, context=job.image.context or None)
+        image = replace(image, base=None, args=dict(job.image.build_args)) if job.image.kind == "build" else image
     return Card(
         name=job.card,
         folder=node.card_folder,
@@ -202,6 +225,8 @@ def card_of(job: JobPlan, node: NodePlan, source: str, dockerfile: str) -> Card:
         files=node.files,
         images={job.vendor: image},
         metrics=job.metrics,
+        multiple_results=job.multiple_results,
+        mad=mad,
     )
 
 

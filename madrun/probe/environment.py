@@ -10,6 +10,7 @@ from typing import Literal
 
 from madrun.errors import ContextError
 from madrun.spec.context import can_be_passed, is_secret
+from madrun.spec.facts import Engine
 
 
 def scheduler_args(env: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -51,6 +52,14 @@ def _is_text(name: str, value: str) -> bool:
     return can_be_passed(name) and can_be_passed(value)
 
 
+def client_env(engine: Engine | None, env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What an engine's command line client is started with, so that it talks to the very engine that was found."""
+    if engine is None or not engine.host:
+        return dict(env)
+    address = "CONTAINER_HOST" if engine.name == "podman" else "DOCKER_HOST"
+    return {name: value for name, value in env.items() if name != "DOCKER_CONTEXT"} | {address: engine.host}
+
+
 _PASSED = (
     "HOME",
     "USER",
@@ -61,6 +70,7 @@ _PASSED = (
     "LD_LIBRARY_PATH",
     "VIRTUAL_ENV",
     "CONDA_PREFIX",
+    "BUILD_NUMBER",
 )
 _PASSED_PREFIXES = (
     "LC_",
@@ -86,6 +96,11 @@ def process_env(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     places = [place for place in env.get("PATH", "/usr/bin:/bin").split(os.pathsep) if can_be_passed(place)]
     passed["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), *places))
     return passed
+
+
+def with_variables(more: Mapping[str, str], env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """This host's environment and more, for a program that madrun starts itself."""
+    return {**env, **more}
 
 
 def dropped(env: Mapping[str, str] = os.environ) -> list[str]:

@@ -20,6 +20,7 @@ def state(folder: Path) -> GitState:
 
 def _git(folder: Path, *words: str) -> str:
     # A shared checkout is often another user's; reading its commit is harmless.
-    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *words]
+    # Without its locks git does not write to the index either.
+    command = ["git", "--no-optional-locks", "-c", "safe.directory=*", "-C", str(folder), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL)
     return done.stdout

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from madrun.errors import CardError
 from madrun.registry.cardtree import IGNORED, read_text, text_name
 from madrun.registry.dockerignore import Hits, Pattern, match, read_patterns
+from madrun.spec.dockerfile import TOOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,19 @@ class BuildContext:
     hash: str
 
 
-def build_context(dockerfile: Path, sent: Path | None = None) -> BuildContext:
+# At the root of a repository: what runs leave there, and what no image may hold.
+_NOT_OF_THE_REPOSITORY = ("results", "run_directory", "credential.json", "build_manifest.json", "common_info.json")
+_LEFT_BY_RUNS = ("perf*.csv", "perf*.json", "perf*.html", "*.live.log")
+
+
+def build_context(
+    dockerfile: Path, sent: Path | None = None, tools: Path | None = None, whole_repository: bool = False
+) -> BuildContext:
     """The folder without what its .dockerignore leaves out; `CardError` names what cannot be sent.
 
-    `sent`: the folder, default that of the Dockerfile.
+    `sent`: the folder, default that of the Dockerfile. `tools`: a folder that is sent beside it, below `TOOLS`, for a
+    Dockerfile that copies from it. `whole_repository`: `sent` is the root, where runs leave their files: they would
+    make another image of each build.
 
     `<name of the Dockerfile>.dockerignore` counts before `.dockerignore`, whichever builder there is: the recipe must
     not depend on it. The Dockerfile itself is always sent; version control and Python's caches never are.
@@ -36,6 +47,11 @@ def build_context(dockerfile: Path, sent: Path | None = None) -> BuildContext:
     patterns = _patterns(dockerfile, folder)
     try:
         entries = dict(_walk(folder, folder, patterns, ()))
+        if whole_repository:
+            entries = {name: path for name, path in entries.items() if not _left_by_runs(name)}
+        if tools is not None:
+            entries |= {TOOLS: tools}
+            entries |= {f"{TOOLS}/{name}": path for name, path in _walk(tools, tools, (), ())}
         entries[place_of(dockerfile, folder)] = dockerfile
         entries = dict(sorted(entries.items()))
         return BuildContext(entries, _hash(entries))
@@ -44,6 +60,11 @@ def build_context(dockerfile: Path, sent: Path | None = None) -> BuildContext:
             f"{error.filename or folder}: cannot be read: {error.strerror}; it is part of the build context of "
             f"{dockerfile}: make it readable or name it in .dockerignore"
         ) from None
+
+
+def _left_by_runs(name: str) -> bool:
+    first = name.partition("/")[0]
+    return first in _NOT_OF_THE_REPOSITORY or any(fnmatchcase(name, pattern) for pattern in _LEFT_BY_RUNS)
 
 
 def place_of(dockerfile: Path, sent: Path) -> str:

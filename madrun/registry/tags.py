@@ -11,7 +11,7 @@ from madrun.errors import UsageError
 from madrun.spec.card import Card
 from madrun.spec.validation import nearest
 
-SELECTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*")
+SELECTOR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")
 ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=[A-Za-z0-9_.,:/+@%-]*)?")
 
 
@@ -23,48 +23,72 @@ def split_tags(values: Iterable[str]) -> list[str]:
 
 def select(cards: tuple[Card, ...], tags: Iterable[str]) -> list[Card]:
     """The cards that the tags mean, each once and in order of the tags; `UsageError` names what is near."""
-    chosen: dict[tuple[str, str], Card] = {}
-    for tag in tags:
-        selector, *arguments = tag.split(":")
-        found = [card for card in cards if _matches(card, _checked(selector, tag))]
-        if not found:
-            raise UsageError(_no_match(selector, cards))
-        extra = "".join(f" --{_checked_argument(argument, tag)}" for argument in arguments)
-        for card in found:
-            changed = replace(card, args=card.args + extra)
-            chosen.setdefault((changed.name, changed.args), changed)
-    return list(chosen.values())
+    return joined((card, extra) for tag in tags for card, extra in meant(cards, tag))
 
 
-def _checked(selector: str, tag: str) -> str:
+def joined(chosen: Iterable[tuple[Card, str]]) -> list[Card]:
+    """The cards with what is added to their arguments, each once."""
+    found: dict[tuple[str, str], Card] = {}
+    for card, extra in chosen:
+        changed = replace(card, args=card.args + extra) if extra else card
+        found.setdefault((changed.name, changed.args), changed)
+    return list(found.values())
+
+
+def meant(cards: tuple[Card, ...], tag: str) -> list[tuple[Card, str]]:
+    """The cards that one tag means, with what it adds to the arguments of each."""
+    selector, *arguments = tag.split(":")
+    found = [card for card in cards if matches(card, selector)]
+    if not found:
+        raise UsageError(_no_match(selector, arguments, tag, cards))
+    return [(card, _extra(card, arguments, tag)) for card in found]
+
+
+def matches(card: Card, selector: str) -> bool:
+    """Whether the part of a tag before its first colon means the card."""
+    if selector in (card.name, "all") or selector in card.tags:
+        return True
+    scope, slash, word = selector.rpartition("/")
+    if card.mad is not None:
+        folder = card.name.rpartition("/")[0]
+        if word == card.mad.short and (not slash or folder == scope):
+            return True
+        return bool(slash) and f"{folder}/".startswith(f"{scope}/") and (word == "all" or word in card.tags)
+    return bool(slash) and Path(card.folder).name == scope and (word in ("all", card.name) or word in card.tags)
+
+
+def _extra(card: Card, arguments: list[str], tag: str) -> str:
+    """What is added to the arguments. A MAD card's go to the shell in the container as they are written."""
+    for argument in arguments:
+        if card.mad is None and not ARGUMENT.fullmatch(argument):
+            allowed = "key=value or flag, without shell characters"
+        elif card.mad is not None and not (argument.strip() and argument[0] not in "=-" and argument.isprintable()):
+            allowed = "key=value or flag, as the script takes them without the leading --"
+        else:
+            continue
+        raise UsageError(f"--tags: found {argument!r} in {tag!r}, allowed: {allowed}")
+    return "".join(f" --{argument.replace('=', ' ')}" for argument in arguments)
+
+
+def _no_match(selector: str, arguments: list[str], tag: str, cards: tuple[Card, ...]) -> str:
+    if any(card.mad is not None and card.name.startswith(f"{selector}/") for card in cards):
+        return _is_folder(selector, arguments)
     if not SELECTOR.fullmatch(selector):
-        raise UsageError(
+        return (
             f"--tags: found {tag!r}, allowed: a card's name, a tag, 'all' or folder/name "
             "(letters, digits, '.', '_', '+', '-'), then :key=value or :flag"
         )
-    return selector
-
-
-def _checked_argument(argument: str, tag: str) -> str:
-    if not ARGUMENT.fullmatch(argument):
-        raise UsageError(f"--tags: found {argument!r} in {tag!r}, allowed: key=value or flag, without shell characters")
-    return argument.replace("=", " ")
-
-
-def _matches(card: Card, selector: str) -> bool:
-    if selector == card.name:
-        return True
-    scope, _, word = selector.rpartition("/")
-    if card.mad is not None:
-        folder = card.name.rpartition("/")[0]
-        return (not scope or folder == scope) and (word in ("all", card.mad.short) or word in card.tags)
-    if scope and Path(card.folder).name != scope:
-        return False
-    return word in ("all", card.name) or word in card.tags
-
-
-def _no_match(selector: str, cards: tuple[Card, ...]) -> str:
     words = sorted({word for card in cards for word in (card.name, *card.tags)})
     near = nearest(selector.rpartition("/")[2], words)
     hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(words[:20])}"
     return f"--tags: no card or tag {selector!r}; {hint} (madrun list shows all)"
+
+
+def _is_folder(selector: str, arguments: list[str]) -> str:
+    """`dir:tag:arg`, as older documentation has it, never selected anything."""
+    word = arguments[0] if arguments and "=" not in arguments[0] and arguments[0] else "all"
+    rest = "".join(f":{argument}" for argument in (arguments[1:] if word != "all" else arguments))
+    return (
+        f"--tags: {selector!r} is a folder of cards, not a card or a tag; write {selector}/{word}{rest} "
+        f"(folder/name, folder/tag or folder/all, then :key=value)"
+    )

@@ -10,6 +10,7 @@ from madrun.spec.card import Metric
 from madrun.spec.record import Check, MetricResult, Sample
 
 SAME_TOLERANCE = 1e-9
+MEASURED = "something was measured"  # the name of this check
 _MOST_NODES = 8  # named
 _COMBINE: dict[str, Callable[[Sequence[float]], float]] = {
     "sum": math.fsum,
@@ -55,10 +56,11 @@ def _combine(
         text = f"{name} is to be combined by {rule} over {nnodes} nodes, but only node {have} has it"
         checks.append(Check(name=f"{name} from every node", passed=False, text=text))
     value = _combined(rule, used)
+    missing = next((sample.missing for sample in used if sample.missing), "")
     bad = next((sample.text for sample in used if not math.isfinite(sample.value)), repr(value))
     finite = math.isfinite(value)
-    text = "" if finite else f"{name} is {bad}, which is not finite"
-    checks.append(Check(name=f"{name} is finite", passed=finite, text=text))
+    text = "" if finite else missing or f"{name} is {bad}, which is not finite"
+    checks.append(Check(name=f"{name} is finite", passed=finite, text=text, one_row=bool(missing)))
     if metric:
         checks += _bounds(name, metric, value)
     one_source = rule == "same" or len(used) == 1
@@ -69,12 +71,13 @@ def _combine(
             metric=name,
             value=value,
             text=spelled,
-            unit=metric.unit if metric else "",
+            unit=metric.unit if metric else first.extra.get("csv_unit", ""),
             across_nodes=rule if metric else "",
             primary=metric.primary if metric else False,
             higher_is_better=metric.higher_is_better if metric else None,
             model=first.model,
             extra=first.extra,
+            missing=missing,
         ),
         checks,
     )
@@ -123,8 +126,8 @@ def _presence(declared: dict[str, Metric], results: list[MetricResult]) -> list[
     if not found:
         line = "no `performance: <number> <metric>` line was printed"
         wanted = f"{line}; declared: {', '.join(required)}" if required else line
-        return [Check(name="something was measured", passed=False, text=f"nothing was measured: {wanted}")]
-    checks = [Check(name="something was measured", passed=True)]
+        return [Check(name=MEASURED, passed=False, text=f"nothing was measured: {wanted}")]
+    checks = [Check(name=MEASURED, passed=True)]
     if missing:
         text = f"declared metrics are missing: {', '.join(missing)}; found: {', '.join(sorted(found))}"
         checks.append(Check(name="every declared metric is there", passed=False, text=text))

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from madrun.locks import locked
+from madrun.results.relative import Changes
 from madrun.results.rundir import RunDir, Unreadable, read_record, run_paths, write_atomically
 from madrun.spec.record import MetricResult, Record
 
@@ -64,6 +66,7 @@ def rows_of(record: Record) -> list[Row]:
 
 def _row(record: Record, metric: MetricResult | None) -> Row:
     facts = record.provenance
+    stands = record.valid or (record.partial and metric is not None and not metric.missing)
     script_s = max((node.script_s for node in record.nodes), default=0.0)
     row = dict.fromkeys(COLUMNS, "")
     row |= {name: facts[name] for name in MAD_COLUMNS if name in facts}
@@ -75,12 +78,12 @@ def _row(record: Record, metric: MetricResult | None) -> Row:
         "args": record.args,
         "tags": ",".join(record.tags),
         "deployment_type": record.backend,
-        "launcher": record.runner,
-        "status": record.status,
+        "launcher": facts.get("launcher") or record.runner,
+        "status": "SUCCESS" if stands else record.status,
         "build_duration": f"{max((node.build_s for node in record.nodes), default=0.0):.3f}",
         "test_duration": f"{script_s:.3f}",
-        "valid": str(record.valid).lower(),
-        "reasons": "; ".join(record.reasons),
+        "valid": str(stands).lower(),
+        "reasons": "" if stands else metric.missing if metric and metric.missing else "; ".join(record.reasons),
         "exit_code": str(record.exit_code),
         "runtime": record.runtime,
         "started_at": record.started_at,
@@ -91,7 +94,7 @@ def _row(record: Record, metric: MetricResult | None) -> Row:
     }
     if metric:
         row |= {"metric": metric.metric, "unit": metric.unit, "primary": str(metric.primary).lower()}
-        row["performance"] = metric.text if record.valid else ""
+        row["performance"] = metric.text if stands else ""
         row |= {name: value for name, value in metric.extra.items() if name not in row}
     # One line a row: a row that was cut by a kill can then be told from a whole one.
     return {name: " ".join(value.splitlines()) for name, value in row.items()}
@@ -108,6 +111,7 @@ def append(results: Path, run: RunDir, record: Record) -> None:
             return  # another run has added these rows meanwhile
         try:
             rows = _with_pending(results, pending - {run.run_id}, rows_of(record))
+            _compare(results / FILE_NAME, rows or [])
         except (csv.Error, UnicodeDecodeError):
             rows = None  # the file is no longer the CSV that was written; the records are the truth
         if rows is None:
@@ -115,6 +119,28 @@ def append(results: Path, run: RunDir, record: Record) -> None:
         else:
             _append_rows(results, rows)
         unmark(results, run.run_id)
+
+
+def _compare(file: Path, rows: list[Row]) -> None:
+    """Fills in how the rows differ from what the file has of the same models."""
+    changes = Changes(COLUMNS)
+    for model in dict.fromkeys(row["model"] for row in rows):
+        changes.learn(row for row in rows_with(file, model) if row.get("model") == model)
+    changes.fill(rows)
+
+
+def rows_with(file: Path, text: str) -> Iterator[Row]:
+    """The rows of a perf.csv of ours in which the text stands; the others, which may be many, are not taken apart."""
+    if not file.exists():
+        return
+    csv.field_size_limit(sys.maxsize)
+    sought = text.encode() if '"' not in text else b""
+    with file.open("rb") as source:
+        lines = (
+            line.decode() for line in itertools.chain([source.readline()], (one for one in source if sought in one))
+        )
+        for row in csv.DictReader(lines):
+            yield {name: value or "" for name, value in row.items() if name}
 
 
 def _with_pending(results: Path, others: set[str], rows: list[Row]) -> list[Row] | None:
@@ -207,15 +233,21 @@ class Scan:
 def scan(results: Path) -> Scan:
     """Reads every record and writes nothing."""
     found = Scan([], [], [], [])
+    by_end: list[tuple[str, str, list[Row]]] = []
     for path in run_paths(results):
         record = read_record(path)
         if isinstance(record, Record):
-            found.rows.extend(rows_of(record))
+            rows = rows_of(record)
+            found.rows.extend(rows)
+            by_end.append((record.ended_at, path.name, rows))
             found.finished.append(path.name)
         elif record is None:
             found.unfinished.append(path)
         else:
             found.unreadable.append(record)
+    changes = Changes(COLUMNS)
+    for _, _, rows in sorted(by_end, key=lambda item: item[:2]):
+        changes.fill(rows)
     return found
 
 

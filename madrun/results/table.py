@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from madrun.results.perfcsv import COLUMNS
@@ -19,34 +19,42 @@ REQUIRED = ("model", "performance", "metric")
 _LARGEST = 64 << 20
 
 
-def samples_of_csv(path: Path, node: int) -> Reading:
-    """Rows of a `multiple_results` CSV, and what is wrong with it."""
+def samples_of_csv(path: Path, node: int, lenient: bool = False) -> Reading:
+    """Rows of a `multiple_results` CSV, and what is wrong with it.
+
+    `lenient`, for MAD cards: a row without a number stands for itself alone, and rows that nothing tells apart are
+    numbered.
+    """
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > _LARGEST:
                 return Reading(findings=(f"{path.name} has {size} bytes, allowed: at most {_LARGEST}",))
             with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-                return _read(path.name, csv.reader(text), node)
+                return _read(path.name, csv.reader(text), node, lenient)
     except NotRegular as error:
         return Reading(findings=(f"multiple_results: {error}",))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         return Reading(findings=(f"{path.name} cannot be read: {error}",))
 
 
-def _read(name: str, rows: Iterable[list[str]], node: int) -> Reading:
+def _read(name: str, rows: Iterable[list[str]], node: int, lenient: bool) -> Reading:
     lines = iter(rows)
     header = [cell.strip() for cell in next(lines, [])]
     wrong = _wrong_header(name, header)
     if wrong:
         return Reading(findings=(wrong,))
     columns, notes = _columns(name, header)
+    if lenient:
+        from madrun.results.mad import rows as mad
+
+        return mad.read(name, _each(name, columns, lines, node), node, notes)
     tally, findings = Tally(), Few(name)
     for number, row in enumerate(lines, 2):
         if not any(cell.strip() for cell in row):
             continue
         source = f"{name}:{number}"
-        sample, problem = _row_sample(columns, row, node, source)
+        sample, problem = row_sample(columns, row, node, source)
         if sample is not None and sample in tally:
             said = " ".join(filter(None, (sample.model, sample.metric)))
             problem = f"{source}: {said} is there a second time, allowed: one row for model, metric and further cells"
@@ -55,6 +63,18 @@ def _read(name: str, rows: Iterable[list[str]], node: int) -> Reading:
         elif sample is not None:
             tally.add(sample)
     return tally.reading(name, findings.all(), notes)
+
+
+def _each(
+    name: str, columns: list[str], rows: Iterable[list[str]], node: int
+) -> Iterator[tuple[str, dict[str, str], Sample | None, str]]:
+    """Place, cells, sample and problem of each row that is not empty; without cells where these are too many or few."""
+    for number, row in enumerate(rows, 2):
+        if any(cell.strip() for cell in row):
+            place = f"{name}:{number}"
+            fits = len(row) == len(columns)
+            cells = {column: cell for column, cell in zip(columns, row, strict=False) if column and fits}
+            yield place, cells, *row_sample(columns, row, node, place)
 
 
 def _wrong_header(name: str, header: list[str]) -> str:
@@ -80,7 +100,8 @@ def _columns(name: str, header: list[str]) -> tuple[list[str], list[str]]:
     return columns, notes
 
 
-def _row_sample(columns: list[str], row: list[str], node: int, source: str) -> tuple[Sample | None, str]:
+def row_sample(columns: list[str], row: list[str], node: int, source: str) -> tuple[Sample | None, str]:
+    """What the row says, or why it says nothing."""
     if len(row) != len(columns):
         return None, f"{source}: {len(row)} cells under {len(columns)} columns"
     cells = {column: cell for column, cell in zip(columns, row, strict=True) if column}

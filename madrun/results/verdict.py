@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from madrun.errors import ExitCode
-from madrun.results.aggregate import aggregate
+from madrun.results.aggregate import MEASURED, aggregate
 from madrun.results.samples import repeated
 from madrun.spec.plan import Plan
 from madrun.spec.record import FORMAT, Check, Failure, Gate, NodeOutcome, Record
@@ -16,7 +16,7 @@ USAGE_KINDS = frozenset({"image", "engine", "data"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What the record says of a run besides its outcome."""
+    """What the record says of a run besides its outcome. `unmeasured`: who asked that nothing be measured, and how."""
 
     run_id: str
     started_at: str
@@ -26,6 +26,7 @@ class RunFacts:
     notes: tuple[str, ...]
     provenance: dict[str, str]
     gate: Gate | None = None
+    unmeasured: str = ""
 
 
 def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit: Failure | None) -> Record:
@@ -34,19 +35,20 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
     samples = [sample for outcome in outcomes for sample in outcome.samples]
     results, metric_checks, notes = aggregate(samples, job.metrics, job.nnodes)
     checks = [*_node_checks(outcomes, job.nnodes), *metric_checks]
-    reasons = [_sentence(check) for check in checks if not check.passed]
-    if culprit is not None:
-        first = culprit.text.partition("\n")[0]
-        reasons.insert(0, f"{culprit.kind}: {first}" if first else culprit.kind)
+    skipped = _why_skipped(checks, outcomes, culprit, facts.unmeasured)
+    if skipped:
+        checks = [check for check in checks if check.passed]
+    failed = [check for check in checks if not check.passed]
+    reasons = [skipped] if skipped else _reasons(failed, outcomes, culprit)
     valid = not reasons
     return Record(
         format=FORMAT,
         run_id=facts.run_id,
         card=job.card,
-        status="SUCCESS" if valid else "FAILURE",
+        status="SUCCESS" if valid else "SKIPPED" if skipped else "FAILURE",
         valid=valid,
         reasons=tuple(reasons),
-        exit_code=int(exit_code(valid, culprit)),
+        exit_code=int(exit_code(valid or bool(skipped), culprit)),
         started_at=facts.started_at,
         ended_at=facts.ended_at,
         plan_hash=plan.job_hash,
@@ -68,6 +70,7 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
             *facts.notes,
             *(facts.gate.notes if facts.gate else ()),
             *_node_notes(outcomes),
+            *(f"an error in the log: {text}" for text in _log_errors(outcomes)),
             *notes,
             *repeated(samples),
         ),
@@ -75,7 +78,36 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
         provenance=facts.provenance,
         gate=facts.gate,
         skew_s=_skew(outcomes, facts.gate),
+        partial=culprit is None and bool(failed) and all(check.one_row for check in failed),
     )
+
+
+def _why_skipped(
+    checks: Sequence[Check], outcomes: Sequence[NodeOutcome], culprit: Failure | None, unmeasured: str
+) -> str:
+    """Why a run that went as it was asked to has no number: no script, or none that measures; empty for all others."""
+    if culprit is not None:
+        return ""
+    if outcomes and all(outcome.skipped for outcome in outcomes):
+        return outcomes[0].skipped
+    names = {check.name for check in checks if not check.passed}
+    return f"not measured: {unmeasured}" if unmeasured and names == {MEASURED} else ""
+
+
+def _reasons(failed: Sequence[Check], outcomes: Sequence[NodeOutcome], culprit: Failure | None) -> list[str]:
+    """What stands against the run, the culprit first; an error in the log where nothing else was found in it."""
+    reasons = [_sentence(check) for check in failed]
+    if culprit is not None:
+        first = culprit.text.partition("\n")[0]
+        reasons.insert(0, f"{culprit.kind}: {first}" if first else culprit.kind)
+    elif any(check.name == MEASURED for check in failed):
+        reasons += [f"the log has an error: {text}" for text in _log_errors(outcomes)]
+    return reasons
+
+
+def _log_errors(outcomes: Sequence[NodeOutcome]) -> list[str]:
+    """Lines of the logs that speak against the run, each with its node."""
+    return [f"node {outcome.node}, {text}" for outcome in outcomes for text in outcome.log_errors]
 
 
 def _skew(outcomes: Sequence[NodeOutcome], gate: Gate | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from madrun.runners import plain, torchrun
+from madrun.runners import plain, script, torchrun
 from madrun.spec.topology import Topology
 
 
@@ -24,4 +24,5 @@ class Runner:
 RUNNERS: dict[str, Runner] = {
     "torchrun": Runner(torchrun.command, torchrun.env, torchrun.STARTER),
     "plain": Runner(plain.command, plain.env),
+    "script": Runner(script.command, script.env),
 }

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from madrun.errors import EngineError
-from madrun.runtimes import libpod
+from madrun.runtimes import created, libpod
 from madrun.runtimes.box import Sink
 from madrun.runtimes.outside import FirstProcess, Outlook, Trouble
 from madrun.runtimes.refusals import dropped_capabilities, smaller, start_error
@@ -25,8 +25,16 @@ _AGAIN_S = 0.3  # between two questions to an engine that does not answer
 class DockerBox:
     """A running container. It removes itself when it ends; the driver inside ends when this process does."""
 
-    def __init__(self, client: Any, container: Container, secrets: Mapping[str, str], sink: Sink) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: Any,
+        container: Container,
+        secrets: Mapping[str, str],
+        sink: Sink,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`env`: what the engine's command line client is started with, where the container has free-form options."""
+        self._client, self._env = client, env or {}
         self._refused: list[str] = []
         self._exit = -1
         self._unreachable = False  # in vain was the engine asked to remove the container
@@ -112,28 +120,28 @@ class DockerBox:
     def _try(self, container: Container, secrets: Mapping[str, str]) -> tuple[socket.socket, str, threading.Thread]:
         """Create, attach, wait, start, in this order: no byte of output and no exit code can be missed."""
         client = self._client
-        created = create(client, container, secrets)
+        made = create(client, container, secrets, self._env)
         stream, self._process = None, FirstProcess(0, ())
         try:
-            stream = client.attach_socket(created, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-            waiter = threading.Thread(target=self._await_end, args=(created, container.program), daemon=True)
+            stream = client.attach_socket(made, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            waiter = threading.Thread(target=self._await_end, args=(made, container.program), daemon=True)
             waiter.start()
-            client.start(created)
-            seen = client.inspect_container(created)
+            client.start(made)
+            seen = client.inspect_container(made)
         except BaseException:
-            self._id = created
+            self._id = made
             self.kill()
             _close(stream)
             raise
         self._image = str(seen["Image"])
         self._pid = int(seen.get("State", {}).get("Pid") or 0) or None
         self._process = FirstProcess(self._pid or 0, (*container.entrypoint, *container.command))
-        self._outlook = Outlook(client, created)
+        self._outlook = Outlook(client, made)
         self._refused += dropped_capabilities(container, seen["HostConfig"].get("CapAdd"))
         self._stream = stream
         connection: socket.socket = getattr(stream, "_sock", None) or stream
         connection.settimeout(None)  # the library's time limit for answers; a script may be silent for hours
-        return connection, created, waiter
+        return connection, made, waiter
 
     def _await_end(self, container: str, program: str) -> None:
         """The exit code, and then the removal. Docker gives the code with the removal, podman only before it."""
@@ -165,8 +173,10 @@ class DockerBox:
             time.sleep(_AGAIN_S)
 
 
-def create(client: Any, container: Container, secrets: Mapping[str, str]) -> str:
+def create(client: Any, container: Container, secrets: Mapping[str, str], env: Mapping[str, str] | None = None) -> str:
     """Id of the container, made and not started; `docker.errors.APIError` where the engine refuses."""
+    if container.options:
+        return created.create(client, container, secrets, env or {})
     if container.program == "podman":
         return libpod.create(client, container, secrets)
     return str(client.create_container_from_config(engine_config(container, secrets), container.name)["Id"])

@@ -59,7 +59,8 @@ def create_spec(container: Container, secrets: Mapping[str, str]) -> dict[str, A
         "groups": [group for group in container.groups if group != KEEP_GROUPS],
         "cap_add": list(container.cap_add),
         "log_configuration": {"driver": container.log_driver},
-        "resource_limits": {"pids": {"limit": -1}},  # as with docker: no limit of podman's own
+        # as with docker: no limit of podman's own
+        "resource_limits": {"pids": {"limit": -1}} | ({"cpu": {"cpus": container.cpus}} if container.cpus else {}),
         "httpproxy": False,  # what reaches the container is in the plan
         "stdin": True,
         "terminal": False,

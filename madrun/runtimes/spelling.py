@@ -26,6 +26,7 @@ def docker_argv(container: Container) -> list[str]:
     words += ["--log-driver", container.log_driver]
     # podman's own defaults are a limit of 2048 processes, and proxy variables of the host
     words += ["--pids-limit", "-1", "--http-proxy=false"] if container.program == "podman" else []
+    words += ["--cpuset-cpus", container.cpus] if container.cpus else []
     for name, limit in container.ulimits.items():
         words += ["--ulimit", f"{name}={limit}:{limit}"]
     words += ["--gpus", _gpu_words(container.gpus)] if container.gpus else []
@@ -43,7 +44,7 @@ def docker_argv(container: Container) -> list[str]:
         words += ["--mount", _mount_words(mount)]
     for name, value in container.env.items():
         words += ["--env", name if value == SECRET else f"{name}={value}"]
-    return [*words, container.image, *container.entrypoint[1:], *container.command]
+    return [*words, *container.options, container.image, *container.entrypoint[1:], *container.command]
 
 
 def _gpu_words(gpus: str) -> str:
@@ -88,6 +89,8 @@ def engine_config(container: Container, secrets: Mapping[str, str]) -> dict[str,
         "SecurityOpt": list(container.security_opt),
         "ExtraHosts": list(container.hosts),
     }
+    if container.cpus:
+        host["CpusetCpus"] = container.cpus
     requests = [_gpu_request(container.gpus)] if container.gpus else []
     requests += [{"Driver": "cdi", "DeviceIDs": list(container.cdi)}] if container.cdi else []
     if requests:

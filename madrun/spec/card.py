@@ -36,6 +36,7 @@ class ImageSource:
     """Where the image for one accelerator comes from: a Dockerfile over a base, or a ready image.
 
     `context`: the folder that is sent to the builder, relative to the repository; default: that of the Dockerfile.
+    `pull_from`: where a ready image comes from if not by its own name.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, object]] = STRICT
@@ -45,6 +46,7 @@ class ImageSource:
     image: str | None = None
     context: str | None = None
     args: dict[str, str] = field(default_factory=dict)
+    pull_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

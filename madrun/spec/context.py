@@ -76,10 +76,15 @@ def mount_source(value: str) -> tuple[str, bool]:
     return (path, mode == "ro") if path and mode in ("ro", "rw") else (value, False)
 
 
-def args_problem(args: str) -> str:
-    """Why these arguments cannot stand on the script's line of bash; empty where they can."""
+def args_problem(args: str, any_text: bool = False) -> str:
+    """Why these arguments cannot stand on the script's line of bash; empty where they can.
+
+    `any_text`: whatever a shell of its own may read, several lines and open quotes too.
+    """
     import shlex
 
+    if any_text:
+        return "" if can_be_passed(args) else f"found {args[:40]!r}, allowed: text without NUL"
     if "\n" in args.rstrip("\n") or "\r" in args:
         return "found a line break, which would end the command; allowed: one line (in YAML `>-` joins lines)"
     if not can_be_passed(args):

@@ -19,6 +19,8 @@ _BUILDKIT_FLAGS = {
     "COPY": ("link", "parents", "exclude", "chmod"),
     "ADD": ("link", "checksum", "keep-git-dir", "chmod", "exclude"),
 }
+TOOLS_STAGE = "tools"  # the name under which Dockerfiles of MAD repositories copy from docker/common
+TOOLS = "madrun-tools"  # where those files are in the build context
 _BY_PLATFORM = {f"{side}{what}" for side in ("BUILD", "TARGET") for what in ("PLATFORM", "OS", "ARCH", "VARIANT")}
 
 
@@ -153,7 +155,7 @@ def _sources(flags: list[tuple[str, str]]) -> Iterator[str]:
 
 def _arguments(rest: str, scope: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     found = {}
-    for word in re.findall(r"(?:[^\s\"']|\"[^\"]*\"|'[^']*')+", rest):
+    for word in _words(rest):
         name, equals, value = word.partition("=")
         if name in given:
             found[name] = given[name]
@@ -200,3 +202,59 @@ def only_buildkit(text: str) -> tuple[str, ...]:
         what += [f"{instruction.word} <<"] if instruction.heredoc else []
         found += [f"line {instruction.line}: {one}" for one in what]
     return tuple(found)
+
+
+def arguments(text: str) -> frozenset[str]:
+    """The names that the Dockerfile declares with ARG, anywhere."""
+    return frozenset(
+        name
+        for instruction in instructions(text)
+        if instruction.word == "ARG"
+        for name in (word.partition("=")[0] for word in _words(instruction.rest))
+        if re.fullmatch(r"\w+", name)
+    )
+
+
+def secret_mounts(text: str) -> frozenset[str]:
+    """The ids of the secrets that RUN instructions mount."""
+    mounts = [
+        dict(part.partition("=")[::2] for part in value.split(","))
+        for instruction in instructions(text)
+        if instruction.word == "RUN"
+        for name, value in _flags(instruction.rest)[0]
+        if name == "mount"
+    ]
+    found = [mount.get("id") or mount.get("target", "").rpartition("/")[2] for mount in mounts if _is_secret(mount)]
+    return frozenset(name for name in found if name)
+
+
+def _is_secret(mount: Mapping[str, str]) -> bool:
+    return mount.get("type") == "secret"
+
+
+def _words(rest: str) -> list[str]:
+    return re.findall(r"(?:[^\s\"']|\"[^\"]*\"|'[^']*')+", rest)
+
+
+def copies_tools(text: str) -> bool:
+    """Whether it copies from `tools`, a build context beside its own, which no stage of it is called."""
+    every = list(instructions(text))
+    names = {one.rest.split()[-1].lower() for one in every if one.word == "FROM" and one.rest}
+    return TOOLS_STAGE not in names and any(TOOLS_STAGE in _sources(_flags(one.rest)[0]) for one in every)
+
+
+def with_tools(text: str) -> str:
+    """The text with a stage `tools` that holds the files below `TOOLS`: so every builder can copy from it.
+
+    Raises `ValueError` where stages are named by number, which another stage at the front would shift.
+    """
+    first = next((one for one in instructions(text) if one.word == "FROM"), None)
+    if first is None:
+        return text
+    for instruction in instructions(text):
+        for name in _sources(_flags(instruction.rest)[0]):
+            if name.isdigit():
+                raise ValueError(f"line {instruction.line}: --from={name} beside --from={TOOLS_STAGE}; name the stage")
+    lines = text.split("\n")
+    stage = [f"FROM scratch AS {TOOLS_STAGE}", f"COPY {TOOLS}/ /"]
+    return "\n".join([*lines[: first.line - 1], *stage, *lines[first.line - 1 :]])

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 ALL_GPUS = "-1"
 WORKSPACE = "/myworkspace"  # where scripts of MAD repositories expect the checkout
 RUN_DIRECTORY = "run_directory"  # below it: where they run
+MODELS = ("models--", "datasets--")  # how Hugging Face's libraries name the folders of what they download
+COMMON = "scripts/common"  # where the tools of all cards lie, the repository's own and madrun's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +46,23 @@ class MadCard:
     log_errors: LogErrors = LogErrors()
     nnodes: int | None = None
 
+    @property
+    def directory(self) -> str:
+        """Where below the workspace the script runs: named by the last part of `url`, else as always."""
+        return self.url.rstrip("/").rpartition("/")[2].rpartition(":")[2].removesuffix(".git") or RUN_DIRECTORY
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something of the checkout: its name in the workspace, where it lies on this host, and whether it is a folder."""
+    """Something of the checkout: its name in the workspace, where it lies on this host, and whether it is a folder.
+
+    `copied`: the run gets a copy that it may write to; else it is mounted, read only.
+    """
 
     name: str
     source: str
     is_folder: bool
+    copied: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +88,25 @@ class Tool:
     post_scripts: tuple[Step, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A pre- or post-script of a run: its path as it was said, the name of its copy where the script runs, its args."""
+
+    path: str
+    name: str
+    args: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What is run around a script. `front`: shell text before the command; `env`: variables of tools, by name."""
+
+    pre: tuple[Placed, ...] = ()
+    post: tuple[Placed, ...] = ()
+    front: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadContext:
     """The keys of the context that cards of MAD repositories understand, by the names that they have there.
@@ -88,7 +118,7 @@ class MadContext:
     guest_os: str | None = None
     host_os: str | None = None
     ctx_test: str | None = None
-    numa_balancing: str | None = None
+    numa_balancing: bool | str | None = None
     gpu_renderDs: tuple[int, ...] | None = None
     rocm_path: str | None = None
     MAD_ROCM_PATH: str | None = None

@@ -12,20 +12,26 @@ from typing import Any, Literal, TypeVar
 
 from madrun.spec.card import Metric
 from madrun.spec.codec import sha256, to_plain
-from madrun.spec.mad import Entry
+from madrun.spec.data import Fetch
+from madrun.spec.mad import Entry, LogErrors
 
 FORMAT = 1
 BOX = "/madrun"  # where a container finds the directory of its run
 RANK = "rank"  # the program in it that starts a rank and keeps its output apart
 RUN_ID, RUN_DIR, SECRET, HOSTS = "{run_id}", "{run_dir}", "{secret}", "{hosts}"
 CHECKSUM = "checksum"
+NOWHERE = "nowhere"
 RuntimeName = Literal["docker", "podman", "process"]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlan:
-    """The image of the job. `build`: `name` carries the recipe's hash; `ready`: it is pulled where missing."""
+    """The image of the job. `build`: `name` carries the recipe's hash; `ready`: it is pulled where missing.
+
+    `secrets`: the names of those that the builder mounts while it builds. `tag`: another name that the image gets.
+    `pull_from`: the name by which a ready image is pulled where it is missing, default its own; `NOWHERE`: it is not.
+    """
 
     kind: Literal["build", "ready", "none"]
     name: str = ""
@@ -34,6 +40,15 @@ class ImagePlan:
     context: str = ""
     build_args: dict[str, str] = field(default_factory=dict)
     base: str = ""
+    secrets: tuple[str, ...] = ()
+    tag: str = ""
+    pull_from: str = ""
+    path: str = ""
+
+    @property
+    def source(self) -> str:
+        """The Dockerfile, relative to the repository; `dockerfile` is its place in what the builder gets."""
+        return self.path or (f"{self.context}/{self.dockerfile}".removeprefix("./") if self.dockerfile else "")
 
     @property
     def file_name(self) -> str:
@@ -48,13 +63,17 @@ class DataPlan:
     name: str
     provider: str
     home: str
+    writable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlan:
     """What is the same on every node; its hash is what nodes compare. Durations in seconds, sizes in bytes.
 
-    `run_directory`: where below the work directory a script of a MAD repository runs; empty for a native card.
+    `run_directory`: where below the work directory a script of a MAD repository runs; empty for a native card. `url`:
+    the repository that is cloned there, and `cred` the beginning of the names of the secrets that open it. `steps`:
+    paths of pre- and post-scripts by the names of their steps. `log_errors`: how the log of such a script is read.
+    `launcher`: as the card names it. `options`: hash of free-form options of the container as they were written.
     """
 
     card: str
@@ -80,7 +99,13 @@ class JobPlan:
     stall_timeout_s: float = 0.0
     collect_limit: int = 1 << 30
     training_precision: str = ""
+    launcher: str = ""
+    options: str = ""
     run_directory: str = ""
+    log_errors: LogErrors | None = None
+    url: str = ""
+    cred: str = ""
+    steps: dict[str, str] = field(default_factory=dict)
 
     @property
     def in_container(self) -> bool:
@@ -111,7 +136,8 @@ class Container:
 
     `gpus` is `all`, or ids and indices such as `GPU-ab,GPU-cd`, for the engine's GPU request; `cdi` names devices as
     `nvidia.com/gpu=0`, the other way to ask. `program` is the command line client: docker or podman. `hosts`: names of
-    the nodes for the container's /etc/hosts, `name:address`; `{hosts}` until all have joined.
+    the nodes for the container's /etc/hosts, `name:address`; `{hosts}` until all have joined. `cpus`: those that it may
+    use, as `0-3,8`; empty for all. `options`: free-form words, which the command line client alone understands.
     """
 
     name: str
@@ -136,6 +162,8 @@ class Container:
     security_opt: tuple[str, ...] = ()
     log_driver: str = "none"
     hosts: tuple[str, ...] = ()
+    cpus: str = ""
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +180,11 @@ class NodePlan:
     """What one node does: rank, addresses, and the exact container or process.
 
     `gpus` are the indices of the GPUs that the job gets here. `mirror_root`: the directory of the mirrors,
-    which all nodes see, or with `local_data` each has for itself; empty without mirrors. `check_reach`: nodes that do
-    not reach each other are refused. `checkout`: what of a MAD repository is mounted into its workspace.
+    which all nodes see, or with `local_data` each has for itself; empty without mirrors. `fetches`: the ways to fill a
+    path of `data_sources` first; `own_data`: of these, what every node fills by itself. `check_reach`: nodes that do
+    not reach each other are refused. `checkout`: what of a MAD repository stands in its workspace. `placed`: files that
+    are not in the card's folder and stand among its work files, by name. `cache`: where this user's runs share models.
+    `dockerfile`: that of a MAD card, relative to the repository.
     """
 
     node_rank: int
@@ -178,6 +209,11 @@ class NodePlan:
     local_data: bool = False
     check_reach: bool = True
     checkout: tuple[Entry, ...] = ()
+    fetches: dict[str, tuple[Fetch, ...]] = field(default_factory=dict)
+    own_data: tuple[str, ...] = ()
+    placed: dict[str, str] = field(default_factory=dict)
+    cache: str = ""
+    dockerfile: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ class Sample:
     """One measured value of one metric from one node; `text` is what was printed, to the letter.
 
     `times` says how often the node printed the metric up to this value, `differed` whether the values were different.
+    `missing`: why a row has no number, though it names the metric; the value is then none.
     """
 
     node: int
@@ -26,6 +27,7 @@ class Sample:
     extra: dict[str, str] = field(default_factory=dict)
     times: int = 1
     differed: bool = False
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,16 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DataOutcome:
+    """The data of one name: who provided them, how much it is, and for how long this node fetched it."""
+
+    name: str
+    provider: str
+    bytes: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOutcome:
     """How the run went on one node; times are seconds of that node's own clock.
 
@@ -78,7 +90,9 @@ class NodeOutcome:
 
     `findings` stand against the run, `notes` do not. `image_identity` is equal where equal images ran. `telemetry` is
     the summary of telemetry.csv: by column, `mean`, `max` and `last`, None where nothing could be read. `oom_kills`
-    counts processes of the run that the kernel killed for memory; None where it is not known.
+    counts processes of the run that the kernel killed for memory; None where it is not known. `commit`: what was cloned
+    for a card with `url`. `skipped`: why the script was not started, empty where it was to be. `log_errors`: lines of
+    the log of a MAD card that decide only where nothing was measured.
     """
 
     node: int
@@ -102,20 +116,28 @@ class NodeOutcome:
     telemetry: dict[str, dict[str, float | None]] = field(default_factory=dict)
     oom_kills: int | None = None
     first_rank: RankEnd | None = None
+    data: tuple[DataOutcome, ...] = ()
+    commit: str = ""
+    skipped: str = ""
+    log_errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that must hold for the run to be believed."""
+    """One thing that must hold for the run to be believed; `one_row`: for one of its rows, the others stand without."""
 
     name: str
     passed: bool
     text: str = ""
+    one_row: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricResult:
-    """The value of one metric for the whole run; `text` is to the letter what a script printed, if one did."""
+    """The value of one metric for the whole run; `text` is to the letter what a script printed, if one did.
+
+    `missing`: why this row of a MAD card's `multiple_results` has no number.
+    """
 
     metric: str
     value: float
@@ -126,11 +148,15 @@ class MetricResult:
     higher_is_better: bool | None = None
     model: str = ""
     extra: dict[str, str] = field(default_factory=dict)
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What is known of a run when it has ended; every CSV row is derived from one of these."""
+    """What is known of a run when it has ended; every CSV row is derived from one of these.
+
+    `partial`: it failed only because rows of its `multiple_results` lack their number; the other rows stand.
+    """
 
     format: int
     run_id: str
@@ -161,3 +187,4 @@ class Record:
     provenance: dict[str, str] = field(default_factory=dict)
     gate: Gate | None = None
     skew_s: float | None = None
+    partial: bool = False

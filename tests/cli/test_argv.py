@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.cli.argv import inline_context, spread_tags, with_tag
+from madrun.cli.argv import as_switches, inline_context, spread_tags, with_tag
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,18 @@ def test_the_inline_context_that_counts_is_found_in_every_form(typed, index, hea
 
 def test_a_context_file_is_no_inline_context():
     assert inline_context(["--additional-context-file", "x", "--additional-context-file=y", "-f", "c"]) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--generate-sys-env-details", "True", "--tags"], ["--sys-env-details", "--tags"]),
+        (["--generate-sys-env-details", "false"], ["--no-sys-env-details"]),
+        (["--generate-sys-env-details=no", "x"], ["--no-sys-env-details", "x"]),
+        (["--generate-sys-env-details", "x"], ["--sys-env-details", "x"]),
+        (["--generate-sys-env-details"], ["--sys-env-details"]),
+        (["run", "--tags", "true"], ["run", "--tags", "true"]),
+    ],
+)
+def test_the_old_switch_with_a_word_behind_it_is_the_new_one(words, expected):
+    assert as_switches(words) == expected

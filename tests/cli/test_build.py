@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from madrun.cli import build
+from madrun.cli.madoptions import BuildFiles
 from madrun.errors import BuildError, EngineError, ExitCode, UsageError
 from madrun.runtimes import images
 from madrun.spec.plan import ImagePlan
@@ -15,10 +16,10 @@ from madrun.spec.plan import ImagePlan
 def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
     """Runs the command over cards given as (name, image); returns exit code, output and the images asked for."""
 
-    def start(*cards, as_json=False, engine="a client", outcome=None, secrets=None, **flags):
+    def start(*cards, as_json=False, engine="a client", outcome=None, secrets=None, building=None, **flags):
         planned = [
             SimpleNamespace(
-                card=SimpleNamespace(name=name),
+                card=SimpleNamespace(name=name, tags=(), warnings=()),
                 plan=SimpleNamespace(job=make_job(image=image)),
                 image_context={},
                 secrets=secrets or {},
@@ -26,7 +27,7 @@ def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
             for name, image in cards
         ]
         facts = make_facts(engine_absent="nothing answers at /x.sock")
-        prepared = SimpleNamespace(engine=engine, facts=facts, planned=planned)
+        prepared = SimpleNamespace(engine=engine, facts=facts, planned=planned, images=images.Policy())
         asked = []
 
         def ensure(place, image, context, watch):
@@ -36,7 +37,8 @@ def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
 
         monkeypatch.setattr(build, "prepare", lambda request: prepared)
         monkeypatch.setattr(build.images, "ensure", ensure)
-        code = build.build_images(SimpleNamespace(results=tmp_path, flags=flags), as_json)
+        request = SimpleNamespace(results=tmp_path, flags=flags, building=building or BuildFiles())
+        code = build.build_images(request, as_json)
         out, err = capfd.readouterr()
         return SimpleNamespace(code=code, out=out, err=err, asked=asked)
 
@@ -62,7 +64,7 @@ ONE, TWO = ImagePlan(kind="build", name="madrun/one:1"), ImagePlan(kind="ready",
 def test_an_image_that_cards_share_is_built_once_and_printed_with_them(run):
     done = run(("a", ONE), ("b", TWO), ("c", ONE))
     assert done.code == ExitCode.OK
-    assert done.asked == [ONE, TWO]
+    assert sorted(image.name for image in done.asked) == [ONE.name, TWO.name]
     first, second = done.out.splitlines()
     assert first.split()[:2] == ["madrun/one:1", "built"]
     assert "1.25 s  sha256:of-madrun/one:1  (a, c)" in first
@@ -84,6 +86,7 @@ def test_as_json_standard_output_is_the_rows_alone(run, tmp_path):
     assert one == {
         "image": "madrun/one:1", "cards": ["a"], "how": "built", "identity": "sha256:of-madrun/one:1",
         "id": "sha256:i", "seconds": 1.25, "log": str(log), "error": "",
+        "tag": "", "registry_image": "",
     }  # fmt: skip
     assert (two["how"], two["error"]) == ("failed", "image reg/two:2: the step failed")
     assert log.read_text() == "working on madrun/one:1\n"
@@ -120,3 +123,31 @@ def test_a_log_that_cannot_be_written_is_an_error_of_results(run, tmp_path):
     (tmp_path / "builds").write_text("")
     with pytest.raises(UsageError, match=r"--results: .*builds.* cannot be written: "):
         run(("a", ONE))
+
+
+def test_lines_of_images_that_are_built_at_once_say_of_which_they_are(run):
+    done = run(("a", ONE), ("b", TWO))
+    assert "[madrun/one:1] working on madrun/one:1" in done.err
+    assert "[reg/two:2] working on reg/two:2" in done.err
+    assert "[" not in run(("a", ONE)).err
+
+
+def test_an_image_is_built_for_each_target_architecture(run):
+    one = ImagePlan(kind="build", name="madrun/x:1", recipe="r", dockerfile="x.ubuntu.Dockerfile", tag="ci-a_x.ubuntu")
+    done = run(("a", one), building=BuildFiles(target_archs=["gfx942,gfx90a"]))
+    first, second = sorted(done.asked, key=lambda image: image.name)
+    assert first.build_args["MAD_SYSTEM_GPU_ARCHITECTURE"] == "gfx90a"
+    assert (first.tag, second.tag) == ("ci-a_x.ubuntu_gfx90a", "ci-a_x.ubuntu_gfx942")
+    assert first.name != second.name
+
+
+def test_a_target_architecture_that_is_no_name_is_refused(run):
+    with pytest.raises(UsageError, match=r"--target-archs: found 'a b', allowed: names of architectures"):
+        run(("a", ONE), building=BuildFiles(target_archs=["a b"]))
+
+
+def test_a_summary_names_what_was_built_and_what_failed(run, tmp_path):
+    file = tmp_path / "s.json"
+    run(("a", ONE), ("b", TWO), outcome=fails_for(ONE.name), building=BuildFiles(summary_output=str(file)))
+    summary = json.loads(file.read_text())
+    assert (summary["successful_builds"], summary["failed_builds"]) == (["b"], ["a"])

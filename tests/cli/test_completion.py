@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from madrun.cli import completion
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def complete(madrun, write_card, repository, tmp_path):
@@ -47,7 +49,7 @@ def complete(madrun, write_card, repository, tmp_path):
         ("madrun logs -f 20261121", ["20261121T000000Z-llama-abcdef-1"]),
         ("madrun stop 2026", ["20261122T000000Z-one-abcdef-1"]),
         ("madrun stop --a", ["--all"]),
-        ("madrun run --keep", ["--keep-alive"]),
+        ("madrun run --keep-a", ["--keep-alive"]),
         ("madrun run --tags none", []),
     ],
 )

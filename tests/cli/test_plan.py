@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from madrun.cli.prepare import _secrets
+from madrun.cli.secretvalues import secrets_of
 from madrun.errors import ContextError
 from madrun.spec.card import Card, ImageSource
 from madrun.spec.context import Context
 from madrun.spec.masking import without_secrets
+
+pytestmark = pytest.mark.slow
 
 NODES = "{'multi_node_args': {'NNODES': '2', 'NODE_RANK': '0', 'RUNNER': 'plain'}}"
 
@@ -143,7 +145,7 @@ def test_a_secret_of_the_build_alone_is_no_variable_of_the_script(make_facts):
     image = ImageSource(dockerfile="d", args={"CARD_KEY": "k", "X": "1"})
     card = Card(name="one", folder="f", repository="r", source="s", script="x", images={"cpu": image})
     context = Context(docker_env_vars={"HF_TOKEN": "t", "A": "1"}, docker_build_arg={"HF_TOKEN": "t", "PIP_TOKEN": "p"})
-    variables, arguments = _secrets(card, context, make_facts())
+    variables, arguments = secrets_of(card, context, make_facts())
     assert variables == {"HF_TOKEN": "t"}
     assert arguments == {"HF_TOKEN": "t", "PIP_TOKEN": "p", "CARD_KEY": "k"}
 
@@ -167,20 +169,20 @@ def test_a_secret_in_what_files_show_is_refused(make_facts, values, text):
     card = Card(name="one", folder="f", repository="r", source="s", script="x")
     context = Context(docker_env_vars={"MY_TOKEN": "s3cr3tvalue"}, **values)
     with pytest.raises(ContextError, match=text) as caught:
-        _secrets(card, context, make_facts())
+        secrets_of(card, context, make_facts())
     assert "s3cr3tvalue" not in str(caught.value)
 
 
 def test_a_short_secret_may_stand_in_other_texts_by_chance(make_facts):
     card = Card(name="one", folder="f", repository="r", source="s", script="x", args="--kind test")
-    assert _secrets(card, Context(docker_env_vars={"MY_KEY": "test"}), make_facts())[0] == {"MY_KEY": "test"}
+    assert secrets_of(card, Context(docker_env_vars={"MY_KEY": "test"}), make_facts())[0] == {"MY_KEY": "test"}
 
 
 def test_one_secret_name_with_two_values_is_an_error_that_shows_neither(make_facts):
     card = Card(name="one", folder="f", repository="r", source="s", script="x")
     context = Context(docker_env_vars={"HF_TOKEN": "first"}, docker_build_arg={"HF_TOKEN": "second"})
     with pytest.raises(ContextError, match="docker_build_arg.HF_TOKEN: found another value") as caught:
-        _secrets(card, context, make_facts())
+        secrets_of(card, context, make_facts())
     assert "first" not in str(caught.value)
     assert "second" not in str(caught.value)
 

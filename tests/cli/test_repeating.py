@@ -10,6 +10,8 @@ import pytest
 from madrun.cli.app import run
 from madrun.spec.codec import sha256
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "--runtime", "process", "--tags", "one")
 
 

@@ -9,6 +9,8 @@ import pytest
 from madrun.results import rundir
 from madrun.spec.record import MetricResult
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def results(repository, make_record):

@@ -40,6 +40,15 @@ def test_everything_of_the_log_is_shown_and_news_go_to_stderr(tmp_path):
     assert lines[-1] == "madrun: done"
 
 
+def test_a_log_that_is_not_to_be_heard_is_not_shown_while_verdicts_are(tmp_path):
+    log = tmp_path / "console.log"
+    log.touch()
+    text = FOLLOW.replace("screen = Screen()", "screen = Screen()\nscreen.live = False")
+    done = subprocess.run([sys.executable, "-c", text, str(log)], capture_output=True, timeout=30, check=True)
+    assert done.stdout == b"verdict\n"
+    assert done.stderr.decode().splitlines()[-1] == "madrun: done"
+
+
 def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):
     log = tmp_path / "console.log"
     log.touch()

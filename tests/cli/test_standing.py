@@ -7,6 +7,7 @@ import pytest
 
 from madrun.cli.standing import check_paths, image_here, there_again
 from madrun.errors import ContextError
+from madrun.spec.data import Fetch
 from madrun.spec.facts import GitState
 from madrun.spec.plan import ImagePlan, Mount
 
@@ -85,6 +86,12 @@ def test_mirrored_data_is_there_where_it_or_its_source_is(make_node, tmp_path):
         path.mkdir()
         check_paths(node)
         path.rmdir()
+
+
+def test_what_can_be_fetched_again_need_not_be_there(make_node, tmp_path):
+    fetches = {"set": (Fetch(provider="aws", place="s3://bucket/set"),)}
+    place = str(tmp_path / "none")
+    check_paths(make_node(data_sources={"set": place}, mirrors={"set": "s3://bucket/set"}, fetches=fetches))
 
 
 def test_changes_that_no_commit_holds_are_not_promised_back(tmp_path):

@@ -40,6 +40,9 @@ SURFACE = {
     "explain": WHAT | CONTEXT | SHORT | HOW | {"keys", "--json", "--run", "--node"},
     "build": WHAT | CONTEXT | SHORT | HOW | MAD | WRITES | {"--json", "--target-archs", "--batch-manifest"},
     "list": WHAT | {"--json"},
+    "discover": WHAT | {"--json"},
+    "lint": WHAT | {"--ignore", "--strict", "--json"},
+    "migrate": WHAT | {"--to"},
     "ps": {"--json"},
     "status": {"run", "--results", "--json"},
     "logs": {"run", "--follow", "-f", "--node", "--rank", "--lines", "-n", "--results"},
@@ -47,6 +50,8 @@ SURFACE = {
     "gc": {"--keep", "--images-older-than", "--yes", "-y", "--results", "--json"},
     "report": FILTERS | {"--json", "--all-metrics"},
     "report csv": FILTERS | {"--output", "-o"},
+    "report to-html": {"--csv-file-path", "--output", "-o"},
+    "report to-email": {"--directory", "--output"},
 }
 HEAVY = ("pandas", "docker", "torch", "numpy", "requests")
 

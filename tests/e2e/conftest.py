@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from e2e_parts import ROOT
+from mad_bed import BASE, Checkout, check_out
 from three_nodes import Node, nodes
 
 MADRUN = [sys.executable, "-m", "madrun"]
@@ -154,3 +155,15 @@ def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Repos
 def runtime(request: pytest.FixtureRequest) -> str:
     """The runtime that the `repository` fixture stands for in this test."""
     return str(request.node.callspec.params["repository"])
+
+
+@pytest.fixture(scope="session")
+def mad_base(base_image: str, engine: Any) -> None:
+    """The image that the Dockerfiles of the hand-written MAD repository name; it stays, as another name of the base."""
+    engine.tag(base_image, BASE)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A clean checkout of that repository."""
+    return check_out(tmp_path)

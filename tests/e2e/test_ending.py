@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,17 @@ def sleepers(mark: str) -> list[str]:
     return [pid for pid in found if "Z" not in state(pid)]
 
 
+IMPATIENT_CLIENT = """
+import madrun.probe.engine as engine
+engine._ANSWER_S = 4
+from madrun.cli import main
+main()
+"""
+
+
 def test_a_script_may_be_silent_for_longer_than_the_client_waits_for_answers(docker_repository: Any) -> None:
-    docker_repository.add("silent", "sleep 62\necho performance: 1 speed\n")
-    done = docker_repository.run("run", "--tags", "silent")
+    docker_repository.add("silent", "sleep 7\necho performance: 1 speed\n")
+    words = [sys.executable, "-c", IMPATIENT_CLIENT, "run", "--tags", "silent"]
+    done = subprocess.run(words, cwd=docker_repository.folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
+    assert docker_repository.records()[0]["timings"]["script"] > 4

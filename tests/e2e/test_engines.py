@@ -116,6 +116,15 @@ def run_box(client: Any, wanted: Container, script: str) -> tuple[int, str, tupl
     return code, b"".join(parts).decode(), box.deviations
 
 
+def test_free_form_options_and_cpus_reach_a_podman_container(repository: Any, podman: Any) -> None:
+    repository.add("card", 'echo "$(hostname) on $(nproc) as $FOO"\n' + MEASURED)
+    context = {"additional_docker_run_options": "--uts private --hostname c7 -e FOO=bar", "docker_cpus": "0"}
+    done = repository.run("run", "--tags", "card", "-c", json.dumps(context))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "c7 on 1 as bar" in done.stdout
+    assert podman.containers(all=True, filters={"label": "madrun.card=card"}) == []
+
+
 def test_a_card_runs_in_podman_and_leaves_nothing(repository: Any, podman: Any) -> None:
     repository.add("card", "echo in $container\n" + MEASURED)
     done = repository.run("run", "--tags", "card")

@@ -387,7 +387,7 @@ def test_a_shared_mirror_is_filled_by_the_node_that_has_the_source(hosts: Hosts,
     assert [child.wait(60) for child in hosts.started] == [0, 0], hosts.output(0) + hosts.output(1)
     assert "mirrored corpus" in hosts.output(1)
     assert "mirrored corpus" not in hosts.output(0)
-    assert [path.name for path in mirror.iterdir()] == ["corpus"]
+    assert sorted(path.name for path in mirror.iterdir()) == [".corpus.manifest.json", "corpus"]
 
 
 def test_a_mirror_directory_that_is_missing_is_never_made(hosts: Hosts, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_a_full_disk_is_said_in_words(run, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "/r/run.sh")
 
-    monkeypatch.setattr(workspace, "prepare", full)
+    monkeypatch.setattr(workspace, "lay_out", full)
     ended, _, _ = run("echo performance: 1 x\n")
     assert ended.culprit.kind == "disk"
     assert ended.culprit.text == "/r/run.sh on alpha: No space left on device; free space or name another --results"
@@ -238,7 +238,7 @@ def test_another_error_of_the_system_is_still_a_defect(run, monkeypatch):
     def broken(*_):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "x")
 
-    monkeypatch.setattr(workspace, "prepare", broken)
+    monkeypatch.setattr(workspace, "lay_out", broken)
     assert run("echo performance: 1 x\n")[0].culprit.kind == "internal"
 
 

@@ -6,8 +6,15 @@ import stat
 import pytest
 
 from madrun.errors import NodesError
-from madrun.node.workspace import Kept, Workspace, foreign_files, keep_output, manifest, prepare
+from madrun.node.workspace import Kept, Workspace, foreign_files, keep_output, known, lay_out, manifest
 from madrun.registry.cardtree import tree_hash
+
+
+def prepare(space, files, job):
+    """A work directory with the card's files alone, and what lies in it."""
+    space.work.mkdir(parents=True)
+    lay_out(space, files, job)
+    return known(space, job)
 
 
 @pytest.fixture
@@ -175,3 +182,42 @@ def test_what_cannot_be_copied_is_named(space, ready):
     space.output.mkdir()
     (space.output / "a").mkdir()
     assert "a" in keep_output(space, ready, stays=True).failed
+
+
+def test_a_link_that_was_cloned_leads_no_file_of_the_card_out_of_the_work_directory(space, files, make_job, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "run.sh").write_text("theirs")
+    space.work.mkdir(parents=True)
+    (space.work / "run.sh").symlink_to(outside / "run.sh")
+    (space.work / "sub").symlink_to(outside)
+    lay_out(space, files, make_job(script_hash=tree_hash(files)))
+    assert (outside / "run.sh").read_text() == "theirs"
+    assert not (outside / "x.py").exists()
+    assert (space.work / "sub/x.py").read_text() == "x = 1\n"
+
+
+def test_a_directory_that_is_kept_whole_goes_with_all_files_and_only_what_was_made_counts_as_made(space, ready):
+    (space.work / "sub/made").write_text("m")
+    (space.work / "sub/__pycache__").mkdir()
+    (space.work / "sub/__pycache__/x.pyc").write_text("p")
+    kept = keep_output(space, ready, whole="sub")
+    assert {path.name for path in (space.output / "sub").iterdir()} == {"made", "x.py", "__pycache__"}
+    assert "sub/x.py" not in kept.names
+    assert not (space.output / "run.sh").exists()
+
+
+def test_gits_own_files_of_what_was_cloned_are_no_result(space, files, make_job):
+    before = prepare(space, files, make_job(script_hash=tree_hash(files)))
+    (space.work / "widget/.git").mkdir(parents=True)
+    (space.work / "widget/.git/HEAD").write_text("ref")
+    before |= {name: state for name, state in manifest(space.work).items() if name.startswith("widget")}
+    (space.work / "widget/.git/index").write_text("i")
+    (space.work / "widget/made").write_text("m")
+    assert keep_output(space, before).names == ["widget/made"]
+
+
+def test_a_box_that_stays_keeps_its_downloads_until_it_ends(space, ready):
+    (space.work / "models--m").mkdir()
+    (space.work / "models--m/weights").write_text("w")
+    assert keep_output(space, ready, stays=True).names == []

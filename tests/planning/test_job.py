@@ -9,6 +9,7 @@ from madrun.planning.job import CardFacts, choose_runtime, plan_image, plan_job,
 from madrun.spec.card import Card, ImageSource, Metric
 from madrun.spec.codec import sha256
 from madrun.spec.context import Context
+from madrun.spec.data import Source
 from madrun.spec.facts import Accelerator, Engine, Gpu
 
 CARD = Card(
@@ -30,7 +31,10 @@ FILES = CardFacts(
     dockerfile_text="ARG BASE_DOCKER\nFROM ${BASE_DOCKER}",
     context="models/docker",
     context_hash="def",
-    data_providers={"corpus": "local", "weights": "local"},
+    data=(
+        Source(name="corpus", provider="local", path="/nfs/corpus"),
+        Source(name="weights", provider="minio", path="/c/weights", home="/weights", writable=True),
+    ),
 )
 DOCKER = Engine(name="docker", version="27")
 
@@ -128,7 +132,8 @@ def test_the_time_limit_is_the_given_one_or_two_hours(make_facts, make_topology,
 
 def test_each_data_source_has_a_home_of_its_own(make_facts, make_topology):
     job = planned(make_facts, make_topology)
-    assert [(item.name, item.home) for item in job.data] == [("corpus", "/data_dlm_0"), ("weights", "/data_dlm_1")]
+    assert [(item.name, item.home) for item in job.data] == [("corpus", "/data_dlm_0"), ("weights", "/weights_1")]
+    assert [item.writable for item in job.data] == [False, True]
 
 
 def test_the_job_hash_does_not_see_addresses_ports_and_rank(make_facts, make_topology):

@@ -1,5 +1,7 @@
 """The node part of a plan: ranks, addresses, and the exact container or process."""
 
+from dataclasses import replace
+
 import pytest
 
 from madrun.errors import ContextError
@@ -8,22 +10,24 @@ from madrun.planning.job import CardFacts
 from madrun.planning.node import plan_node
 from madrun.spec.card import Card
 from madrun.spec.context import Context
+from madrun.spec.data import Fetch, Source
 from madrun.spec.facts import Accelerator, Engine
 from madrun.spec.plan import DataPlan, ImagePlan, Mount
 
 CARD = Card(name="one", folder="/r/models/one", repository="/r", source="s", script="run.sh", files=("../x.py",))
-FILES = CardFacts(script_hash="h", files=("run.sh",), data_paths={"corpus": "/nfs/corpus"})
+CORPUS = Source(name="corpus", provider="local", path="/nfs/corpus")
+FILES = CardFacts(script_hash="h", files=("run.sh",), data=(CORPUS,))
 DATA = (DataPlan(name="corpus", provider="local", home="/data_dlm_0"),)
 
 
 @pytest.fixture
 def docker_plan(make_job, make_facts, make_topology):
-    def plan(context=None, engine=None, accelerator=None, topology=None, **job):
+    def plan(context=None, engine=None, accelerator=None, topology=None, files=FILES, **job):
         engine = engine or Engine(name="docker", version="27")
         facts = make_facts(engine=engine, accelerator=accelerator or Accelerator())
         values = {"runtime": "docker", "runner": "torchrun", "image": ImagePlan(kind="ready", name="img:1")} | job
         chosen = Chosen(facts=facts)
-        return plan_node(CARD, make_job(**values), context or Context(), chosen, topology or make_topology(), FILES)
+        return plan_node(CARD, make_job(**values), context or Context(), chosen, topology or make_topology(), files)
 
     return plan
 
@@ -113,11 +117,36 @@ def test_without_a_container_the_data_is_where_it_lies(process_plan):
     assert process_plan(data=DATA).process.env["MAD_DATAHOME"] == "/nfs/corpus"
 
 
+def fetched(**changes):
+    values = {"name": "corpus", "provider": "local", "path": "/nfs/mirror/corpus"}
+    values["fetches"] = (Fetch(provider="local", place="/nfs/corpus"),)
+    return replace(FILES, data=(Source(**(values | changes)),))
+
+
 def test_a_mirror_takes_the_place_of_the_source(docker_plan):
-    node = docker_plan(Context(force_mirror_local="/nfs/mirror"), data=DATA)
+    node = docker_plan(Context(force_mirror_local="/nfs/mirror"), files=fetched(), data=DATA)
     assert node.mirrors == {"corpus": "/nfs/corpus"}
+    assert node.fetches == {"corpus": (Fetch(provider="local", place="/nfs/corpus"),)}
     assert node.data_sources == {"corpus": "/nfs/mirror/corpus"}
+    assert (node.mirror_root, node.own_data) == ("/nfs/mirror", ())
     assert Mount(source="/nfs/mirror/corpus", target="/data_dlm_0", read_only=True) in node.container.mounts
+
+
+def test_what_each_node_fetches_for_itself_is_named(docker_plan):
+    node = docker_plan(files=fetched(own=True), data=DATA)
+    assert (node.mirror_root, node.own_data) == ("", ("corpus",))
+
+
+def test_data_may_be_written_where_data_json_says_so(docker_plan):
+    data = (DataPlan(name="corpus", provider="local", home="/data_dlm_0", writable=True),)
+    mounts = docker_plan(data=data).container.mounts
+    assert Mount(source="/nfs/corpus", target="/data_dlm_0", read_only=False) in mounts
+
+
+def test_a_card_whose_data_nobody_provides_has_no_datahome(docker_plan):
+    assert (
+        not {"MAD_DATAHOME", "MAD_DATANAME"} & docker_plan(files=replace(FILES, data=()), data=()).container.env.keys()
+    )
 
 
 def test_mounts_of_the_context_go_from_host_to_container(docker_plan):

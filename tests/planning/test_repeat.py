@@ -242,7 +242,7 @@ def test_what_has_changed_on_a_host_is_named_with_both_values(make_facts):
         (("nodes", 0, "container", "entrypoint"), [], "nodes.0.command: is empty"),
         (("nodes", 0, "container"), None, "found none with runtime docker, allowed: a container alone"),
         (("job", "runtime"), "process", "found container with runtime process, allowed: a process alone"),
-        (("job", "runner"), "x", "job.runner: found 'x', allowed: plain, torchrun"),
+        (("job", "runner"), "x", "job.runner: found 'x', allowed: plain, script, torchrun"),
         (("job", "vendor"), "x", "job.vendor: found 'x', allowed: amd, cpu, nvidia"),
         (("job", "script"), "", "job.script: found ''"),
         (("job", "nnodes"), 0, "job.nnodes: found 0"),

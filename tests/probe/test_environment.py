@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from madrun.probe.environment import dropped, forwarded_secrets, process_env, scheduler_args, user_folder
+from madrun.probe.environment import client_env, dropped, forwarded_secrets, process_env, scheduler_args, user_folder
+from madrun.spec.facts import Engine
 
 
 def test_slurm_is_believed_only_inside_a_step():
@@ -56,3 +57,11 @@ def test_a_variable_that_is_not_utf8_is_dropped_and_named():
     assert process_env(env)["PATH"].endswith(":/a:/b")
     assert dropped(env) == [f"the host's variable '{name}' is left out: it is not UTF-8" for name in ("HOME", "PATH")]
     assert forwarded_secrets(env) == {}
+
+
+def test_the_engines_client_is_told_the_address_of_the_engine_that_was_found():
+    env = {"PATH": "/bin", "DOCKER_CONTEXT": "other", "DOCKER_HOST": "unix:///old"}
+    docker, podman = (Engine(name=name, version="1", host="unix:///new") for name in ("docker", "podman"))
+    assert client_env(docker, env) == {"PATH": "/bin", "DOCKER_HOST": "unix:///new"}
+    assert client_env(podman, env)["CONTAINER_HOST"] == "unix:///new"
+    assert client_env(None, env) == env

@@ -100,7 +100,11 @@ def test_card_files_are_found_in_order_and_only_one_level_deep(write_card, repos
         ("images: {cpu: {dockerfile: no.Dockerfile}}\n", 3, ["no.Dockerfile does not exist"]),
         ("multiple_results: ../out.csv\n", 3, ["'../out.csv'", "a file name"]),
         ("variants:\n  two:\n    argz: x\n", 5, ["argz: unknown key", "did you mean 'args'?"]),
-        ("runner: torchrunn\n", 3, ["runner: found 'torchrunn'", "did you mean 'torchrun'?", "plain, torchrun"]),
+        (
+            "runner: torchrunn\n",
+            3,
+            ["runner: found 'torchrunn'", "did you mean 'torchrun'?", "plain, script, torchrun"],
+        ),
         ("env:\n  A B: x\n", 4, ["env.A B: found 'A B'", "a variable's name"]),
         ("env:\n  NNODES: '2'\n", 4, ["env.NNODES: is set from multi_node_args"]),
         ("env:\n  RANK: '2'\n", 4, ["env.RANK: is set by madrun"]),

@@ -139,6 +139,12 @@ def test_rows_of_several_models_stay_apart():
     ]
 
 
+def test_the_unit_that_a_csv_names_counts_where_none_is_declared():
+    measured = [sample(0, "5", extra={"csv_unit": "ms"})]
+    assert [result.unit for result in aggregate(measured, {}, 1)[0]] == ["ms"]
+    assert [result.unit for result in aggregate(measured, {"tok": Metric(unit="s")}, 1)[0]] == ["s"]
+
+
 @given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=8), st.randoms())
 def test_the_order_of_arrival_does_not_matter(values, random):
     samples = [sample(node, repr(value)) for node, value in enumerate(values)]

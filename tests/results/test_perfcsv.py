@@ -249,3 +249,42 @@ def test_a_scan_writes_nothing(tmp_path, finish):
     before = sorted(path for path in tmp_path.rglob("*"))
     assert len(perfcsv.scan(tmp_path).rows) == 1
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def _measured(text, **more):
+    return {"metrics": (MetricResult(metric="tok", value=float(text), text=text),), **more}
+
+
+def test_the_change_is_the_same_when_it_is_added_and_when_the_table_is_rebuilt(finish, tmp_path):
+    finish(**_measured("100"))
+    finish(**_measured("1", valid=False, status="FAILURE"))
+    finish(**_measured("3", args="--other"))
+    finish(**_measured("105"))
+    added = (tmp_path / "perf.csv").read_bytes()
+    assert [row["relative_change"] for row in read(tmp_path / "perf.csv")] == ["", "", "", "+0.0500"]
+    rebuild(tmp_path)
+    assert (tmp_path / "perf.csv").read_bytes() == added
+
+
+def test_the_order_of_time_counts_and_not_that_of_the_names(finish, tmp_path):
+    finish(**_measured("100", ended_at="2026-11-21T00:09:00Z"))
+    finish(**_measured("50", ended_at="2026-11-21T00:00:01Z"))
+    rebuild(tmp_path)
+    assert [row["relative_change"] for row in read(tmp_path / "perf.csv")] == ["+1.0000", ""]
+
+
+def test_rows_that_stand_keep_their_number_beside_one_that_has_none(make_record):
+    missing = MetricResult(metric="tok", value=float("nan"), text="", model="b", missing="b tok has no number: x")
+    good = replace(THREE[0], model="a")
+    record = make_record(metrics=(good, missing), valid=False, status="FAILURE", partial=True, reasons=("x",))
+    one, two = rows_of(record)
+    assert (one["model"], one["performance"], one["status"], one["valid"], one["reasons"]) == (
+        "one_a", "1", "SUCCESS", "true", "",
+    )  # fmt: skip
+    assert (two["performance"], two["status"], two["reasons"]) == ("", "FAILURE", "b tok has no number: x")
+    assert rows_of(replace(record, partial=False))[0]["performance"] == ""
+
+
+def test_a_record_of_a_card_that_was_not_run_has_its_row(make_record):
+    (row,) = rows_of(make_record(metrics=(), nodes=(), plan_hash="", valid=False, status="SKIPPED", reasons=("why",)))
+    assert (row["status"], row["performance"], row["reasons"]) == ("SKIPPED", "", "why")

@@ -123,3 +123,50 @@ def test_notes_and_refusals_of_the_nodes_are_notes_of_the_record_once(judged):
     assert record.valid
     assert record.notes[1:4] == ("memlock was refused", "node 0: pipe is not kept", "node 1: pipe is not kept")
     assert len(record.notes) == 4
+
+
+ERROR = ("console.log:7: RuntimeError: boom (error pattern 'RuntimeError:')",)
+
+
+def test_an_error_in_the_log_decides_where_nothing_was_measured(judged):
+    record = judged(replace(GOOD, samples=(), log_errors=ERROR), metrics={})
+    assert (record.status, record.exit_code) == ("FAILURE", 3)
+    assert any("the log has an error: node 0, console.log:7: RuntimeError: boom" in text for text in record.reasons)
+
+
+def test_an_error_in_the_log_is_only_told_where_a_number_stands_against_it(judged):
+    record = judged(replace(GOOD, log_errors=ERROR))
+    assert (record.status, record.reasons) == ("SUCCESS", ())
+    assert "an error in the log: node 0, " + ERROR[0] in record.notes
+
+
+def test_a_script_that_was_not_to_be_started_is_skipped(judged):
+    record = judged(NodeOutcome(node=0, hostname="alpha", skipped="asked for"), metrics={})
+    assert (record.status, record.valid, record.exit_code, record.reasons) == ("SKIPPED", False, 0, ("asked for",))
+    failed = judged(NodeOutcome(node=0, hostname="alpha", skipped="asked for"), culprit=CULPRIT, metrics={})
+    assert failed.status == "FAILURE"
+
+
+@pytest.fixture
+def judged_unmeasured(make_test_plan, make_job):
+    def run(outcome):
+        facts = replace(FACTS, unmeasured="MAD_COLLECT_METRICS is false")
+        return judge(make_test_plan(make_job()), facts, (outcome,), None)
+
+    return run
+
+
+def test_a_run_that_need_not_measure_is_no_success_without_a_number(judged_unmeasured):
+    record = judged_unmeasured(replace(GOOD, samples=()))
+    assert (record.status, record.valid, record.exit_code) == ("SKIPPED", False, 0)
+    assert record.reasons == ("not measured: MAD_COLLECT_METRICS is false",)
+    assert judged_unmeasured(GOOD).status == "SUCCESS"
+    assert judged_unmeasured(replace(GOOD, samples=(), end_marker=False)).status == "FAILURE"
+
+
+def test_a_row_without_a_number_leaves_the_others_standing(judged):
+    missing = replace(SAMPLE, model="b", value=float("nan"), text="", missing="b tok has no number: x")
+    record = judged(replace(GOOD, samples=(replace(SAMPLE, model="a"), missing)), metrics={})
+    assert (record.status, record.exit_code, record.partial) == ("FAILURE", 3, True)
+    assert record.reasons == ("b tok has no number: x",)
+    assert not judged(replace(GOOD, samples=(missing,), end_marker=False), metrics={}).partial

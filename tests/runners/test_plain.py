@@ -17,5 +17,5 @@ def test_the_environment_is_what_torch_reads_with_one_rank_a_node(make_topology)
 
 
 def test_every_runner_is_in_the_table():
-    assert set(RUNNERS) == {"torchrun", "plain"}
+    assert set(RUNNERS) == {"torchrun", "plain", "script"}
     assert RUNNERS["plain"].command is plain.command

@@ -7,7 +7,7 @@ import pytest
 from docker.errors import APIError, ImageNotFound
 
 from madrun.errors import BuildError
-from madrun.runtimes.images import BASES, IDENTITY, RECIPE, Place, Watch, ensure, identity_of
+from madrun.runtimes.images import BASES, IDENTITY, RECIPE, Place, Policy, Watch, ensure, identity_of
 from madrun.spec.facts import Engine
 from madrun.spec.plan import ImagePlan
 
@@ -59,10 +59,10 @@ class FakeEngine:
 def prepare(tmp_path):
     """Runs `ensure`; returns what it prepared and the lines that were shown."""
 
-    def run(engine, image, text=DOCKERFILE, facts=AMD64, **watched):
+    def run(engine, image, text=DOCKERFILE, facts=AMD64, policy=None, **watched):
         (tmp_path / "Dockerfile").write_text(text)
         said = []
-        place = Place(client=engine, lock_dir=tmp_path / "locks", engine=facts)
+        place = Place(client=engine, lock_dir=tmp_path / "locks", engine=facts, policy=policy or Policy())
         watch = Watch(log=lambda line: None, show=said.append, **watched)
         return ensure(place, image, {"Dockerfile": tmp_path / "Dockerfile"}, watch), said
 
@@ -259,3 +259,19 @@ def test_a_built_image_that_was_pushed_is_still_known_by_its_recipe(prepare):
     built = prepare(engine, BUILD)[0].identity
     engine.images[BUILD.name]["RepoDigests"] = ["reg/x@sha256:pushed"]
     assert prepare(engine, BUILD)[0].identity == built
+
+
+def test_pull_takes_ready_images_and_bases_anew_once_in_a_command(prepare):
+    engine = FakeEngine({READY.name: base(), "python:3": base()})
+    assert prepare(engine, READY, policy=Policy())[0].how == "found"
+    policy = Policy(pull=True)
+    assert [prepare(engine, READY, policy=policy)[0].how for _ in range(2)] == ["pulled", "found"]
+    assert prepare(engine, BUILD, policy=policy)[0].how == "built"
+    assert prepare(engine, BUILD, policy=policy)[0].how == "found"
+    assert [call[1] for call in engine.calls] == ["reg:5000/team/img", "python", BUILD.name]
+
+
+def test_an_image_that_lies_here_and_cannot_be_pulled_anew_is_not_said_to_be_missing(prepare):
+    engine = FakeEngine({READY.name: base()}, error="no such host")
+    with pytest.raises(BuildError, match=r"--pull was given, and it could not be pulled: no such host"):
+        prepare(engine, READY, policy=Policy(pull=True))

@@ -11,6 +11,7 @@ from madrun.errors import BuildError
 from madrun.runtimes.images import Stop, Watch
 from madrun.runtimes.images.archive import archive
 from madrun.runtimes.images.buildkit import _NOISE, _STEP, arguments
+from madrun.runtimes.images.place import Order
 from madrun.runtimes.images.progress import Layers
 from madrun.runtimes.images.watch import Pace
 from madrun.spec.plan import ImagePlan
@@ -133,11 +134,14 @@ def test_lines_of_buildkit_that_say_nothing_are_kept_for_the_log(line, kind):
 
 def test_a_secret_argument_is_on_the_command_line_by_name_alone():
     image = ImagePlan(
-        kind="build", name="madrun/x:1", dockerfile="x.Dockerfile", build_args={"A": "1 2", "HF_TOKEN": "s3cr3t"}
-    )
-    assert arguments("/usr/bin/docker", image, {"l": "v"}) == [
+        kind="build", name="madrun/x:1", dockerfile="x.Dockerfile", build_args={"A": "1 2", "HF_TOKEN": "s3cr3t"},
+        secrets=("MAD_SECRETS_HFTOKEN",),
+    )  # fmt: skip
+    order = Order(image=image, context={}, labels={"l": "v"}, text="", fresh=True)
+    assert arguments("/usr/bin/docker", order, frozenset({"HF_TOKEN"})) == [
         "/usr/bin/docker", "build", "--progress=plain", "--network=host", "--file=x.Dockerfile", "--tag=madrun/x:1",
-        "--label=l=v", "--build-arg=A=1 2", "--build-arg=HF_TOKEN", "-",
+        "--label=l=v", "--build-arg=A=1 2", "--build-arg=HF_TOKEN",
+        "--secret=id=MAD_SECRETS_HFTOKEN,env=MAD_SECRETS_HFTOKEN", "--no-cache", "-",
     ]  # fmt: skip
 
 

@@ -79,11 +79,13 @@ def _differing(what: str, values: dict[int, Any], hosts: dict[int, str]) -> tupl
 
 
 def same_images(payloads: Payloads) -> Ruling:
-    """Every node has the same image, by registry digest, id or recipe."""
+    """Every node has the same image, by registry digest, id or recipe, and has cloned the same commit."""
     hosts = {rank: str(payload["hostname"]) for rank, payload in payloads.items()}
     one = _differing("image identity", {rank: payload["image"] for rank, payload in payloads.items()}, hosts)
     if one is None:
-        return Ruling()
+        commits = {rank: payload.get("commit", "") for rank, payload in payloads.items()}
+        one = _differing("commit of url", commits, hosts)
+        return _refuse([(one[0], f"{one[1]}; it moved between the clones: start again")]) if one else Ruling()
     advice = "; pull it anew, or remove the local image of that name, on the node that is behind"
     return _refuse([(one[0], one[1] + advice)])
 

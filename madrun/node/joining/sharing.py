@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from madrun.data import sentinel
-from madrun.data.mirror import fill
 from madrun.node.channel.assembly import ranges
 from madrun.node.channel.link import Link
+from madrun.node.joining.supply import Supply
 from madrun.node.task import Reporter, Task
 from madrun.probe.mounts import filesystem_of
 from madrun.spec.codec import to_plain
 from madrun.spec.plan import BOX, Mount, NodePlan
-from madrun.units import format_duration, format_size
+from madrun.units import format_duration
 
 _NEWS_EVERY_S = 10.0
 _DATA_S, _MOUNTS_S = 2.0, 2.0  # for all samples together
@@ -32,11 +32,12 @@ _SYSTEM_TREES = tuple(f"/{name}" for name in ("bin", "boot", "dev", "etc", "lib"
 class Sharing:
     """The data of one run as this node and the others see them; `notes` are for the record."""
 
-    def __init__(self, task: Task, node: NodePlan, link: Link, run_id: str) -> None:
+    def __init__(self, task: Task, node: NodePlan, link: Link, of: tuple[str, Supply]) -> None:
+        """`of`: the run's id, and what fetches the data of this node."""
         self.notes: tuple[str, ...] = ()
-        self._task, self._node, self._link, self._run = task, node, link, run_id
+        self._task, self._node, self._link, (self._run, self._supply) = task, node, link, of
         self._alone = task.plan.job.nnodes == 1
-        self._fill: dict[str, list[int]] = {name: [node.node_rank] for name in node.mirrors}
+        self._fill: dict[str, list[int]] = {name: [node.node_rank] for name in node.fetches}
 
     def prove(self) -> None:
         """Returns when data, mirrors and mounts are seen alike by all nodes; `Aborted` with what differs else."""
@@ -64,9 +65,14 @@ class Sharing:
         """Makes the mirrors that this node has to make, and returns when every node sees all of them."""
         rank = self._node.node_rank
         for name in [name for name, ranks in self._fill.items() if rank in ranks]:
-            self._copy(name, check, reporter)
-        if self._alone or not self._fill:
-            return
+            self._supply.fetch(name, check, reporter)
+        if not self._alone and self._fill:
+            self._meet(check, reporter)
+        self._supply.look()
+
+    def _meet(self, check: Callable[[], None], reporter: Reporter) -> None:
+        """Returns when every node sees all mirrors, and the same in them."""
+        rank = self._node.node_rank
         waited_for = sorted({one for ranks in self._fill.values() for one in ranks} - {rank})
         with _patience(waited_for, reporter):
             self._link.meet(self._task.stage("mirrored"))
@@ -80,20 +86,6 @@ class Sharing:
     def _note(self, data: Mapping[str, Any]) -> None:
         if self._node.node_rank == 0:
             self.notes += tuple(data["notes"])
-
-    def _copy(self, name: str, check: Callable[[], None], reporter: Reporter) -> None:
-        source, target = Path(self._node.mirrors[name]), Path(self._node.data_sources[name])
-        started = told = time.monotonic()
-
-        def progress(copied: int) -> None:
-            nonlocal told
-            check()
-            if time.monotonic() - told > _NEWS_EVERY_S:
-                told = time.monotonic()
-                reporter.line(f"mirroring {name}: {format_size(copied)} in {format_duration(told - started)}")
-
-        if fill(source, target, progress):
-            reporter.line(f"mirrored {name} to {target}")
 
     def _places(self) -> dict[str, str]:
         """Where this node leaves a sentinel: the directory of the mirrors, and mounts that the script may write."""
@@ -141,7 +133,8 @@ class Sharing:
             "path": path,
             "fs": filesystem_of(path),
             "there": there,
-            "source": name in self._node.mirrors,
+            "source": name in self._node.fetches,
+            "own": name in self._node.own_data,
             "print": to_plain(fingerprint(path, limit)) if there else None,
         }
 

@@ -142,30 +142,33 @@ def _uncompared(prints: _Proofs, hosts: _Hosts) -> list[str]:
 def _fillers(payloads: Payloads, hosts: _Hosts) -> dict[str, list[int]]:
     """Which nodes make which mirror: the first that has the source, or each for itself."""
     found: dict[str, list[int]] = {}
-    local = bool(payloads[0].get("local"))
     for name in {name: None for _, payload in sorted(payloads.items()) for name in payload["data"]}:
         entries = {rank: payload["data"].get(name) or {} for rank, payload in payloads.items()}
+        own = any(entry.get("own") for entry in entries.values())
+        local = own or bool(payloads[0].get("local"))
         missing = [rank for rank, entry in sorted(entries.items()) if not entry.get("there")]
         if not missing or (not local and len(missing) < len(entries)):
             continue
         writable = {rank for rank, payload in payloads.items() if (payload.get("mirror") or {}).get("left")}
         sources = [rank for rank, entry in sorted(entries.items()) if entry.get("source")]
-        able = [rank for rank in (missing if local else sorted(entries)) if rank in sources and rank in writable]
+        able = [
+            rank for rank in (missing if local else sorted(entries)) if rank in sources and (own or rank in writable)
+        ]
         if (local and able != missing) or not able:
-            raise _Refused(*_unfilled(name, missing, payloads, hosts))
+            raise _Refused(*_unfilled(name, missing, payloads, (hosts, local)))
         found[name] = able if local else able[:1]
     return found
 
 
-def _unfilled(name: str, missing: list[int], payloads: Payloads, hosts: _Hosts) -> tuple[int, str]:
-    """Why a mirror cannot be made."""
+def _unfilled(name: str, missing: list[int], payloads: Payloads, of: tuple[_Hosts, bool]) -> tuple[int, str]:
+    """Why a mirror cannot be made; `of`: the hosts, and whether each node makes its own."""
+    hosts, local = of
     entries = {rank: payloads[rank]["data"].get(name) or {} for rank in missing}
     without = [rank for rank in missing if not entries[rank].get("source")]
-    local = bool(payloads[0].get("local"))
     text = f"the mirror of {name} is missing, {_places(entries, hosts)}, and cannot be made: "
     if (local and without) or len(without) == len(missing):
         where = nodes(without, hosts) if local else "any node"
-        more = "; without --local-data one node that has it serves all" if local else ""
+        more = "; with --force-mirror-local alone, one node that has it serves all" if local else ""
         return missing[0], f"{text}its source of data.json is not there on {where}{more}"
     errors = {rank: (payloads[rank].get("mirror") or {}).get("error") or "writable" for rank in missing}
     return missing[0], f"{text}the directory takes no file: {grouped(errors, hosts)}; it is never created silently"

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from madrun.data.claim import is_claimed
+from madrun.data.mirror import parts_of
 from madrun.errors import EngineError
 from madrun.node.seeing.census import Census
 from madrun.node.seeing.ending import end_leftovers, forget, remove
 from madrun.node.seeing.going import DAY_S, is_over, keepers, last_touched
-from madrun.node.seeing.presence import LOCK, started_at, state_of
+from madrun.node.seeing.presence import LOCK, state_of
 from madrun.results.rundir import Unreadable
 from madrun.results.survey import Look, node_folders
 from madrun.units import format_duration
 
 Kind = Literal["container", "process", "entry", "box", "partial", "run", "dead run", "image"]
-_PARTIAL = re.compile(r"\..+\.(.+)-([0-9]+)-[0-9a-f]{8}\.partial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +80,15 @@ def _boxes(look: Look) -> Iterator[Remain]:
 
 
 def partials(looks: Sequence[Look]) -> Iterator[Remain]:
-    """Mirrors that were being filled on this host by a process that is gone."""
+    """Copies of data that nobody finished nor goes on with; a run of the last day may be about to."""
     for target in sorted({Path(mirror) for look in looks for mirror in look.mirrors}):
         with suppress(OSError):
-            for path in sorted(target.parent.glob(f".{target.name}.*.partial")):
-                match = _PARTIAL.fullmatch(path.name)
-                if match and match[1] == socket.gethostname() and started_at(int(match[2])) is None:
-                    why = f"a copy that process {match[2]} did not finish"
+            if is_claimed(target):
+                continue
+            for path in parts_of(target):
+                quiet = time.time() - max(entry.stat().st_mtime for entry in (path, *path.iterdir()))
+                if quiet > DAY_S:
+                    why = f"a copy that nobody has gone on with for {format_duration(quiet)}"
                     yield Remain("partial", str(path), why, size_of(path), path)
 
 
@@ -153,11 +154,20 @@ def _take_away(census: Census, kind: Kind, what: Any) -> str:
     return refused
 
 
+def _other_names(found: Mapping[str, Any], name: str) -> list[str]:
+    """The names that madrun itself gave the image beside its own: MAD's, and that in a registry."""
+    every = map(str, found.get("RepoTags") or [])
+    return [tag for tag in every if tag != name and (tag.startswith("ci-") or tag.endswith(f"/{name}"))]
+
+
 def _remove_image(census: Census, engine: str, name: str) -> str:
     from docker.errors import APIError, ImageNotFound
 
     try:
-        census.engines[engine].remove_image(name, force=False)
+        client = census.engines[engine]
+        for other in _other_names(client.inspect_image(name), name):
+            client.remove_image(other, force=False)
+        client.remove_image(name, force=False)
     except ImageNotFound:
         return ""
     except APIError as error:

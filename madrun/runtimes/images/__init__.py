@@ -3,6 +3,7 @@
 from madrun.runtimes.images.ensure import Prepared, ensure
 from madrun.runtimes.images.identity import BASES, IDENTITY, OWNER, RECIPE, identity_of
 from madrun.runtimes.images.place import BuildKitClient, Place
+from madrun.runtimes.images.policy import Policy
 from madrun.runtimes.images.watch import Line, Stop, Watch
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "BuildKitClient",
     "Line",
     "Place",
+    "Policy",
     "Prepared",
     "Stop",
     "Watch",

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 _MODIFIED = 946_684_800  # 2000-01-01
 
 
-def archive(entries: Mapping[str, Path]) -> IO[bytes]:
+def archive(entries: Mapping[str, Path], texts: Mapping[str, str] | None = None) -> IO[bytes]:
     """A tar of the entries in a file without a name, at its beginning; raises `BuildError`.
+
+    `texts`: what stands in some of the entries in the place of what their files say.
 
     Files get mode 755 or 644 by their executable bit, folders 755, all belong to root: see registry/buildcontext.py.
     """
@@ -30,7 +32,10 @@ def archive(entries: Mapping[str, Path]) -> IO[bytes]:
     try:
         with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for name, path in entries.items():
-                _add(tar, name, path)
+                if texts and name in texts:
+                    _add_text(tar, name, texts[name])
+                else:
+                    _add(tar, name, path)
         target.seek(0)
     except OSError as error:
         target.close()
@@ -58,6 +63,16 @@ def _add(tar: TarFile, name: str, path: Path) -> None:
             info.size = state.st_size
             info.mode = 0o755 if state.st_mode & 0o111 else 0o644
             tar.addfile(info, content)
+
+
+def _add_text(tar: TarFile, name: str, text: str) -> None:
+    import io
+    import tarfile
+
+    content = text.encode()
+    info = tarfile.TarInfo(name)
+    info.mtime, info.size, info.mode = _MODIFIED, len(content), 0o644
+    tar.addfile(info, io.BytesIO(content))
 
 
 def _not_packed(error: OSError) -> BuildError:

@@ -7,16 +7,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
 from madrun.runtimes.images.archive import archive
-from madrun.runtimes.images.place import BuildKitClient
+from madrun.runtimes.images.place import BuildKitClient, Order
 from madrun.runtimes.images.watch import Pace, Watch
 from madrun.spec.context import is_secret
-from madrun.spec.plan import ImagePlan
 
 # PR_SET_PDEATHSIG (prctl(2)): a killed madrun leaves no build behind. The parent may have gone before the call.
 _GUARD = (
@@ -27,15 +24,16 @@ _NOISE = re.compile(r"#\d+ (sha256:[0-9a-f]{64}( .*)?|transferring .*|DONE \d.*|
 _STEP = re.compile(r"#\d+ (sha256:[0-9a-f]{64} [\d.]+\S+ / .*|extracting .*)")
 
 
-def build(
-    client: BuildKitClient, image: ImagePlan, context: Mapping[str, Path], labels: Mapping[str, str], watch: Watch
-) -> tuple[bool, list[str]]:
+def build(client: BuildKitClient, order: Order, watch: Watch) -> tuple[bool, list[str]]:
     """Whether the image was built, and the lines that the client printed."""
-    secret = {name: value for name, value in image.build_args.items() if is_secret(name)}
+    image = order.image
+    hidden = frozenset(name for name in image.build_args if is_secret(name) or name in watch.secrets)
+    secret = {name: image.build_args[name] for name in hidden}
+    secret |= {name: watch.secrets[name] for name in image.secrets if name in watch.secrets}
     guard = [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid())]
-    with archive(context) as content:
+    with archive(order.context, {image.dockerfile: order.text}) as content:
         child = subprocess.Popen(
-            [*guard, *arguments(client.program, image, labels)],
+            [*guard, *arguments(client.program, order, hidden)],
             stdin=content,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -52,8 +50,9 @@ def build(
         child.wait()
 
 
-def arguments(program: str, image: ImagePlan, labels: Mapping[str, str]) -> list[str]:
+def arguments(program: str, order: Order, hidden: frozenset[str]) -> list[str]:
     """The command; the context comes on its standard input. Secrets are named alone: their values are variables."""
+    image = order.image
     words = [
         program,
         "build",
@@ -62,10 +61,11 @@ def arguments(program: str, image: ImagePlan, labels: Mapping[str, str]) -> list
         f"--file={image.dockerfile}",
         f"--tag={image.name}",
     ]
-    words += [f"--label={name}={value}" for name, value in labels.items()]
+    words += [f"--label={name}={value}" for name, value in order.labels.items()]
     for name, value in image.build_args.items():
-        words.append(f"--build-arg={name}" if is_secret(name) else f"--build-arg={name}={value}")
-    return [*words, "-"]
+        words.append(f"--build-arg={name}" if name in hidden else f"--build-arg={name}={value}")
+    words += [f"--secret=id={name},env={name}" for name in image.secrets]
+    return [*words, *(["--no-cache"] if order.fresh else []), "-"]
 
 
 def _read(output: IO[bytes], watch: Watch) -> list[str]:

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from madrun.runtimes.images.archive import archive
+from madrun.runtimes.images.place import Order
 from madrun.runtimes.images.progress import Layers
 from madrun.runtimes.images.watch import Pace, Watch, engine_errors, stoppable
-from madrun.spec.plan import ImagePlan
 
 
-def build(
-    client: Any, image: ImagePlan, context: Mapping[str, Path], labels: Mapping[str, str], watch: Watch
-) -> tuple[bool, list[str]]:
+def build(client: Any, order: Order, watch: Watch) -> tuple[bool, list[str]]:
     """Whether the image was built, and the lines that the engine printed."""
+    image = order.image
     lines: list[str] = []
     pending = ""
     layers, pace = Layers(), Pace()
     try:
-        with archive(context) as content, stoppable(client, watch.stop):
+        with archive(order.context, {image.dockerfile: order.text}) as content, stoppable(client, watch.stop):
             for event in client.build(
                 fileobj=content,
                 custom_context=True,
                 dockerfile=image.dockerfile,
                 buildargs=image.build_args,
                 tag=image.name,
-                labels=dict(labels),
+                labels=dict(order.labels),
                 network_mode="host",
                 rm=True,
                 forcerm=True,
+                nocache=order.fresh,
                 decode=True,
             ):
                 *whole, pending = (pending + str(event.get("stream") or "")).split("\n")

@@ -21,11 +21,12 @@ from madrun.runtimes.images.identity import (
     labels_of,
     recipe_identity,
     recipe_or_id,
+    split_reference,
 )
-from madrun.runtimes.images.place import Place
+from madrun.runtimes.images.place import Order, Place
 from madrun.runtimes.images.watch import Watch
-from madrun.spec.dockerfile import UnsetArgument, bases, only_buildkit
-from madrun.spec.plan import ImagePlan
+from madrun.spec.dockerfile import TOOLS, UnsetArgument, bases, only_buildkit, with_tools
+from madrun.spec.plan import NOWHERE, ImagePlan
 
 _RUNS_TOO = {"amd64": ("386",), "arm64": ("arm",)}
 
@@ -47,27 +48,87 @@ class Prepared:
 
 
 def ensure(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: Watch) -> Prepared:
-    """The image, pulled or built where this host lacks it, its secret arguments filled in. Raises `BuildError`."""
+    """The image, pulled or built where this host lacks it, its secret arguments filled in. Raises `BuildError`.
+
+    `place.policy` may want it anew although it lies here, and in a registry too.
+    """
     started = time.monotonic()
-    found, how = _up_to_date(place, image), "found"
+    policy = place.policy
+    anew = policy.builds_anew(image) or (image.kind == "ready" and policy.pulls_anew(image.name))
+    found, how = (None if anew or policy.pull else _up_to_date(place, image)), "found"
     if found is None:
         with locked(place.lock_dir / (f"{image.file_name}.lock")):
-            found = _up_to_date(place, image)  # another run may have made it meanwhile
-            if found is None and image.kind == "ready":
-                found, how = _pulled(place, image.name, watch), "pulled"
-            elif found is None:
-                found, how = _built(place, image, context, watch), "built"
+            found, how = _made(place, image, context, watch, anew)
     _check_platform(place, image.name, found)
+    _tagged(place, image, found)
+    seconds = time.monotonic() - started
+    if policy.registry:
+        from madrun.runtimes.images.push import provide
+
+        provide(place, image, watch)
     config = found.get("Config") or {}
     return Prepared(
         id=str(found["Id"]),
         identity=recipe_or_id(found) if image.kind == "build" else identity_of(found, image.name),
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         how=how,
         env=dict(str(entry).partition("=")[::2] for entry in config.get("Env") or []),
         labels=labels_of(found),
         architecture=str(found.get("Architecture") or ""),
     )
+
+
+def _made(
+    place: Place, image: ImagePlan, context: Mapping[str, Path], watch: Watch, anew: bool
+) -> tuple[dict[str, Any], str]:
+    """The image and how it was come by; another run may have made it while this one waited."""
+    if image.kind == "build" and place.policy.pull:
+        _pull_bases(place, image, context, watch)
+    found = None if anew else _up_to_date(place, image)
+    if found is not None:
+        return found, "found"
+    if image.kind == "ready":
+        return _fetched(place, image, watch), "pulled"
+    if not anew and place.policy.reference(image):
+        from madrun.runtimes.images.push import fetch
+
+        found = _up_to_date(place, image) if fetch(place, image, watch) else None
+        if found is not None:
+            return found, "pulled"
+    return _built(place, image, context, watch), "built"
+
+
+def _fetched(place: Place, image: ImagePlan, watch: Watch) -> dict[str, Any]:
+    """A ready image from where it comes from, by the name that it has here."""
+    if image.pull_from == NOWHERE:
+        raise BuildError(
+            f"image {image.name}: not on this host, and the manifest says of no registry that has it; build it "
+            "(madrun build), or give its registry_image there"
+        )
+    found = _pulled(place, image.pull_from or image.name, watch)
+    if image.pull_from and image.pull_from != image.name:
+        repository, tag = split_reference(image.name)
+        place.client.tag(found["Id"], repository, tag=tag)
+    return found
+
+
+def _pull_bases(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: Watch) -> None:
+    """The bases as their registries have them now; an image that was built on older ones is then built again."""
+    for name in _bases(image, text_of(image, context)):
+        if place.policy.pulls_anew(name):
+            _pulled(place, name, watch)
+
+
+def _tagged(place: Place, image: ImagePlan, found: Mapping[str, Any]) -> None:
+    """Gives the image its other name, which moves there from the one before."""
+    if image.tag and f"{image.tag}:latest" not in (found.get("RepoTags") or []):
+        place.client.tag(found["Id"], image.tag, tag="latest")
+
+
+def text_of(image: ImagePlan, context: Mapping[str, Path]) -> str:
+    """The Dockerfile as it is built; one that copies from tools gets them as a stage of its own."""
+    text = context[image.dockerfile].read_text(encoding="utf-8")
+    return with_tools(text) if TOOLS in context else text
 
 
 def _up_to_date(place: Place, image: ImagePlan) -> dict[str, Any] | None:
@@ -97,7 +158,8 @@ def _inspect(place: Place, name: str) -> dict[str, Any] | None:
 def _pulled(place: Place, name: str, watch: Watch) -> dict[str, Any]:
     from madrun.runtimes.images.pull import pull
 
-    pull(place.client, name, watch)
+    here = place.policy.pull and _inspect(place, name) is not None
+    pull(place.client, name, watch, place.policy.login(name), here)
     found = _inspect(place, name)
     if found is None:
         raise BuildError(f"image {name}: pulled, but the engine does not have it")
@@ -109,18 +171,19 @@ def _built(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: W
     from madrun.runtimes.images import buildkit, classic
     from madrun.runtimes.images.failures import build_failed, needs_buildkit
 
-    text = context[image.dockerfile].read_text(encoding="utf-8")
+    text = text_of(image, context)
     builder = place.buildkit() if _is_docker(place) else None
     refused = only_buildkit(text) if builder is None and _is_docker(place) else ()
     if refused:
         raise needs_buildkit(image, refused)
     labels = _labels(place, image, text, watch)
     by = "BuildKit" if builder else "the classic builder" if _is_docker(place) else "the engine"
-    watch.line(f"building {image.name} from {image.context}/{image.dockerfile} with {by}")
+    watch.line(f"building {image.name} from {image.source} with {by}")
+    order = Order(image=image, context=context, labels=labels, text=text, fresh=place.policy.fresh)
     if builder is not None:
-        done, lines = buildkit.build(builder, image, context, labels, watch)
+        done, lines = buildkit.build(builder, order, watch)
     else:
-        done, lines = classic.build(place.client, image, context, labels, watch)
+        done, lines = classic.build(place.client, order, watch)
     found = _inspect(place, image.name) if done else None
     if found is None:
         raise build_failed(place.client, image, text, lines)
@@ -133,12 +196,8 @@ def _is_docker(place: Place) -> bool:
 
 def _labels(place: Place, image: ImagePlan, text: str, watch: Watch) -> dict[str, str]:
     """What the image will say of its making. Bases that are missing here are pulled first: the identity is theirs."""
-    try:
-        names = bases(text, image.build_args)
-    except UnsetArgument as unset:
-        raise BuildError(f"image {image.name}: {image.context}/{image.dockerfile}: {unset}") from None
     found = {}
-    for name in names:
+    for name in _bases(image, text):
         found[name] = _inspect(place, name) or _pulled(place, name, watch)
         _check_platform(place, name, found[name])
     ids = {name: str(base["Id"]) for name, base in found.items()}
@@ -146,6 +205,13 @@ def _labels(place: Place, image: ImagePlan, text: str, watch: Watch) -> dict[str
     identity = recipe_identity(image.recipe, identities)
     bases_text = json.dumps(ids, sort_keys=True)
     return {RECIPE: image.recipe, IDENTITY: identity, BASES: bases_text, OWNER: str(os.getuid())}
+
+
+def _bases(image: ImagePlan, text: str) -> tuple[str, ...]:
+    try:
+        return bases(text, image.build_args)
+    except UnsetArgument as unset:
+        raise BuildError(f"image {image.name}: {image.source}: {unset}") from None
 
 
 def _check_platform(place: Place, name: str, found: Mapping[str, Any]) -> None:

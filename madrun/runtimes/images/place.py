@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from madrun.runtimes.images.policy import Policy
 from madrun.spec.facts import Engine
+from madrun.spec.plan import ImagePlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +31,18 @@ class Place:
     lock_dir: Path
     engine: Engine | None = None
     buildkit: Callable[[], BuildKitClient | None] = lambda: None
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a builder is to make: the image with its secret arguments filled in, what is sent, and the labels it gets.
+
+    `text`: the Dockerfile as it is built. `fresh`: without the builder's cache.
+    """
+
+    image: ImagePlan
+    context: Mapping[str, Path]
+    labels: Mapping[str, str]
+    text: str
+    fresh: bool = False

@@ -10,7 +10,8 @@ from typing import Any
 from madrun.units import format_size
 
 # Podman says nothing after `Download complete`; docker unpacks and says `Pull complete`.
-_DONE = ("Download complete", "Extracting", "Pull complete", "Already exists")
+_DONE = ("Download complete", "Extracting", "Pull complete", "Already exists", "Pushed", "Layer already exists")
+_MOVING = ("Downloading", "Pushing")
 _LAYER = re.compile(r"[0-9a-f]{12}")
 
 
@@ -28,9 +29,9 @@ class Layers:
         if not layer or not _LAYER.fullmatch(layer):
             return f"{layer} {status}".strip()
         detail = event.get("progressDetail") or {}
-        if status == "Downloading" and detail.get("total"):
+        if status in _MOVING and detail.get("total"):
             self.current[layer], self.total[layer] = int(detail.get("current") or 0), int(detail["total"])
-        elif status != "Downloading" and layer in self.total and status not in ("Waiting", "Pulling fs layer"):
+        elif status not in _MOVING and layer in self.total and status not in ("Waiting", "Pulling fs layer"):
             self.current[layer] = self.total[layer]
         known = self.status.get(layer)
         self.status[layer] = status

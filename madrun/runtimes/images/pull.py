@@ -10,24 +10,26 @@ from madrun.runtimes.images.progress import Layers
 from madrun.runtimes.images.watch import Pace, Watch, engine_errors, stoppable
 
 
-def pull(client: Any, name: str, watch: Watch) -> None:
+def pull(client: Any, name: str, watch: Watch, login: dict[str, str] | None = None, here: bool = False) -> None:
     """Returns when the engine has the image; raises `BuildError`.
 
-    The docker client finds the credentials: `auths`, `credsStore` and `credHelpers` of ~/.docker/config.json.
+    Without a login the docker client finds the credentials: `auths`, `credsStore` and `credHelpers` of
+    ~/.docker/config.json.
     """
     watch.line(f"pulling {name}")
     reference, tag = split_reference(name)
     layers, pace = Layers(), Pace()
+    more = {"auth_config": login} if login else {}
     try:
         with stoppable(client, watch.stop):
-            for event in client.pull(reference, tag=tag, stream=True, decode=True):
+            for event in client.pull(reference, tag=tag, stream=True, decode=True, **more):
                 if "error" in event:
-                    raise pull_failed(client, name, str(event["error"]))
+                    raise pull_failed(client, name, str(event["error"]), here)
                 if new := layers.add(event):
                     watch.detail(new)
                 if pace.due() and layers.summary():
                     watch.line(f"pulling {name}: {layers.summary()}")
     except engine_errors() as error:
-        raise pull_failed(client, name, str(getattr(error, "explanation", None) or error)) from None
+        raise pull_failed(client, name, str(getattr(error, "explanation", None) or error), here) from None
     if layers.total:
         watch.line(f"pulling {name}: {layers.summary()}")

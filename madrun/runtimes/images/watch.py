@@ -93,7 +93,11 @@ def stoppable(client: Any, stop: Stop) -> Iterator[None]:
     """While the body reads an answer of the engine, `stop` cuts the connection; the engine then ends its work."""
     answers: list[Any] = []
 
+    mine = threading.get_ident()  # other threads may have answers of the same client
+
     def keep(answer: Any, **_: Any) -> None:
+        if threading.get_ident() != mine:
+            return
         answers.append(answer)
         if stop.is_set:
             cut()

@@ -54,6 +54,11 @@ def test_images_must_be_the_same():
     assert same_images({0: nodes[0], 1: nodes[0]}).failure is None
 
 
+def test_nodes_that_cloned_different_commits_are_refused():
+    nodes = {rank: {"image": "same", "hostname": f"h{rank}", "commit": "ab" * (rank + 1)} for rank in range(2)}
+    assert "commit of url differs: ab on node 0, abab on node 1 (h1)" in same_images(nodes).failure.text
+
+
 def test_what_node_0_says_is_what_all_get():
     assert of_master({1: "b", 0: "a"}).data == "a"
     assert of_master({1: "b"}).data is None

@@ -116,6 +116,14 @@ def test_local_data_without_the_source_on_a_node_is_refused():
     assert "its source of data.json is not there on node 1 (h1)" in failure.text
 
 
+def test_what_every_node_fetches_by_itself_needs_no_directory_for_all():
+    mine = ABSENT | {"own": True}
+    assert shared(two(mine, mine)).data["fill"] == {"corpus": [0, 1]}
+    assert shared(two(entry(0, own=True), mine)).data["fill"] == {"corpus": [1]}
+    lacking = entry(1, there=False, source=False, own=False)
+    assert "its source of data.json is not there on node 1 (h1)" in shared(two(mine, lacking)).failure.text
+
+
 def test_a_mirror_whose_source_is_nowhere_is_refused():
     entries = [entry(rank, there=False, source=False) for rank in (0, 1)]
     assert "not there on any node" in shared(mirrored(seen([1], [0]), entries)).failure.text

@@ -1,13 +1,12 @@
 """What may go, and what never: rows, runs that go on, and what is another user's or another host's."""
 
 import os
-import socket
 import subprocess
-import sys
 import time
 
 import pytest
 
+from madrun.data.claim import Queue
 from madrun.node.seeing.census import Census, Contained, Leftover
 from madrun.node.seeing.ending import end_leftovers, send, sweep_processes
 from madrun.node.seeing.going import going, is_over
@@ -134,24 +133,27 @@ def test_a_record_that_cannot_be_read_is_left_alone(make_run):
     assert found(run, keep=0) == []
 
 
-def test_copies_that_a_dead_process_did_not_finish_go_and_those_of_others_stay(
-    make_run, make_test_plan, make_node, tmp_path
-):
+def test_copies_that_nobody_goes_on_with_go_after_a_day(make_run, make_test_plan, make_node, tmp_path):
     target = tmp_path / "mirror/data"
-    target.parent.mkdir()
     run = make_run("0-a-b-1")
     node = make_node(data_sources={"d": str(target)}, mirrors={"d": "/source"})
     (run / "plan.json").write_text(to_json(make_test_plan(node=node)))
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        pass
-    host = socket.gethostname()
-    names = [f".data.{host}-{gone.pid}-0123abcd.partial", f".data.{host}-{os.getpid()}-0123abcd.partial"]
-    for name in (*names, f".data.other-{gone.pid}-0123abcd.partial", f".more.{host}-{gone.pid}-0123abcd.partial"):
-        (target.parent / name).write_text("123")
-    remains = list(partials([look(run)]))
-    assert [(remain.name, remain.size) for remain in remains] == [(str(target.parent / names[0]), 3)]
-    assert take_away(EMPTY, remains[0]) == ""
-    assert len(list(target.parent.iterdir())) == 3
+    part = target.parent / ".data.part-2"
+    for path in (part, target.parent / ".more.part-2"):
+        path.mkdir(parents=True)
+        (path / "journal").write_text("123")
+        os.utime(path / "journal", (1, 1))
+        os.utime(path, (1, 1))
+    assert [(remain.name, remain.size) for remain in partials([look(run)])] == [(str(part), 3)]
+    claim = Queue(target).attempt()
+    assert list(partials([look(run)])) == []
+    claim.release()
+    (part / "journal").touch()
+    assert list(partials([look(run)])) == []
+    os.utime(part / "journal", (1, 1))
+    (remain,) = partials([look(run)])
+    assert take_away(EMPTY, remain) == ""
+    assert [path.name for path in target.parent.iterdir()] == [".more.part-2"]
 
 
 class Engine:
@@ -167,6 +169,9 @@ class Engine:
     def containers(self, all):
         assert all
         return [{"ImageID": "used"}]
+
+    def inspect_image(self, name):
+        return next(one for one in self.listed if name in one["RepoTags"])
 
     def remove_image(self, name, force):
         assert not force
@@ -197,6 +202,16 @@ def test_only_an_old_unused_image_that_madrun_built_for_this_user_goes(one, goes
     assert bool(remains) == goes
     assert [take_away(census, remain) for remain in remains] == [""] * goes
     assert engine.removed == ["one:abc"] * goes
+
+
+def test_the_other_names_that_madrun_gave_an_image_go_with_it_and_a_users_own_stays():
+    one = image("madrun/one:abc", owner="1000")
+    one["RepoTags"] += ["ci-one_one.ubuntu.amd", "registry.site:5000/team/madrun/one:abc", "mine:1"]
+    engine = Engine(one)
+    census = Census(engines={"docker": engine})
+    remains = [remain for remain in images(census, [], 3600, 1000) if remain.name == "madrun/one:abc"]
+    assert [take_away(census, remain) for remain in remains] == [""]
+    assert engine.removed == ["ci-one_one.ubuntu.amd", "registry.site:5000/team/madrun/one:abc", "madrun/one:abc"]
 
 
 def test_an_image_that_a_run_used_lately_stays(make_run, make_test_plan, make_node, container):

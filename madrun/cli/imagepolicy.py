@@ -1,0 +1,42 @@
+"""What the options of a command ask of images: --pull, --clean-docker-cache, --registry and how to log in there."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from madrun.cli.request import Request
+from madrun.errors import UsageError
+from madrun.registry.mad import credentials
+from madrun.runtimes.images.policy import Policy
+
+_REGISTRY = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?(/[a-z0-9._-]+)*/?")
+
+
+def policy_of(request: Request, repository: Path) -> Policy:
+    """The policy of the whole command: what is to be made anew is made anew once. `UsageError` for a wrong registry."""
+    options = request.repository
+    known = credentials.read(repository, os.environ)
+    logins = {key: entry for key in known.entries if (entry := _login(known.entries[key])) is not None}
+    if options.registry is not None:
+        check_registry(options.registry, "--registry")
+        if known.problem:
+            raise UsageError(f"{known.problem} (--registry may need a login from it)")
+    return Policy(fresh=options.clean_docker_cache, pull=options.pull, registry=options.registry or "", logins=logins)
+
+
+def check_registry(text: str, where: str) -> None:
+    """Raises `UsageError` where the text names no registry."""
+    if not _REGISTRY.fullmatch(text):
+        raise UsageError(
+            f"{where}: found {text!r}, allowed: HOST, HOST:PORT or HOST/PATH in lower case, without http://, such as "
+            "localhost:5000 or docker.io/team/images"
+        )
+
+
+def _login(entry: object) -> dict[str, str] | None:
+    """The entry where it has a username and a password; other entries are no logins."""
+    if not isinstance(entry, dict) or not entry.get("username") or not entry.get("password"):
+        return None
+    return {name: str(value) for name, value in entry.items()}

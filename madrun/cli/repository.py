@@ -1,0 +1,36 @@
+"""The repository that a command works on, and its cards."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from madrun.errors import UsageError
+from madrun.registry.catalogue import Catalogue, load, locate
+from madrun.registry.mad.generator import LIMIT_S, LIMIT_VARIABLE
+from madrun.units import parse_duration
+
+MODEL_DIR = "MODEL_DIR"
+
+
+def find_repository(repo: str | None) -> Path:
+    """`--repo`, else MODEL_DIR of the environment, else the current directory, else the one installed with madrun."""
+    return locate(repo, Path.cwd(), os.environ.get(MODEL_DIR) or None)
+
+
+def read_catalogue(repository: Path) -> Catalogue:
+    """Every card; generators of cards may take as long as the environment says."""
+    return load(repository, _limit())
+
+
+def _limit() -> float:
+    said = os.environ.get(LIMIT_VARIABLE)
+    if not said:
+        return LIMIT_S
+    try:
+        limit = parse_duration(said)
+    except ValueError as error:
+        raise UsageError(f"{LIMIT_VARIABLE}: {error}") from None
+    if limit <= 0:
+        raise UsageError(f"{LIMIT_VARIABLE}: found {said!r}, allowed: a time above 0, as 90s or 10m")
+    return limit

@@ -1,0 +1,1 @@
+"""What existing MAD repositories and those who read their results expect: log patterns, files by their names."""

@@ -1,0 +1,107 @@
+"""One process at a time has the claim; the dead and the silent lose it."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from madrun.data import claim as claims
+from madrun.data.claim import Claim, Holder, Lost, Queue
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "corpus"
+
+
+def files(target):
+    return sorted(path.name for path in target.parent.iterdir())
+
+
+def written(target, number, **changes):
+    values = {"host": "h", "pid": 1, "space": "elsewhere", "started": "1", "done": 0, "beat": 0}
+    (target.parent / f".corpus.claim-{number}").write_text(json.dumps(values | changes))
+
+
+def test_one_has_it_and_others_see_who_until_it_is_given_back(target):
+    held = Queue(target).attempt()
+    seen = Queue(target).attempt()
+    assert isinstance(held, Claim)
+    assert isinstance(seen, Holder)
+    assert (seen.pid, seen.is_dead) == (os.getpid(), False)
+    held.release()
+    assert files(target) == []
+    again = Queue(target).attempt()
+    assert isinstance(again, Claim)
+    again.release()
+
+
+def test_that_of_a_process_of_this_host_that_has_ended_is_taken_at_once(target):
+    child = subprocess.Popen(["sleep", "100"])
+    written(target, 3, pid=child.pid, space=claims._space(), started=claims._started(child.pid))
+    assert isinstance(Queue(target).attempt(), Holder)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    taken = Queue(target).attempt()  # before it is collected
+    child.wait()
+    assert taken.number == 4
+    assert files(target) == [".corpus.claim-4"]
+    taken.release()
+
+
+def test_a_process_number_that_was_given_to_another_does_not_keep_it_alive(target):
+    written(target, 1, pid=os.getpid(), space=claims._space(), started="1")
+    taken = Queue(target).attempt()
+    assert isinstance(taken, Claim)
+    taken.release()
+
+
+def test_that_of_another_host_is_taken_when_its_line_stands_still(target, monkeypatch):
+    monkeypatch.setattr(claims, "SILENT_S", 0.2)
+    written(target, 1)
+    queue = Queue(target)
+    assert isinstance(queue.attempt(), Holder)
+    written(target, 1, beat=1)
+    assert isinstance(queue.attempt(), Holder)
+    claims.time.sleep(0.25)
+    taken = queue.attempt()
+    assert taken.number == 2
+    taken.release()
+
+
+def test_whoever_was_taken_for_dead_finds_out(target, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT_S", 0.02)
+    held = Queue(target).attempt()
+    held.check()
+    written(target, held.number + 1)
+    with pytest.raises(Lost, match="another fills it now"):
+        held.confirm()
+    claims.time.sleep(0.1)
+    with pytest.raises(Lost):
+        held.check()
+    held.release()
+
+
+def test_it_is_renewed_while_it_is_held(target, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT_S", 0.02)
+    held = Queue(target).attempt()
+    held.done = 77
+    claims.time.sleep(0.2)
+    seen = Queue(target).attempt()
+    held.release()
+    assert seen.beat > 1
+    assert seen.done == 77
+
+
+def test_two_that_saw_different_ends_both_stand_back(target):
+    written(target, 1)
+    queue = Queue(target)
+    assert queue._take(5) is None  # took the claim 5 for dead, and 1 is there
+    assert files(target) == [".corpus.claim-1"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "\udcff"])
+def test_a_line_that_is_being_written_is_somebodys(target, text):
+    (target.parent / ".corpus.claim-1").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert isinstance(Queue(target).attempt(), Holder)

@@ -1,0 +1,5 @@
+# CONTEXT {'gpu_vendor': 'CPU', 'guest_os': 'UBUNTU'}
+ARG BASE_DOCKER=madrun-test-base
+FROM $BASE_DOCKER
+ARG FLAVOR=vanilla
+ENV FLAVOR=$FLAVOR

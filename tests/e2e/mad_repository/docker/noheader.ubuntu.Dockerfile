@@ -1,0 +1,3 @@
+ARG BASE_DOCKER=madrun-test-base
+FROM $BASE_DOCKER
+ENV FLAVOR=plain

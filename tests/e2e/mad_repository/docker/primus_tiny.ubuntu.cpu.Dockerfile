@@ -1,0 +1,4 @@
+# CONTEXT {'gpu_vendor': 'CPU', 'guest_os': 'UBUNTU'}
+ARG BASE_DOCKER=madrun-test-base
+FROM $BASE_DOCKER
+COPY scripts/common/own.sh /own.sh

@@ -1,0 +1,5 @@
+#!/bin/bash
+set -euo pipefail
+test -f ../models.json
+bash ../scripts/common/own.sh
+echo "performance: 1 nested_sub"

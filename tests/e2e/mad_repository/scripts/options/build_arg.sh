@@ -1,0 +1,5 @@
+#!/bin/bash
+set -euo pipefail
+. ./expect.sh
+expect flavor "$FLAVOR" chocolate
+echo "performance: 1 option"

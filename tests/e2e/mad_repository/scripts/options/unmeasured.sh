@@ -1,0 +1,2 @@
+#!/bin/bash
+echo "a worker's rank reports nothing"

@@ -1,0 +1,2 @@
+#!/bin/bash
+printf 'model,performance,metric\nbig,5,tokens\nsmall,,tokens\n' > perf_cell.csv

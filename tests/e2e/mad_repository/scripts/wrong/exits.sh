@@ -1,0 +1,3 @@
+#!/bin/bash
+echo "performance: 100 tokens"
+exit 3

@@ -1,0 +1,3 @@
+#!/bin/bash
+echo "performance: 1 dream"
+sleep 60
