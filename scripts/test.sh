@@ -102,22 +102,17 @@ run_pytest() {
   "$VENV/bin/python" -m pytest "${args[@]}" "$@"
 }
 
-# These wait more than they compute, so several at a time; what starts engines, nodes and training gets the machine alone.
+# These wait more than they compute, so several at a time.
 run_quick_tests() {
-  local several=()
-  if "$VENV/bin/python" -c 'import xdist' 2>/dev/null; then several=(-n "$(($(nproc) * 2))"); fi
   run_pytest quick "$1" "${several[@]}" "${@:2}"
 }
 
-# Most tests with real parts have the machine to themselves, for they measure times. Those marked `beside` do not mind
-# company: they run behind the others' backs, with what these leave of the processors.
+# Those marked `beside` bear the company of each other; what measures times, ends engines or looks for what dead runs have
+# left has the machine to itself.
 run_real_tests() {
-  local all="$REAL${markers:+ and ($markers)}" beside status=0
-  nice -n 15 "$VENV/bin/python" -m pytest --junitxml="$work/beside.xml" -rfEsX -m "$all and beside" >"$work/beside.log" 2>&1 &
-  beside=$!
+  local all="$REAL${markers:+ and ($markers)}" status=0
+  run_pytest beside "$all and beside" "${several[@]}" --dist loadfile || status=$?
   run_pytest real "$all and not beside" || status=$?
-  wait "$beside" || status=$?
-  cat "$work/beside.log"
   return "$status"
 }
 
@@ -158,6 +153,7 @@ main() {
     step "virtual environment" install_venv dev,torch
   fi
   [ ${#failed[@]} = 0 ] || finish || return 1
+  several=(-n "$(($(nproc) * 2))")
   step "ruff check" "$VENV/bin/ruff" check .
   step "ruff format" "$VENV/bin/ruff" format --check .
   step "mypy" "$VENV/bin/mypy" --strict madrun

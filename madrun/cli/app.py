@@ -13,6 +13,7 @@ import typer
 from madrun.cli import completion
 from madrun.cli.argv import as_switches, spread_tags
 from madrun.cli.madoptions import BuildFiles, RepositoryOptions, RunFiles
+from madrun.cli.once import OnceTyper
 from madrun.cli.options import (
     AsJson,
     Repo,
@@ -28,7 +29,7 @@ from madrun.cli.options import (
 from madrun.cli.reportapp import report_app
 from madrun.errors import ExitCode, MadrunError, UsageError
 
-app = typer.Typer(
+app = OnceTyper(
     name="madrun",
     help="Runs ML benchmarks in containers on one or many nodes: how fast, and may I believe it?",
     no_args_is_help=True,

@@ -24,6 +24,7 @@ from madrun.spec.record import FORMAT, Failure, Record
 
 NO_PLAN = "noplan"  # stands in a run's id where the beginning of the plan's hash would
 _KINDS: tuple[tuple[type[MadrunError], str], ...] = ((DataError, "data"), (BuildError, "image"), (CardError, "card"))
+_OF_THE_CARD = ("usage", *(kind for _, kind in _KINDS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,9 @@ class LeftOut:
     @property
     def exit_code(self) -> ExitCode:
         """What a command ends with for this card."""
-        return ExitCode.USAGE if self.kind else ExitCode.OK
+        if self.kind in _OF_THE_CARD:
+            return ExitCode.USAGE
+        return ExitCode.RUN_FAILED if self.kind else ExitCode.OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,12 @@ def failed(name: str, error: MadrunError, card: Card | None = None, context: Con
     """The card as one that cannot be run because of this error."""
     kind = next((kind for of, kind in _KINDS if isinstance(error, of)), "usage")
     return LeftOut(name=name, reason=str(error), kind=kind, card=card, context=context)
+
+
+def not_reached(card: Card, context: Context, why: str, kind: str = "") -> LeftOut:
+    """The card as one whose turn did not come; `kind` where that is a failure of the command, else it was skipped."""
+    said = why if kind and kind != "interrupted" else f"not run, the command ended before its turn: {why}"
+    return LeftOut(name=card.name, reason=said, kind="" if kind == "interrupted" else kind, card=card, context=context)
 
 
 def from_broken(errors: Iterable[CardError], tags: Iterable[str], repository: Path) -> list[LeftOut]:

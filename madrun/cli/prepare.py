@@ -15,7 +15,7 @@ from madrun.cli.cases import cases_of, is_of_header
 from madrun.cli.contexts import check_mounts, context_of
 from madrun.cli.imagepolicy import policy_of
 from madrun.cli.layers import site_layer, user_layers
-from madrun.cli.leftout import LeftOut, failed, from_broken, why_skipped
+from madrun.cli.leftout import LeftOut, failed, from_broken, not_reached, why_skipped
 from madrun.cli.manifest import chosen_of, read_given
 from madrun.cli.place import Tell, find_topology, meeting_of, nobody, port_notes
 from madrun.cli.repository import find_repository, read_catalogue
@@ -68,7 +68,10 @@ class Planned:
 
 @dataclass(slots=True, kw_only=True)
 class Prepared:
-    """Everything that `run` needs; port claims last as long as this value."""
+    """Everything that `run` needs; port claims last as long as this value.
+
+    `stop` is what ends the command once the cards that are left out, which are then all, have their records.
+    """
 
     repository: Path
     facts: HostFacts
@@ -77,6 +80,7 @@ class Prepared:
     git_state: Future[GitState]
     claims: list[network.PortClaim] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    stop: MadrunError | None = None
     data_config: str | None = None
     layers: tuple[Layer, ...] = ()
     images: Policy = field(default_factory=Policy)
@@ -123,6 +127,9 @@ def prepare(request: Request, tell: Tell = nobody, leave_out: bool = False) -> P
                 raise
             prepared.left_out.append(failed(card.name, error, card))
             continue
+        if prepared.stop is not None:
+            prepared.left_out.append(not_reached(card, said[0], str(prepared.stop)))
+            continue
         _plan_or_tell(card, said, request, prepared, _Way(tell, names, leave_out, tolerant))
     return prepared
 
@@ -151,8 +158,10 @@ def _plan_or_tell(
         of_this_host = isinstance(error, DataError) and (not way.tolerant or meeting.nnodes > 1)
         if of_this_host:
             way.tell(meeting, str(error))
-        if of_this_host or not way.tolerant:
+        if not way.tolerant:
             raise
+        if of_this_host:
+            prepared.stop = error
         prepared.left_out.append(failed(card.name, error, card, said[0]))
 
 

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from madrun.cli.once import OnceGroup, OnceTyper
 from madrun.cli.options import AsJson, ReportOptions, takes
 from madrun.errors import UsageError
 
-report_app = typer.Typer(
+report_app = OnceTyper(
     name="report",
+    cls=OnceGroup,
     help="Print the results of all runs as a table.",
     invoke_without_command=True,
     rich_markup_mode=None,

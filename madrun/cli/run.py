@@ -5,21 +5,22 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
 
-from madrun.cli.aftermath import Story, check_summary, worst, write_summary
+from madrun.cli.aftermath import Story, worst, write_summary
 from madrun.cli.ahead import Ahead
 from madrun.cli.answer import write_out
 from madrun.cli.argv import with_tag
+from madrun.cli.beforehand import checked, part
 from madrun.cli.colour import painted, wanted
-from madrun.cli.leftout import lines_of, nothing_measured, write
+from madrun.cli.leftout import LeftOut, lines_of, not_reached, nothing_measured, write
 from madrun.cli.manifestout import write_of_runs
 from madrun.cli.options import Show
-from madrun.cli.outputs import Outputs, heard, outputs_of
+from madrun.cli.outputs import Outputs, heard
 from madrun.cli.plan import start_words
 from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.provenance import provenance_of_left_out
@@ -28,7 +29,7 @@ from madrun.cli.screen import Screen
 from madrun.cli.summary import Finished, summary_lines
 from madrun.cli.task import make_task
 from madrun.cli.verdict import quoted, timing_lines, verdict_lines
-from madrun.errors import ExitCode, MadrunError, UsageError
+from madrun.errors import ExitCode, MadrunError
 from madrun.node.channel.link import Aborted, Link
 from madrun.node.conduct import Ended, conduct
 from madrun.node.joining.join import Party, join
@@ -38,7 +39,6 @@ from madrun.probe.environment import user_folder
 from madrun.spec.codec import to_json
 from madrun.spec.plan import RUN_DIR, RUN_ID, bind
 from madrun.spec.record import Failure
-from madrun.spec.topology import Meeting
 from madrun.units import parse_duration
 
 _LOOK_EVERY_S = 0.1
@@ -91,17 +91,14 @@ def run_cards(asked: Callable[[], Request], show: Show, repeat: int, keep_alive:
 def _run(request: Request, show: Show, how: tuple[int, bool], story: Story) -> int:
     started = time.monotonic()
     repeat, keep_alive = how
-    check_summary(request)
     # Nothing runs yet: until here a signal ends the process as it always does.
-    prepared = prepare(request, _part, leave_out=True)
-    outputs = outputs_of(request, prepared)
+    prepared = prepare(request, part, leave_out=True)
     runs = [
         (planned, f"{number} of {repeat}" if repeat > 1 else "")
         for planned in prepared.planned
         for number in range(1, repeat + 1)
     ]
-    if keep_alive and runs:
-        _check_keep_alive(runs)
+    outputs = checked(request, prepared, runs if keep_alive else [])
     before = story.before
     before["plan"] = time.monotonic() - started
     interrupt = _catch_signals()
@@ -110,7 +107,10 @@ def _run(request: Request, show: Show, how: tuple[int, bool], story: Story) -> i
     screen.live = heard(request, prepared)
     _tell_before(command)
     try:
-        _leave_out(command)
+        _leave_out(command, prepared.left_out)
+        if prepared.stop is not None:
+            _leave_rest(command, 0, str(prepared.stop))
+            raise prepared.stop
         if not runs:
             return _end(command, [])
         party = _join(command)
@@ -130,27 +130,6 @@ def _run(request: Request, show: Show, how: tuple[int, bool], story: Story) -> i
         return int(ExitCode.INTERRUPTED if interrupted else ExitCode.RUN_FAILED)
     finally:
         screen.close()
-
-
-def _part(meeting: Meeting, reason: str) -> None:
-    """This node does not come: whoever waits for it is told."""
-    from madrun.node.joining.farewell import farewell
-
-    farewell(meeting, reason)
-
-
-def _check_keep_alive(runs: list[tuple[Planned, str]]) -> None:
-    """`UsageError` where there is no container to keep, or something is to come after it."""
-    if len(runs) > 1:
-        raise UsageError(
-            f"--keep-alive: found {len(runs)} runs, and each would wait for Ctrl-C before the next; "
-            "allowed: one card, without --repeat"
-        )
-    if not runs[0][0].plan.job.in_container:
-        raise UsageError(
-            "--keep-alive: found runtime process, which has no container to enter: the script ran on this host "
-            "itself, and what it made is kept in the run directory; allowed: runtime docker or podman"
-        )
 
 
 def _tell_before(command: _Command) -> None:
@@ -177,8 +156,15 @@ def _tell_before(command: _Command) -> None:
 def _join(command: _Command) -> Party:
     plans = [planned.plan for planned, _ in command.runs]
     limit = parse_duration(command.prepared.planned[0].context.join_timeout)
-    with waiting(plans[0], user_folder("cache") / REGISTRY) if plans[0].job.nnodes > 1 else nullcontext():
-        return join(plans, command.prepared.facts, limit, command.interrupt, command.screen)
+    try:
+        with waiting(plans[0], user_folder("cache") / REGISTRY) if plans[0].job.nnodes > 1 else nullcontext():
+            return join(plans, command.prepared.facts, limit, command.interrupt, command.screen)
+    except (Stopped, Aborted) as ended:
+        _leave_rest(command, 0, ended.failure.text, ended.failure.kind)
+        raise
+    except MadrunError as error:
+        _leave_rest(command, 0, str(error), "nodes")
+        raise
 
 
 def _run_all(command: _Command, party: Party, ahead: Ahead) -> int:
@@ -193,19 +179,32 @@ def _run_all(command: _Command, party: Party, ahead: Ahead) -> int:
             ended = conduct(task, party, interrupt, screen, linger)
         except MadrunError as error:
             party.link.fail(Failure(kind="node", text=str(error), node=planned.plan.node.node_rank))
+            _leave_rest(command, index, str(error))
+            raise
+        except (Stopped, Aborted) as ended_before:
+            _leave_rest(command, index, ended_before.failure.text)
             raise
         if len(command.story.finished) == index:
             _show_verdict(command, planned, again, ended)
         codes.append(ended.exit_code)
         if _must_stop(ended, interrupt):
             codes += [ExitCode.INTERRUPTED] if len(runs) > len(codes) and interrupt.event.is_set() else []
+            _leave_rest(command, index + 1, interrupt.reason or (ended.culprit.text if ended.culprit else ""))
             break
     return _end(command, codes)
 
 
-def _leave_out(command: _Command) -> None:
+def _leave_rest(command: _Command, index: int, why: str, kind: str = "") -> None:
+    """Gives the cards that did not get their turn their records; `kind` says what failed where no card was begun."""
+    begun = [planned for planned, _ in command.runs[:index]]
+    rest = {id(planned): planned for planned, _ in command.runs[index:] if all(planned is not one for one in begun)}
+    mine = [one for one in rest.values() if one.plan.node.node_rank == 0 and one.card.mad is not None]
+    _leave_out(command, [not_reached(one.card, one.context, why, kind) for one in mine])
+
+
+def _leave_out(command: _Command, cards: Sequence[LeftOut]) -> None:
     """Gives each card that is not run its record, and says so."""
-    for one in command.prepared.left_out:
+    for one in cards:
         written = write(command.request, one, command.prepared.facts, provenance_of_left_out(command.prepared, one))
         command.story.left_out.append(written)
         if written.run is not None and written.record is not None:

@@ -31,6 +31,7 @@ class Holder:
     started: str
     done: int = 0
     beat: int = 0
+    token: str = ""  # one for each claim: numbers begin anew where all claims were given back
 
     @property
     def is_dead(self) -> bool:
@@ -45,10 +46,11 @@ class Lost(DataError):
 class Claim:
     """Held until `release`, or until its process dies. `done`: bytes so far, for those who wait."""
 
-    def __init__(self, target: Path, number: int) -> None:
+    def __init__(self, target: Path, number: int, token: str) -> None:
         self.done = 0
         self.number = number
-        self._target = target
+        self._target, self._token = target, token
+        self._looked = _clock()
         self._lost = threading.Event()
         self._over = threading.Event()
         self._beating = threading.Thread(target=self._beat, daemon=True)
@@ -56,30 +58,44 @@ class Claim:
 
     def check(self) -> None:
         """`Lost` where another process has taken it over, because this one stood still for too long."""
+        if _clock() - self._looked > SILENT_S / 2:
+            self._look()  # before anything is written: the thread that beats may come later
         if self._lost.is_set():
             raise Lost(f"{self._target}: this process stood still for {SILENT_S:g} s, and another fills it now")
 
     def confirm(self) -> None:
         """The same, looked at anew."""
-        if max(_numbers(self._target), default=0) != self.number:
-            self._lost.set()
+        self._look()
         self.check()
 
     def release(self) -> None:
-        """Gives it back."""
+        """Gives it back; one that was lost may be another's by now."""
         self._over.set()
         self._beating.join()
-        _path(self._target, self.number).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._look()
+            if not self._lost.is_set():
+                _path(self._target, self.number).unlink(missing_ok=True)
 
     def _beat(self) -> None:
         beat = 0
         while not self._over.wait(BEAT_S) and not self._lost.is_set():
             beat += 1
             with suppress(OSError):  # whoever writes the data will say what is wrong with the place
-                if max(_numbers(self._target), default=0) != self.number:
-                    self._lost.set()
-                else:
-                    _path(self._target, self.number).write_text(_line(self.done, beat))
+                self._look()
+                if not self._lost.is_set():
+                    _path(self._target, self.number).write_text(_line(self._token, self.done, beat))
+
+    def _look(self) -> None:
+        """Whether it is still the highest, and its line this one's own."""
+        holder = None
+        if max(_numbers(self._target), default=0) == self.number:
+            holder = _parsed(_path(self._target, self.number).read_text(encoding="utf-8", errors="replace"))
+            if holder is None:
+                return  # its own line, which the thread that beats is writing
+        if holder is None or holder.token != self._token:
+            self._lost.set()
+        self._looked = _clock()
 
 
 class Queue:
@@ -113,19 +129,25 @@ class Queue:
         return None if silent or (holder is not None and holder.is_dead) else holder or _UNKNOWN
 
     def _take(self, after: int) -> Claim | None:
-        number = after + 1
+        number, token = after + 1, os.urandom(8).hex()
         path = _path(self._target, number)
         try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(_line(0, 0))
+            file = path.open("x", encoding="utf-8")
         except FileExistsError:
             return None
-        # Two may have seen different claims end, and hold two numbers now: then neither has it.
-        if set(_numbers(self._target)) - {after} != {number}:
-            path.unlink(missing_ok=True)
-            return None
-        _path(self._target, after).unlink(missing_ok=True)
-        return Claim(self._target, number)
+        try:
+            with file:
+                file.write(_line(token, 0, 0))
+            # Two may have seen different claims end, and hold two numbers now: then neither has it.
+            if set(_numbers(self._target)) - {after} != {number}:
+                path.unlink(missing_ok=True)
+                return None
+            _path(self._target, after).unlink(missing_ok=True)
+        except OSError:  # a full disk; a claim of another user in a directory like /tmp
+            with suppress(OSError):
+                path.unlink()
+            raise
+        return Claim(self._target, number, token)
 
 
 def is_claimed(target: Path) -> bool:
@@ -148,10 +170,15 @@ def _numbers(target: Path) -> list[int]:
     return [int(name[len(start) :]) for name in names if name[len(start) :].isdecimal()]
 
 
-def _line(done: int, beat: int) -> str:
-    pid = os.getpid()
-    holder = Holder(host=socket.gethostname(), pid=pid, space=_space(), started=_started(pid), done=done, beat=beat)
+def _line(token: str, done: int, beat: int) -> str:
+    pid, host = os.getpid(), socket.gethostname()
+    holder = Holder(host=host, pid=pid, space=_space(), started=_started(pid), done=done, beat=beat, token=token)
     return json.dumps(asdict(holder))
+
+
+def _clock() -> float:
+    """Seconds that go on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 _UNKNOWN = Holder(host="an unknown host", pid=0, space="?", started="?")

@@ -71,7 +71,7 @@ def fetch(account: Account, place: str, progress: Progress) -> dict[str, Expecte
     bucket, _, prefix = place.removeprefix("s3://").partition("/")
     client = _client(account)
     try:
-        objects = list(_listed(client, bucket, prefix))
+        objects = _as_files(_listed(client, bucket, prefix, progress))
     except (ClientError, BotoCoreError) as error:
         raise Unreachable(f"{account.endpoint or 'Amazon S3'}: {place} cannot be listed: {error}") from None
     if not objects:
@@ -109,19 +109,39 @@ def _client(account: Account) -> Any:
     )
 
 
-def _listed(client: Any, bucket: str, prefix: str) -> Iterator[_Object]:
-    """The object of exactly this key, with an empty name, or all below it as if it were a directory."""
+def _listed(client: Any, bucket: str, prefix: str, progress: Progress) -> Iterator[_Object]:
+    """The object of exactly this key, with an empty name, and all below it as if it were a directory."""
     inside = f"{prefix.rstrip('/')}/" if prefix else ""
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix.rstrip("/")):
+        progress.alive()
         for found in page.get("Contents", ()):
             key, etag = found["Key"], found["ETag"].strip('"')
             if key == prefix and not key.endswith("/"):
                 yield _Object("", key, found["Size"], etag)
             elif key.startswith(inside) and not key.endswith("/"):
                 name = key[len(inside) :]
-                if ".." in PurePosixPath(name).parts or name.startswith("/"):
-                    raise DataError(f"the object {key!r} would lie outside of the data")
-                yield _Object(name, key, found["Size"], etag)
+                if ".." in PurePosixPath(name).parts or name.startswith("/") or "\0" in name:
+                    raise DataError(f"the object {key!r} would lie outside of the data, or has no name for a file")
+                yield _Object(str(PurePosixPath(name)), key, found["Size"], etag)
+
+
+def _as_files(listed: Iterator[_Object]) -> list[_Object]:
+    """Those that a file system can hold together. What lies below a prefix counts before an object of that name."""
+    found: dict[str, _Object] = {}
+    for one in listed:
+        other = found.setdefault(one.name, one)
+        if other is not one:
+            raise DataError(f"the objects {other.key!r} and {one.key!r} would be one file; rename one of them")
+    if len(found) > 1:
+        found.pop("", None)
+    for one in found.values():
+        above = next((found[str(folder)] for folder in PurePosixPath(one.name).parents if str(folder) in found), None)
+        if above is not None:
+            raise DataError(
+                f"the object {above.key!r} would be a file, and {one.key!r} a file in a folder of that name; "
+                "rename one of them, or name a prefix that holds but one"
+            )
+    return list(found.values())
 
 
 def _fetch_all(client: Any, bucket: str, objects: list[_Object], progress: Progress) -> None:
@@ -148,7 +168,7 @@ def _fetch_part(client: Any, bucket: str, part: tuple[_Object, int], progress: P
             _fetch_once(client, bucket, part, progress)
             return
         except (BotoCoreError, _Cut):
-            if attempt == _TRIES - 1:
+            if attempt == _TRIES - 1 or progress.over:
                 raise
 
 

@@ -1,3 +1,3 @@
 #!/bin/bash
 echo "performance: 1 nap"
-sleep 1.5
+sleep 1
