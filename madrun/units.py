@@ -8,7 +8,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 864
 _BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|min|s|m|h|d)\s*")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
-DURATION_FORMS = 'seconds as a number, or text such as "90s", "30m", "2h", "1h30m"'
+DURATION_FORMS = 'seconds as a number from 0, or text such as "90s", "30m", "2h", "1h30m"'
 SIZE_FORMS = 'bytes as a number, or text such as "512m", "16g" (powers of 1024)'
 
 

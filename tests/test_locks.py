@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import time
 
+import pytest
+
 from madrun.locks import locked
 
 
@@ -36,3 +38,21 @@ def test_a_holder_that_is_killed_blocks_nobody(tmp_path):
     child.join(10)
     with locked(file):
         assert log.read_text() == "in\n"
+
+
+class Over(Exception):
+    """What a wait raises that has ended."""
+
+
+def test_whoever_waits_is_asked_and_may_go(tmp_path):
+    def waiting(seconds):
+        waited.append(seconds)
+        if seconds > 0.15:
+            raise Over
+
+    waited = []
+    with locked(tmp_path / "lock"), pytest.raises(Over), locked(tmp_path / "lock", waiting):
+        pass
+    assert waited[0] < 0.1
+    with locked(tmp_path / "lock", waiting):
+        assert waited[-1] > 0.15

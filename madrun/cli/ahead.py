@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from madrun.cli.buildlog import BuildLog, log_of
 from madrun.cli.prepare import Planned, Prepared
@@ -21,6 +22,7 @@ from madrun.runtimes import images
 from madrun.spec.plan import filled
 
 AT_A_TIME = 2
+_END_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,13 @@ class Ahead:
         self._futures: dict[str, MadeAhead] = {}
         waiting = _later_images(runs) if prepared.engine is not None else {}
         self._pool = ThreadPoolExecutor(max_workers=AT_A_TIME) if waiting else None
+        self._all: list[Future[images.Prepared]] = []
         for name, planned in waiting.items():
             log = log_of(results, planned.plan.job.image.file_name)
             assert self._pool is not None
-            self._futures[name] = MadeAhead(self._pool.submit(self._make, planned, log), log.path)
+            future = self._pool.submit(self._make, planned, log)
+            self._all.append(future)
+            self._futures[name] = MadeAhead(future, log.path)
 
     def __enter__(self) -> Ahead:
         return self
@@ -54,7 +59,7 @@ class Ahead:
         """Ends what is under way."""
         self._stop.set()
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            end(self._pool, self._all)
 
     def take(self, name: str) -> MadeAhead | None:
         """The image of this name for the run that asks first; a repetition looks for it as if it were alone."""
@@ -101,6 +106,14 @@ class Ahead:
                 self._screen.line(f"[{name}] {line}")
 
         return show
+
+
+def end(pool: ThreadPoolExecutor, futures: Iterable[Future[Any]]) -> None:
+    """Returns when all that was told to stop has, or after some seconds: an engine that asks a mute registry answers
+    nobody. Its request ends with this process.
+    """
+    pool.shutdown(wait=False, cancel_futures=True)
+    wait([future for future in futures if not future.cancelled()], _END_S)
 
 
 def _later_images(runs: Iterable[Planned]) -> Mapping[str, Planned]:

@@ -34,6 +34,21 @@ def _is_attached(word: str, flag: str) -> bool:
     return word.startswith(flag) and len(word) > len(flag)
 
 
+def tags_of(words: tuple[str, ...]) -> list[str]:
+    """What stands behind the tags' flags, as it was typed."""
+    found: list[str] = []
+    taking = False
+    for word in words:
+        if word.startswith("--tags=") or _is_attached(word, TAGS[1]):
+            taking = False
+            found.append(word.removeprefix("--tags=").removeprefix(TAGS[1]))
+        elif taking and not word.startswith("-"):
+            found.append(word)
+        else:
+            taking = word in TAGS
+    return found
+
+
 def with_tag(words: tuple[str, ...], tag: str) -> tuple[str, ...]:
     """The same command for one tag alone."""
     kept: list[str] = []

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from madrun.errors import CardError
+from madrun.planning.job import arguments_of
 from madrun.probe.environment import user_folder
+from madrun.registry.cardtree import tree_hash
 from madrun.registry.mad.checkout import surroundings
-from madrun.registry.mad.steps import around_of
+from madrun.registry.mad.steps import around_of, used_of_common
 from madrun.registry.mad.tools import Stack, stacked, tools_file
 from madrun.spec.card import Card
 from madrun.spec.context import Context, Origin
@@ -17,18 +19,22 @@ from madrun.spec.mad import Around, Entry
 
 Said = tuple[Context, list[Origin], list[str]]
 _DIRECTORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-_PASSWORD = re.compile(r"[a-z+]+://[^/@]*:[^/@]+@")
+_PASSWORD = re.compile(r"[a-z+]+://[^/@]*:[^/@]+@|https?://[^/@]{20,}@")  # a token can stand where the name does
 _OWN_KEYS = ("tools", "pre_scripts", "post_scripts", "encapsulate_script")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Where a script runs: what is run around it, files that are added to its own, what lies beside it, the cache."""
+    """Where a script runs: what is run around it, files that are added to its own, what lies beside it, the cache.
+
+    `common`: hash of what the card's files use of scripts/common.
+    """
 
     around: Around = Around()
     placed: dict[str, Path] = field(default_factory=dict)
     checkout: tuple[Entry, ...] = ()
     cache: str = ""
+    common: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -69,7 +75,20 @@ def scene_of(card: Card, context: Context, stack: Stack, files: dict[str, Path],
             "runtime process: the script finds the checkout's folders as links, and what it writes into them lands in "
             "the checkout; context checkout: copy gives it copies"
         )
-    return Scene(around=around, placed=placed, checkout=beside.entries, cache=cache_folder(), notes=tuple(notes))
+    return Scene(
+        around=around,
+        placed=placed,
+        checkout=beside.entries,
+        cache=cache_folder(),
+        common=common_hash({**files, **placed}, arguments_of(card, context), Path(card.repository)),
+        notes=tuple(notes),
+    )
+
+
+def common_hash(files: dict[str, Path], args: str, repository: Path) -> str:
+    """Hash of what these files and arguments name of scripts/common; empty where they name nothing."""
+    used = used_of_common(files, (args,), repository)
+    return tree_hash(used) if used else ""
 
 
 def _check_url(card: Card) -> None:
@@ -80,8 +99,8 @@ def _check_url(card: Card) -> None:
         raise CardError(f"{card.source}: {card.name}: url: found {url!r}, allowed: one that ends with a name")
     if _PASSWORD.match(url):
         raise CardError(
-            f"{card.source}: {card.name}: url holds a password, which files of the run would show; put username and "
-            "password into credential.json and name that entry with cred"
+            f"{card.source}: {card.name}: url holds a password or token, which files of the run would show; put "
+            "username and password into credential.json and name that entry with cred"
         )
 
 

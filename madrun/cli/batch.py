@@ -57,6 +57,8 @@ def read_batch(file: str) -> list[BatchEntry]:
         raise UsageError(f"{FLAG}: {path} cannot be read: {reason}") from None
     except json.JSONDecodeError as error:
         raise UsageError(f"{FLAG}: {path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise UsageError(f"{FLAG}: {path}: not JSON that can be read: nested too deeply") from None
     if not isinstance(value, list) or not value:
         raise UsageError(f"{FLAG}: {path}: found no entries, allowed: a list of {{{', '.join(_KEYS)}}}")
     return [_entry(entry, f"{FLAG}: {path}: entry {number}") for number, entry in enumerate(value, 1)]

@@ -8,16 +8,20 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from madrun.cli.ahead import AT_A_TIME
+from madrun.cli.ahead import AT_A_TIME, end
 from madrun.cli.batch import registries_of
 from madrun.cli.buildlog import log_of
+from madrun.cli.leftout import LeftOut
 from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.request import Request
 from madrun.cli.screen import Screen
+from madrun.cli.sharednotes import shared_notes
+from madrun.cli.tables import some
 from madrun.errors import BuildError, EngineError, ExitCode, UsageError
 from madrun.node.imageplace import image_place
 from madrun.planning.image import for_architecture
 from madrun.probe.environment import user_folder
+from madrun.registry.selection import LEFT_OUT
 from madrun.results.rundir import write_atomically
 from madrun.runtimes import images
 from madrun.spec.codec import to_json, to_plain
@@ -25,10 +29,14 @@ from madrun.spec.masking import without_secrets
 from madrun.spec.plan import ImagePlan, filled
 from madrun.units import format_duration
 
+_SHOWN = 8  # names of cards in the line of an image; JSON has all
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What became of one image. `how` is `found`, `pulled`, `built` or `failed`; `log` names a file if there is one.
+
+    `image` is empty for a card that is wrong, so that it is not known which image it wants.
 
     `tag`: the name that MAD gives it; `registry_image`: what it is called in the registry that has it.
     """
@@ -57,7 +65,9 @@ class Work:
 
 def build_images(request: Request, as_json: bool) -> int:
     """Prints a line for each image on stdout, what happens meanwhile on stderr; exit code 2 where one failed."""
-    prepared = prepare(request)
+    prepared = prepare(_of_every_card(request), leave_out=True)
+    if prepared.stop is not None:
+        raise prepared.stop
     if prepared.engine is None:
         if request.flags.get("runtime") == "process":
             raise EngineError("--runtime: found process, which has no images to build; allowed: auto, docker, podman")
@@ -66,17 +76,31 @@ def build_images(request: Request, as_json: bool) -> int:
     work = [one for sharing in _by_image(prepared) for one in _work(request, prepared, sharing)]
     screen = Screen()
     try:
-        for note in dict.fromkeys(note for planned in prepared.planned for note in planned.card.warnings):
-            screen.line(note)
+        for note in shared_notes((one.card, note) for one in prepared.planned for note in one.card.warnings):
+            if not note.startswith(LEFT_OUT):  # its row says so
+                screen.line(note)
+        without = [_without_image(one, screen) for one in prepared.left_out]
         rows = _build_all(request, prepared, work, screen)
         if not as_json:
-            screen.show(_lines(rows))
+            screen.show(_lines([*without, *rows]))
     finally:
         screen.close()
     if as_json:
-        sys.stdout.write(to_json([to_plain(row) for row in rows]))
-    _write_files(request, prepared, work, rows)
-    return int(ExitCode.USAGE if any(row.error for row in rows) else ExitCode.OK)
+        sys.stdout.write(to_json([to_plain(row) for row in (*without, *rows)]))
+    _write_files(request, prepared, work, (without, rows))
+    return int(ExitCode.USAGE if any(row.error for row in (*without, *rows)) else ExitCode.OK)
+
+
+def _of_every_card(request: Request) -> Request:
+    """An image may be built also for a card that is not to be run here."""
+    options = replace(request.repository, ignore_deprecated=True, disable_skip_gpu_arch=True)
+    return replace(request, repository=options)
+
+
+def _without_image(one: LeftOut, screen: Screen) -> Row:
+    """The row of a card that is wrong; the others get their images."""
+    screen.say(f"error: {one.reason}")
+    return Row(image="", cards=(one.name,), how="failed", error=one.reason)
 
 
 def _by_image(prepared: Prepared) -> list[list[Planned]]:
@@ -120,7 +144,7 @@ def _build_all(request: Request, prepared: Prepared, work: list[Work], screen: S
         return [future.result() for future in futures]
     finally:
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        end(pool, futures)
 
 
 def _build(request: Request, prepared: Prepared, work: Work, telling: tuple[Screen, images.Stop, bool]) -> Row:
@@ -155,9 +179,10 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(f"--results: {path} cannot be written: {error.strerror}; name another directory")
 
 
-def _write_files(request: Request, prepared: Prepared, work: list[Work], rows: list[Row]) -> None:
-    """The build manifest and the summary, where they are asked for."""
-    failed = [card for row in rows if row.error for card in row.cards]
+def _write_files(request: Request, prepared: Prepared, work: list[Work], found: tuple[list[Row], list[Row]]) -> None:
+    """The build manifest and the summary, where asked for. `found`: rows without an image, and those of `work`."""
+    without, rows = found
+    failed = [card for row in (*without, *rows) if row.error for card in row.cards]
     if request.building.manifest_output is not None:
         from madrun.cli.manifestout import ImageOfCard, write_manifest
 
@@ -173,7 +198,8 @@ def _write_files(request: Request, prepared: Prepared, work: list[Work], rows: l
     if request.building.summary_output is not None:
         path = Path(request.building.summary_output).expanduser()
         built = [card for row in rows if not row.error for card in row.cards]
-        summary = {"successful_builds": built, "failed_builds": failed, "images": [to_plain(row) for row in rows]}
+        every = [to_plain(row) for row in (*without, *rows)]
+        summary = {"successful_builds": built, "failed_builds": failed, "images": every}
         try:
             write_atomically(path, to_json(summary))
         except OSError as error:
@@ -181,9 +207,9 @@ def _write_files(request: Request, prepared: Prepared, work: list[Work], rows: l
 
 
 def _lines(rows: list[Row]) -> list[str]:
-    width = max((len(row.image) for row in rows), default=0)
+    width = max((len(row.image) for row in rows), default=1)
     return [
-        f"{row.image:<{width}}  {row.how:<6}  {format_duration(row.seconds):>7}  {row.identity or '-'}  "
-        f"({', '.join(row.cards)})" + (f"  log {row.log}" if row.log else "")
+        f"{row.image or '-':<{width}}  {row.how:<6}  {format_duration(row.seconds):>7}  {row.identity or '-'}  "
+        f"({some(row.cards, _SHOWN)})" + (f"  log {row.log}" if row.log else "")
         for row in rows
     ]

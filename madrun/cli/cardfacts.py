@@ -10,6 +10,7 @@ from madrun.cli.datafacts import data_of
 from madrun.planning.job import CardFacts, image_source
 from madrun.registry import cardtree
 from madrun.registry.imagefiles import image_files_of
+from madrun.registry.mad.checkout import root_files
 from madrun.registry.mad.scripts import require_script
 from madrun.registry.mad.tools import Stack
 from madrun.spec.card import Card
@@ -44,6 +45,7 @@ def card_facts(
         around=scene.around,
         placed={name: str(path) for name, path in scene.placed.items()},
         cache=scene.cache,
+        common=scene.common,
         notes=(*scene.notes, *data.notes),
     )
     if runtime == "process" or context.MAD_CONTAINER_IMAGE:
@@ -66,6 +68,8 @@ def card_facts(
 def work_files(card: Card) -> dict[str, Path]:
     """The files that a script finds beside it, by their names in the work directory."""
     require_script(card)
+    if card.mad is not None and card.folder == card.repository:
+        return {f"{card.mad.directory}/{name}": path for name, path in root_files(card).items()}
     files = cardtree.work_files(Path(card.folder), card.files, Path(card.repository))
     if card.mad is None:
         return files

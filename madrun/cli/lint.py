@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 
 from madrun.cli.repository import find_repository, read_catalogue
-from madrun.cli.tables import many
+from madrun.cli.tables import many, some
 from madrun.errors import ExitCode, UsageError
 from madrun.registry.lint.finding import Finding
 from madrun.registry.lint.inspection import IDS, Inspection, inspect
@@ -15,7 +14,7 @@ from madrun.registry.tags import select, split_tags
 from madrun.spec.codec import to_json, to_plain
 from madrun.spec.validation import did_you_mean
 
-SHOWN = 4  # names of cards in one line
+SHOWN = 4  # names of cards, and further lines, in one line
 
 
 def lint(tags: list[str] | None, repo: str | None, ignore: list[str] | None, strict: bool, as_json: bool) -> int:
@@ -58,7 +57,7 @@ def _document(inspection: Inspection) -> str:
 
 
 def _table(inspection: Inspection) -> str:
-    lines = [line for finding in inspection.findings for line in _lines(finding)]
+    lines = [line for findings in _alike(inspection.findings) for line in _lines(findings)]
     errors = sum(finding.severity == "error" for finding in inspection.findings)
     warnings = len(inspection.findings) - errors
     return "\n".join(
@@ -70,9 +69,19 @@ def _examined(inspection: Inspection) -> str:
     return f"{many(inspection.cards, 'card')}, {many(inspection.files, 'file')}"
 
 
-def _lines(finding: Finding) -> tuple[str, str]:
-    printable = replace(finding, found="".join(letter if letter.isprintable() else " " for letter in finding.found))
-    more = f" and {len(finding.cards) - SHOWN} more" if len(finding.cards) > SHOWN else ""
-    cards = f" [{', '.join(finding.cards[:SHOWN])}{more}]" if finding.cards else ""
-    place = f"{finding.file}:{finding.line}"
-    return f"{place}: {finding.severity}: {finding.rule}: {printable.found}{cards}", f"    {finding.advice}"
+def _alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings of one file that differ in nothing but line and cards, together."""
+    found: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in findings:
+        found.setdefault((finding.file, finding.rule, finding.found, finding.advice), []).append(finding)
+    return list(found.values())
+
+
+def _lines(findings: list[Finding]) -> tuple[str, str]:
+    first = findings[0]
+    found = "".join(letter if letter.isprintable() else " " for letter in first.found)
+    cards = list(dict.fromkeys(card for finding in findings for card in finding.cards))
+    owners = f" [{some(cards, SHOWN)}]" if cards else ""
+    others = [str(finding.line) for finding in findings[1:]]
+    also = f" (also in line{'s' * (len(others) > 1)} {some(others, SHOWN)})" if others else ""
+    return f"{first.file}:{first.line}: {first.severity}: {first.rule}: {found}{owners}{also}", f"    {first.advice}"

@@ -6,7 +6,8 @@ import os
 import sys
 from typing import Any
 
-from madrun.cli.repository import find_repository, read_catalogue
+from madrun.cli.repository import fallback_note, find_repository, read_catalogue
+from madrun.cli.sharednotes import of_card, shared_notes
 from madrun.errors import ExitCode
 from madrun.registry.catalogue import Catalogue
 from madrun.registry.mad.scripts import missing_scripts
@@ -21,12 +22,15 @@ from madrun.spec.masking import MASK
 
 def print_cards(tags: list[str] | None, repo: str | None, as_json: bool) -> int:
     """Prints the cards; broken ones are named on stderr and make the exit code 2."""
-    catalogue = read_catalogue(find_repository(repo))
+    repository = find_repository(repo)
+    catalogue = read_catalogue(repository)
     words = split_tags(tags or [])
     cards = choose_cards(catalogue, words, with_broken=False) if words else list(catalogue.cards)
     sys.stdout.write(to_json([_shown(card) for card in cards]) if as_json else _table(cards))
     errors = [*map(str, catalogue.broken), *(text for _, text in missing_scripts(cards))]
-    notes = dict.fromkeys(text for card in cards for text in card.warnings) if words else _notes(catalogue)
+    notes = shared_notes((card, text) for card in cards for text in card.warnings) if words else _notes(catalogue)
+    if note := fallback_note(repository, repo):
+        sys.stderr.write(f"madrun: {note}\n")
     sys.stderr.write("".join(f"madrun: warning: {note}\n" for note in notes))
     sys.stderr.write("".join(f"madrun: error: {error}\n" for error in errors))
     return int(ExitCode.USAGE if errors else ExitCode.OK)
@@ -34,15 +38,8 @@ def print_cards(tags: list[str] | None, repo: str | None, as_json: bool) -> int:
 
 def _notes(catalogue: Catalogue) -> list[str]:
     """What is to be said of all cards and files; of what many cards share, one line."""
-    shared: dict[str, list[Card]] = {}
-    for card in catalogue.cards:
-        for text in card.warnings:
-            shared.setdefault(text, []).append(card)
-    notes = [f"{file}: {text}" for file, text in catalogue.notes]
-    for text, cards in shared.items():
-        more = f" (and {len(cards) - 1} more cards)" if len(cards) > 1 else ""
-        notes.append(f"{cards[0].source}: {cards[0].name}: {text}{more}")
-    return notes
+    of_files = [f"{file}: {text}" for file, text in catalogue.notes]
+    return of_files + shared_notes((card, of_card(card, text)) for card in catalogue.cards for text in card.warnings)
 
 
 def _shown(card: Card) -> dict[str, Any]:

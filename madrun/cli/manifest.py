@@ -27,6 +27,7 @@ _NO_TARS = (
     "needs the image, or give its registry_image (madrun build --registry)"
 )
 _LOCAL = ("", "local", "docker")
+_OTHER = {"amd": "nvidia", "nvidia": "amd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,9 @@ class GivenManifest:
         source = source_of(image)
         notes = [*self.notes, *([_NO_TARS.format(key)] if image.local_image else [])]
         warnings = (*card.warnings, *(f"{FLAG} {self.file}: {note}" for note in notes))
-        return replace(card, images=dict.fromkeys(get_args(Vendor), source), warnings=warnings)
+        other = _OTHER.get(image.gpu_vendor.lower())
+        fit = [vendor for vendor in get_args(Vendor) if vendor != other]  # a host without a GPU builds for any
+        return replace(card, images=dict.fromkeys(fit, source), warnings=warnings)
 
 
 def source_of(image: BuiltImage) -> ImageSource:
@@ -98,6 +101,8 @@ def read_given(file: str | None) -> GivenManifest | None:
         raise UsageError(f"{FLAG}: {path} cannot be read: {reason}") from None
     except json.JSONDecodeError as error:
         raise UsageError(f"{FLAG}: {path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise UsageError(f"{FLAG}: {path}: not JSON that can be read: nested too deeply") from None
     try:
         manifest, notes = read_manifest(value)
     except WrongManifest as wrong:

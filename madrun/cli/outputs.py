@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,19 +30,27 @@ class Outputs:
     env_asked: bool | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    added: int = 0
+    asked: bool = False
+    failed: bool = False
 
     def add(self, run: RunDir, record: Record, card: Card | None, planned: Planned | None = None) -> None:
-        """Writes the rows and files of one run that has its record; what fails is a warning: the record stands."""
+        """Writes the rows and files of one run that has its record; what fails is a warning: the record stands.
+
+        `failed` where a file lacks rows that was asked for: whoever reads it has to hear of that.
+        """
         rows = rows_of_run(self.results, run, record)
         try:
             if self.csv is not None:
                 outputcsv.add(self.csv, rows)
+                self.added += len(rows)
             if self.mad_files:
                 self._write_mad_files(run, record, rows, card, planned)
             if self._wants_env(planned):
                 lite = planned is not None and planned.context.rocenv_mode == "lite"
                 logs.write_environment(self.folder, record.card, run.node(0), lite)
         except OSError as error:
+            self.failed = self.failed or self.asked
             place = error.filename or self.csv or self.folder
             self.warnings.append(
                 f"{place} lacks what {run.run_id} says: {error.strerror}; the run directory has it all"
@@ -66,6 +75,14 @@ class Outputs:
             return False
         return bool(planned.context.gen_sys_env_details if self.env_asked is None else self.env_asked)
 
+    @property
+    def told(self) -> str:
+        """Where the rows have gone; empty where they went nowhere else."""
+        if self.csv is None or not self.added:
+            return ""
+        beside = ", and MAD's files beside it" if self.mad_files else ""
+        return f"{self.added} row{'s' * (self.added > 1)} added to {os.path.relpath(self.csv)}{beside}"
+
     def close(self) -> None:
         """Removes what only described the last run, where --cleanup-perf asked for it."""
         if self.cleanup:
@@ -89,6 +106,7 @@ def outputs_of(request: Request, prepared: Prepared) -> Outputs:
         mad_files=asked.mad_files,
         cleanup=asked.cleanup_perf,
         env_asked=asked.sys_env_details,
+        asked=asked.output is not None,
     )
     if asked.output is None and file is not None:
         try:

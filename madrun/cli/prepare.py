@@ -21,6 +21,7 @@ from madrun.cli.place import Tell, find_topology, meeting_of, nobody, port_notes
 from madrun.cli.repository import find_repository, read_catalogue
 from madrun.cli.request import Request
 from madrun.cli.secretvalues import secrets_of
+from madrun.data.config import check_named
 from madrun.data.sources import check_mirror
 from madrun.errors import CardError, ContextError, DataError, EngineError, MadrunError
 from madrun.planning import topology as topo
@@ -102,6 +103,7 @@ def prepare(request: Request, tell: Tell = nobody, leave_out: bool = False) -> P
     below = [*site_layer(request, repository), *([given.layer()] if given else [])]
     above = user_layers(request)
     try:
+        check_named(request.repository.data_config)
         catalogue = read_catalogue(repository)
         cards = given.cards(catalogue, request.tags) if given else chosen_of(request, catalogue)
     except MadrunError as error:
@@ -241,7 +243,7 @@ def _plan(card: Card, said: tuple[Context, list[Origin], list[str]], prepared: P
     found, files, image_context = card_facts(card, context, facts, runtime, stack, prepared.data_config)
     found = replace(found, options=written(card, prepared.layers, context.docker_cpus))
     topology = find_topology(card, context, facts, prepared.claims)
-    variables, arguments = secrets_of(card, context, facts)
+    variables, arguments = secrets_of(card, context, facts, stack)
     job = plan_job(card, context, facts, topology, found, frozenset(variables))
     node = plan_node(card, job, context, chosen, topology, found)
     plan = make_plan(__version__, job, node)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from madrun import __version__
-from madrun.cli.around import cache_folder
+from madrun.cli.around import cache_folder, common_hash
 from madrun.cli.cardfacts import card_facts, work_files
 from madrun.cli.layers import user_layers
 from madrun.cli.place import port_notes, resolve_master
@@ -34,6 +34,7 @@ from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
 from madrun.spec.context import Context, MultiNodeArgs
 from madrun.spec.facts import GitState, HostFacts
+from madrun.spec.mad import COMMON
 from madrun.spec.plan import SECRET, NodePlan, Plan
 
 _OWN_KEYS = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "CONTROL_PORT")
@@ -183,6 +184,8 @@ def _unchanged_files(
         what = f"the card's files, {_hashes(job.script_hash, found)}"
         # what stands among the card's files and is not in its folder may be anywhere in the repository
         raise _changed(what, node.repository, Path(node.repository if node.placed else node.card_folder), commits)
+    if node.checkout and common_hash(files, job.args, Path(node.repository)) != job.common:
+        raise _changed(f"what the card uses of {COMMON}", node.repository, Path(node.repository, COMMON), commits)
     return files, image_context
 
 

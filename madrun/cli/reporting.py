@@ -29,7 +29,8 @@ def print_table(results: str, filters: Filters, as_json: bool, every_metric: boo
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_OF_A_FILE
     shown = frame if every_metric else primary_rows(frame)
     sys.stdout.write(table_text(shown, width))
-    more = "" if every_metric else f", {len(frame) - len(shown)} further metrics with --all-metrics"
+    further = len(frame) - len(shown)
+    more = f", {further} further metrics with --all-metrics" if further else ""
     file = Path(results) / perfcsv.FILE_NAME
     place = os.path.relpath(file) if file.exists() else "madrun report csv"
     sys.stderr.write(f"{len(shown)} rows{more}; every column: {place}\n")
@@ -64,7 +65,8 @@ def write_html(file: str, output: str | None) -> int:
     try:
         rows = perfcsv.read(source)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"--csv-file-path: {file} cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"--csv-file-path: {file} cannot be read: {why}") from None
     if not rows:
         raise UsageError(f"--csv-file-path: {file} holds no rows; allowed: a CSV with a header and at least one row")
     try:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from madrun.errors import UsageError
-from madrun.registry.catalogue import Catalogue, load, locate
+from madrun.registry.catalogue import Catalogue, load, locate, root_hint, shipped_places
 from madrun.registry.mad.generator import LIMIT_S, LIMIT_VARIABLE
 from madrun.units import parse_duration
 
@@ -16,6 +16,14 @@ MODEL_DIR = "MODEL_DIR"
 def find_repository(repo: str | None) -> Path:
     """`--repo`, else MODEL_DIR of the environment, else the current directory, else the one installed with madrun."""
     return locate(repo, Path.cwd(), os.environ.get(MODEL_DIR) or None)
+
+
+def fallback_note(repository: Path, repo: str | None) -> str:
+    """What to say where cards of another place than this directory are used though nobody named it; else empty."""
+    here = Path.cwd()
+    if repo is not None or os.environ.get(MODEL_DIR) or repository == here or repository not in shipped_places():
+        return ""
+    return f"{here} holds no cards: these are installed with madrun; --repo DIR names a repository{root_hint(here)}"
 
 
 def read_catalogue(repository: Path) -> Catalogue:

@@ -12,9 +12,9 @@ from functools import partial
 from types import FrameType
 
 from madrun.cli.aftermath import Story, worst, write_summary
+from madrun.cli.again import again_of
 from madrun.cli.ahead import Ahead
 from madrun.cli.answer import write_out
-from madrun.cli.argv import with_tag
 from madrun.cli.beforehand import checked, part
 from madrun.cli.colour import painted, wanted
 from madrun.cli.leftout import LeftOut, lines_of, not_reached, nothing_measured, write
@@ -26,6 +26,7 @@ from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.provenance import provenance_of_left_out
 from madrun.cli.request import Request
 from madrun.cli.screen import Screen
+from madrun.cli.sharednotes import shared_notes
 from madrun.cli.summary import Finished, summary_lines
 from madrun.cli.task import make_task
 from madrun.cli.verdict import quoted, timing_lines, verdict_lines
@@ -36,6 +37,7 @@ from madrun.node.joining.join import Party, join
 from madrun.node.seeing.presence import REGISTRY, waiting
 from madrun.node.task import Interrupt, Stopped
 from madrun.probe.environment import user_folder
+from madrun.registry.selection import LEFT_OUT
 from madrun.spec.codec import to_json
 from madrun.spec.plan import RUN_DIR, RUN_ID, bind
 from madrun.spec.record import Failure
@@ -141,7 +143,10 @@ def _tell_before(command: _Command) -> None:
         command.screen.line(change)
     for note in command.outputs.notes:
         command.screen.line(note)
-    for note in dict.fromkeys(note for one in planned for note in (*one.notes, *one.plan.node.notes)):
+    said = ((one.card, note) for one in planned for note in (*one.notes, *one.plan.node.notes))
+    for note in shared_notes(said, len({one.card.name for one in planned})):
+        if note.startswith(LEFT_OUT):
+            continue  # its row says so
         command.screen.line(note)
     if command.show.verbose:
         engine = command.prepared.facts.engine
@@ -171,8 +176,10 @@ def _run_all(command: _Command, party: Party, ahead: Ahead) -> int:
     interrupt, screen, runs = command.interrupt, command.screen, command.runs
     codes: list[int] = []
     for index, (planned, number) in enumerate(runs):
+        if len(runs) > 1 and not command.show.quiet:
+            screen.show([f"[{index + 1}/{len(runs)}] {planned.card.name}"])
         task = make_task(command.request, command.prepared, planned, (index, number, command.keep_alive))
-        again = _again(task.command, planned, command)
+        again = again_of(task.command, command.request.tags, planned.card, alone=len(command.prepared.planned) == 1)
         task = ahead.serve(replace(task, gate=party.gate))
         linger = partial(_keep_alive, command, party.link, planned, again)
         try:
@@ -221,15 +228,19 @@ def _end(command: _Command, codes: list[int]) -> int:
     nothing = nothing_measured(story.statuses, on_purpose)
     lines = [*summary_lines(story.finished, story.left_out), *nothing]
     command.screen.show(painted(lines, command.coloured))
+    if command.outputs.told:
+        command.screen.line(command.outputs.told)
     for text in command.outputs.warnings:
         command.screen.say(f"warning: {text}")
     left_out = [one.left_out.exit_code for one in story.left_out]
-    return worst([*codes, *left_out, *([ExitCode.RUN_FAILED] if nothing and not on_purpose else [])])
+    unwritten = [ExitCode.USAGE] if command.outputs.failed else []
+    return worst([*codes, *left_out, *unwritten, *([ExitCode.RUN_FAILED] if nothing and not on_purpose else [])])
 
 
 def _show_verdict(command: _Command, planned: Planned, again: tuple[str, ...], ended: Ended) -> None:
     timings = command.story.before | ended.outcome.timings
-    said = () if command.show.quiet else (*planned.changes, *planned.notes)
+    told = [one.planned for one in command.story.finished] if command.show.quiet else [planned]
+    said = tuple(note for one in told for note in (*one.changes, *one.notes))
     command.story.finished.append(Finished(planned=planned, ended=ended, again=again, timings=timings))
     if ended.record is not None:
         command.outputs.add(ended.run, ended.record, planned.card, planned)
@@ -256,12 +267,6 @@ def _keep_alive(
             command.screen.say("the container has ended: from outside, or madrun was stopped for longer than its lease")
             return
     link.fail(Failure(kind="interrupted", text=f"{command.interrupt.reason} on node {rank}", node=rank))
-
-
-def _again(words: tuple[str, ...], planned: Planned, command: _Command) -> tuple[str, ...]:
-    """The command that repeats this card alone; the whole command where a tag gave the card further arguments."""
-    whole = len(command.prepared.planned) == 1 or any(":" in tag for tag in command.request.tags)
-    return words if whole else with_tag(words, planned.card.name)
 
 
 def _must_stop(ended: Ended, interrupt: Interrupt) -> bool:

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from madrun.cli.again import again_of_record
 from madrun.cli.tables import age, clock, columns
 from madrun.cli.verdict import quoted, verdict_lines
 from madrun.cli.which import find_run, registry
@@ -155,7 +156,8 @@ def _of_record(seen: Look, record: Record) -> list[str]:
             reasons=record.reasons,
             status=record.status,
         )
-        lines = verdict_lines(ended, plan, record.command, (*plan.node.notes,))
+        again = again_of_record(record.command, record.card, record.args)
+        lines = verdict_lines(ended, plan, again, (*plan.node.notes,))
         shown = "\n".join(lines)
         lines += [f"  reason: {reason}" for reason in record.reasons if reason not in shown]
     said = "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,16 +53,16 @@ def summary_lines(runs: list[Finished], left_out: Sequence[Written] = ()) -> lis
     """
     if len(runs) + len(left_out) < 2:
         return []
-    rows = [("card", "status", "value", "time", "run")]
+    rows = [("card", "status", "value or cause", "time", "run")]
     rows += [
-        (one.left_out.name, one.left_out.status, "-", "-", os.path.relpath(one.run.path) if one.run else "-")
+        (one.left_out.name, one.left_out.status, _why(one), "-", os.path.relpath(one.run.path) if one.run else "-")
         for one in left_out
     ]
     rows += [
         (
             run.card,
             run.status,
-            _value(run.primary),
+            _value(run.primary) if run.status == "SUCCESS" else _cause(run),
             format_duration(run.ended.outcome.script_s),
             os.path.relpath(run.ended.run.path),
         )
@@ -71,7 +72,24 @@ def summary_lines(runs: list[Finished], left_out: Sequence[Written] = ()) -> lis
     table = ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
     judged = [run for run in runs if run.ended.record is not None]  # another node does not know what counts
     spreads = [_spread_line(spread) for spread in spreads_of(judged)]
-    return ["summary:", *(line.rstrip() for line in table), *spreads]
+    return [f"summary: {_counts(row[1] for row in rows[1:])}", *(line.rstrip() for line in table), *spreads]
+
+
+def _counts(statuses: Iterable[str]) -> str:
+    found = Counter(statuses)
+    return ", ".join(f"{found[status]} {status}" for status in ("SUCCESS", "FAILURE", "SKIPPED") if found[status])
+
+
+def _why(one: Written) -> str:
+    """In a word why a card was left out: what failed, or what asked for it."""
+    return one.left_out.kind or one.left_out.reason.partition(":")[0]
+
+
+def _cause(run: Finished) -> str:
+    """In a word why a run says no value: the kind of its culprit, or that what it measured does not count."""
+    if run.status == "SKIPPED" or run.ended.record is None:
+        return "-"
+    return run.ended.culprit.kind if run.ended.culprit else "invalid"
 
 
 def _value(metric: MetricResult | None) -> str:

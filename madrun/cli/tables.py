@@ -32,3 +32,8 @@ def clock(moment: float) -> str:
 def many(count: int, word: str, ending: str = "s") -> str:
     """`1 run`, `2 runs`."""
     return f"{count} {word}{'' if count == 1 else ending}"
+
+
+def some(words: Sequence[str], shown: int) -> str:
+    """The first of these words, and how many more there are."""
+    return ", ".join(words[:shown]) + (f" and {len(words) - shown} more" if len(words) > shown else "")

@@ -22,6 +22,12 @@ class Config:
     names: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+def check_named(file: str | None) -> None:
+    """`DataError` where a file was named that is not there, before any card asks for it."""
+    if file and not Path(file).expanduser().is_file():
+        raise DataError(f"--data-config: {Path(file).expanduser().absolute()} does not exist or is not a file")
+
+
 def read_config(repository: Path, file: str | None, said: Mapping[str, Any]) -> Config:
     """`file`: another one than data.json of the repository; `said`: the context's `data`, which counts before it."""
     path = Path(file).expanduser().absolute() if file else repository / FILE_NAME

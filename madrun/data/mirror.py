@@ -124,10 +124,15 @@ def _fetch(fetch: Fetch, progress: Progress) -> Manifest:
 def _inherited(target: Path, claim: Claim) -> Path:
     """The directory of this claim, with what an earlier one had come to: its writer, if it lives, finds it gone."""
     state = target.with_name(f".{target.name}.part-{claim.number}")
-    for part in parts_of(target):
-        if not state.exists():
-            part.rename(state)
-    state.mkdir(exist_ok=True)
+    try:
+        for part in parts_of(target):
+            if not state.exists():
+                claim.confirm()  # the part may belong to whoever has taken the claim over
+                part.rename(state)
+        state.mkdir(exist_ok=True)
+    except OSError as error:
+        place = error.filename or state
+        raise DataError(f"{target}: what an earlier copy left cannot be used: {place}: {error.strerror}") from None
     return state
 
 

@@ -71,7 +71,7 @@ def fetch(account: Account, place: str, progress: Progress) -> dict[str, Expecte
     bucket, _, prefix = place.removeprefix("s3://").partition("/")
     client = _client(account)
     try:
-        objects = _as_files(_listed(client, bucket, prefix, progress))
+        objects = _list(client, bucket, prefix, progress)
     except (ClientError, BotoCoreError) as error:
         raise Unreachable(f"{account.endpoint or 'Amazon S3'}: {place} cannot be listed: {error}") from None
     if not objects:
@@ -107,6 +107,18 @@ def _client(account: Account) -> Any:
         region_name=account.region,
         config=config,
     )
+
+
+def _list(client: Any, bucket: str, prefix: str, progress: Progress) -> list[_Object]:
+    """In a thread of its own: a server that says nothing must not keep the run from its end."""
+    pool = ThreadPoolExecutor(1)
+    found = pool.submit(lambda: _as_files(_listed(client, bucket, prefix, progress)))
+    try:
+        while not wait((found,), _LOOK_EVERY_S).done:
+            progress.alive()
+        return found.result()
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _listed(client: Any, bucket: str, prefix: str, progress: Progress) -> Iterator[_Object]:

@@ -248,7 +248,9 @@ class Agent:
             if self._space.box.exists():
                 findings = (*self._outcome.findings, *self._hand_over())
                 self._outcome = replace(self._outcome, findings=findings)
-            self._outcome = collect(self._space, self._before, self._task, self._outcome, self.kept)
+            # What lies there before anything runs was made by no script, however far it was furnished.
+            before = self._before if self._keeper is not None else ws.manifest(self._space.work)
+            self._outcome = collect(self._space, before, self._task, self._outcome, self.kept)
             self._before = ws.manifest(self._space.work) if self.kept else {}
 
     def _may_stay(self) -> bool:
@@ -282,10 +284,14 @@ class Agent:
         from madrun.runtimes.handover import hand_over
 
         task, owner = self._task, self._node.owner
-        if not owner or self._image is None or not ws.foreign_files(self._space.box, task.facts.uid):
+        if not owner or self._image is None:
             return []
+        done = self._keeper is not None and "handed" in self._keeper.steps.seen  # the cache with the box it is below
+        cache = [Path(self._node.cache)] if self._node.cache and not done else []
         try:
-            hand_over(task.engine, self._image.id, self._space.box, owner)
+            for folder in (self._space.box, *cache):
+                if ws.foreign_files(folder, task.facts.uid):
+                    hand_over(task.engine, self._image.id, folder, owner)
         except EngineError as error:
             return [str(error)]
         return []

@@ -68,7 +68,7 @@ class BoxKeeper:
         """
         self.box.send("go")
         limit = self._job.timeout_s
-        text = f"the script ran longer than --timeout {format_duration(limit)} on node {self._rank}"
+        text = f"the script ran longer than its time limit of {format_duration(limit)} on node {self._rank}"
         self._until("exit", limit or float("inf"), self._fail("timeout", text), look=look)
         code = exit_code(self.steps.seen)
         assert code is not None

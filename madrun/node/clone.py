@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -15,6 +17,8 @@ from madrun.probe.environment import with_variables
 from madrun.spec.masking import without_secrets
 
 _LOOK_EVERY_S = 0.02
+# A killed madrun leaves no git behind, nor what that has started: its end of the pipe is closed with it.
+_GUARDED = '{ read -r; kill -KILL -- -$$; } <&0 2>/dev/null & exec git "$@" </dev/null'
 _LAST = 6  # lines of git that say why
 _ASK = """#!/bin/sh
 case $1 in
@@ -75,8 +79,15 @@ def _git(words: list[str], url: str, known: tuple[dict[str, str], Mapping[str, s
     env, login = known
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as out:
         try:
+            if shutil.which("git", path=env.get("PATH")) is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             child = subprocess.Popen(
-                ["git", *words], stdin=subprocess.DEVNULL, stdout=out, stderr=said, env=env, start_new_session=True
+                ["bash", "-c", _GUARDED, "git", *words],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=said,
+                env=env,
+                start_new_session=True,
             )
         except OSError as error:
             why = f"git cannot be started on this host: {error.strerror}; install git"
@@ -111,3 +122,5 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         with suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+    if child.stdin is not None:
+        child.stdin.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from madrun.node import workspace as ws
 from madrun.node.clone import clone, login_of
 from madrun.node.models import link_models
-from madrun.node.surroundings import place
+from madrun.node.surroundings import place, place_mounts
 from madrun.node.task import Reporter, Task
 from madrun.spec.plan import NodePlan
 
@@ -28,6 +28,8 @@ def furnish(
         commit = clone(job.url, space.work / job.run_directory, login, check, task.clone_then)
     ws.lay_out(space, task.files, job)
     place(space.work, node.checkout, job.in_container)
+    if job.run_directory and node.container is not None:
+        place_mounts(space.work, node.container.mounts, node.checkout)
     if node.cache:
         (space.box / "cache").mkdir()
         link_models(space.work, Path(node.cache), job.in_container)

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from madrun.planning.mad.command import CACHE, HUB
 from madrun.spec.mad import MODELS
@@ -67,7 +68,7 @@ def _merge(source: Path, target: Path) -> None:
     What names a version (refs) is taken anew; an unfinished download is left behind.
     """
     if not target.exists():
-        part = target.with_name(f".{target.name}.{os.getpid()}")
+        part = target.with_name(f".{target.name}.{uuid4().hex}")
         shutil.move(source, part)  # a copy, where the cache is another file system
         with suppress(OSError):
             part.rename(target)

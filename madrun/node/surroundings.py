@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from madrun.errors import DataError
-from madrun.spec.mad import Entry
+from madrun.spec.mad import WORKSPACE, Entry
+from madrun.spec.plan import Mount
 
 
 def place(work: Path, entries: Iterable[Entry], in_container: bool) -> None:
@@ -35,6 +36,22 @@ def place(work: Path, entries: Iterable[Entry], in_container: bool) -> None:
             ) from None
         except OSError as error:
             raise DataError(f"{error.filename or source}: cannot stand in the workspace: {error.strerror}") from None
+
+
+def place_mounts(work: Path, mounts: Iterable[Mount], entries: Iterable[Entry]) -> None:
+    """Something to mount on for what else is mounted into the workspace: else it would look as if the script made it.
+
+    Not below what is mounted there itself, nor where a link leads away.
+    """
+    mounted = tuple(f"{entry.name}/" for entry in entries if not entry.copied)
+    for mount in mounts:
+        name = mount.target.removeprefix(f"{WORKSPACE}/")
+        target = work / name
+        inside = target.parent.resolve().is_relative_to(work.resolve())
+        if name == mount.target or f"{name}/".startswith(mounted) or not inside or os.path.lexists(target):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_place(target, Path(mount.source).is_dir())
 
 
 def _make_place(target: Path, is_folder: bool) -> None:

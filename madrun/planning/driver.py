@@ -74,7 +74,8 @@ begin() {
   ooms; killed_before=$killed
   say begin
   set -m                                        # the script gets a process group of its own
-  { run_script; code=$?; say exit "$code"; exit "$code"; } </dev/null 2>&1 9>&- &
+  # What it starts ends by a broken pipe as anywhere else: `while ...; do echo; done | head -1` would never end.
+  { trap - PIPE; run_script; code=$?; say exit "$code"; exit "$code"; } </dev/null 2>&1 9>&- &
   job=$!
   set +m
 }
@@ -132,7 +133,7 @@ while IFS= read -r -t @LEASE@ line; do
     stay) check; tell_ooms; hand_over; say end "$rc" ;;    # the script is over, its container stays to be looked at
     stay*) say stop; end_job "${line#stay }"; tell_ooms; hand_over; say end 143 ;;
     examine*) read -ra words <<<"${line#examine}"; examine "${words[@]}" & ;;
-    bye) check; finish "$rc" ;;
+    bye) [[ -z $job ]] || wait "$job" 2>/dev/null; check; finish "$rc" ;;    # it may be about to end
     *) check ;;
   esac
 done

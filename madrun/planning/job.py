@@ -29,7 +29,8 @@ class CardFacts:
     """What was read from the card's files: hash and names of the work files, text and context of the Dockerfile.
 
     Of a MAD repository, `checkout`: what its scripts find beside them; `around`: what is run around the script;
-    `placed`: where files lie that are not in the card's folder, by name; `cache`: where models are kept.
+    `placed`: where files lie that are not in the card's folder, by name; `cache`: where models are kept; `common`: hash
+    of what the card's files use of scripts/common.
     """
 
     script_hash: str
@@ -43,6 +44,7 @@ class CardFacts:
     around: Around = Around()
     placed: dict[str, str] = field(default_factory=dict)
     cache: str = ""
+    common: str = ""
     notes: tuple[str, ...] = ()
     options: str = ""
 
@@ -80,6 +82,12 @@ def _job_env(
     return dict(sorted(env.items()))
 
 
+def arguments_of(card: Card, context: Context) -> str:
+    """The arguments of the script, as shell text."""
+    said = card.args if context.model_args is None else context.model_args
+    return " ".join((said, *context.more_args)) if context.more_args else said
+
+
 def plan_job(
     card: Card,
     context: Context,
@@ -93,8 +101,7 @@ def plan_job(
     vendor = facts.accelerator.vendor
     given = Given.of(facts, secrets)
     image = plan_image(card, context, vendor, files, given) if runtime != "process" else ImagePlan(kind="none")
-    said = card.args if context.model_args is None else context.model_args
-    args = " ".join((said, *context.more_args)) if context.more_args else said
+    args = arguments_of(card, context)
     grace = parse_duration(context.grace)
     return JobPlan(
         card=card.name,
@@ -132,6 +139,8 @@ def plan_job(
         cred=card.mad.cred if card.mad else "",
         steps=step_paths(files.around),
         log_errors=log_rules(card, context),
+        checkout=context.checkout if card.mad else "",
+        common=files.common,
     )
 
 
@@ -155,7 +164,7 @@ _SAID = (
     "multiple_results",
     "url",
     "launcher",
-    "options",
+    "checkout",
 )
 _DURATIONS = ("timeout_s", "grace_s", "stall_timeout_s", "lease_s")
 _HASHED = ("metrics", "image", "driver")
@@ -173,6 +182,8 @@ def summary(job: JobPlan) -> dict[str, str]:
     parts["data"] = ", ".join(f"{item.name} ({item.provider}) at {item.home}" for item in job.data)
     parts |= {name.removesuffix("_s"): _duration(getattr(job, name)) for name in _DURATIONS}
     parts["script files (hash)"] = job.script_hash[:12]
+    parts["additional_docker_run_options, docker_cpus (hash)"] = job.options[:12]
+    parts["files of scripts/common (hash)"] = job.common[:12]
     parts |= {f"{name} (hash)": sha256(getattr(job, name))[:12] for name in _HASHED}
     parts |= {f"secret {name}": "set" for name in job.secrets}
     names = sorted(job.env)

@@ -174,7 +174,9 @@ def _refuse_truth_values(merged: dict[str, Any], origins: list[Origin]) -> None:
 
 
 def _wrong(key: str, text: str, origins: list[Origin]) -> ContextError:
-    return ContextError(f"{_layer_of(key, origins)}: {key}: {text}")
+    layer = _layer_of(key, origins)
+    place = layer if layer == f"--{key.replace('_', '-')}" else f"{layer}: {key}"
+    return ContextError(f"{place}: {text}")
 
 
 def _check_values(context: Context, origins: list[Origin], mad: bool) -> None:

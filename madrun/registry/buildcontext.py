@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
 from madrun.errors import CardError
@@ -26,6 +27,7 @@ class BuildContext:
     hash: str
 
 
+_LARGE = 1 << 20
 # At the root of a repository: what runs leave there, and what no image may hold.
 _NOT_OF_THE_REPOSITORY = ("results", "run_directory", "credential.json", "build_manifest.json", "common_info.json")
 _LEFT_BY_RUNS = ("perf*.csv", "perf*.json", "perf*.html", "*.live.log")
@@ -110,9 +112,22 @@ def _describe(path: Path) -> str:
         return f"link\0{text_name(path.readlink(), path)}"
     if path.is_dir():
         return "folder"
-    kind = "program" if path.stat().st_mode & 0o111 else "file"
+    status = path.stat()
+    kind = "program" if status.st_mode & 0o111 else "file"
+    if status.st_size < _LARGE:
+        return f"{kind}\0{_content(path)}"
+    return f"{kind}\0{_content_of_large(path, (status.st_ino, status.st_size, status.st_mtime_ns))}"
+
+
+@lru_cache(maxsize=4096)
+def _content_of_large(path: Path, _state: tuple[int, int, int]) -> str:
+    """Read once in a command: dozens of cards may share one context."""
+    return _content(path)
+
+
+def _content(path: Path) -> str:
+    content = hashlib.sha256()
     with path.open("rb") as file:
-        content = hashlib.sha256()
         while chunk := file.read(1 << 20):
             content.update(chunk)
-    return f"{kind}\0{content.hexdigest()}"
+    return content.hexdigest()

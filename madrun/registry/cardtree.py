@@ -50,9 +50,9 @@ def add_file(digest: hashlib._Hash, name: str, path: Path) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The text of one of the card's files; `CardError` where it cannot be read or is not UTF-8."""
+    """The text of one of the card's files, without a byte order mark; `CardError` where it is not UTF-8 or unread."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8").removeprefix("\ufeff")
     except OSError as error:
         raise CardError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

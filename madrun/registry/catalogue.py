@@ -36,21 +36,22 @@ def locate(repo: str | None, cwd: Path, model_dir: str | None = None) -> Path:
     for candidate in (cwd, *shipped_places()):
         if holds_cards(candidate):
             return candidate
-    raise UsageError(f"no cards: {cwd} holds neither {_PLACES}; name a repository with --repo DIR{_hint(cwd)}")
+    raise UsageError(f"no cards: {cwd} holds neither {_PLACES}; name a repository with --repo DIR{root_hint(cwd)}")
 
 
 def _given(word: str, folder: Path) -> Path:
     if not folder.is_dir():
         raise UsageError(f"{word}: {folder} is not a directory")
     if not holds_cards(folder):
-        raise UsageError(f"{word}: {folder} holds no cards ({_PLACES}){_hint(folder)}")
+        raise UsageError(f"{word}: {folder} holds no cards ({_PLACES}){root_hint(folder)}")
     return folder.resolve()
 
 
 _PLACES = f"models/*/{native.FILE_NAME} nor {discovery.FILE_NAME}"
 
 
-def _hint(folder: Path) -> str:
+def root_hint(folder: Path) -> str:
+    """What to do where only the root file of a model repository is missing; else empty."""
     if not discovery.lacks_root(folder):
         return ""
     return f"; its scripts have cards, but a model repository has a {discovery.FILE_NAME} in its root: write [] there"

@@ -11,6 +11,8 @@ from madrun.registry.mad import discovery
 from madrun.registry.tags import joined, matches, meant
 from madrun.spec.card import Card
 
+LEFT_OUT = "left out: "
+
 
 def choose_cards(catalogue: Catalogue, tags: Iterable[str], with_broken: bool = True) -> list[Card]:
     """The cards in order of the tags, those of generators after their `update_model()`.
@@ -80,7 +82,7 @@ def _said(catalogue: Catalogue, tags: list[str]) -> dict[str, list[str]]:
     for file, text in catalogue.notes:
         said.setdefault(str(file), []).append(f"{file}: {text}")
     broken = broken_of(catalogue.broken, tags)
-    said[""] += [f"left out: {error}" for error in broken]
+    said[""] += [f"{LEFT_OUT}{error}" for error in broken]
     if tags:
         files = [error for error in catalogue.broken if isinstance(error, discovery.BrokenCard) and not error.stub]
         said[""] += [f"not read, so a tag may mean more cards: {error}" for error in files if error not in broken]

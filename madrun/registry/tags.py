@@ -12,6 +12,7 @@ from madrun.spec.card import Card
 from madrun.spec.validation import nearest
 
 SELECTOR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")
+_SHOWN = 20  # tags and names in one message
 ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=[A-Za-z0-9_.,:/+@%-]*)?")
 
 
@@ -67,7 +68,12 @@ def _extra(card: Card, arguments: list[str], tag: str) -> str:
         else:
             continue
         raise UsageError(f"--tags: found {argument!r} in {tag!r}, allowed: {allowed}")
-    return "".join(f" --{argument.replace('=', ' ')}" for argument in arguments)
+    return as_arguments(arguments)
+
+
+def as_arguments(parts: Iterable[str]) -> str:
+    """What the parts of a tag behind its name add to a command line."""
+    return "".join(f" --{part.replace('=', ' ')}" for part in parts)
 
 
 def _no_match(selector: str, arguments: list[str], tag: str, cards: tuple[Card, ...]) -> str:
@@ -78,10 +84,15 @@ def _no_match(selector: str, arguments: list[str], tag: str, cards: tuple[Card, 
             f"--tags: found {tag!r}, allowed: a card's name, a tag, 'all' or folder/name "
             "(letters, digits, '.', '_', '+', '-'), then :key=value or :flag"
         )
-    words = sorted({word for card in cards for word in (card.name, *card.tags)})
-    near = nearest(selector.rpartition("/")[2], words)
-    hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(words[:20])}"
-    return f"--tags: no card or tag {selector!r}; {hint} (madrun list shows all)"
+    tags, names = {tag for card in cards for tag in card.tags}, {card.name for card in cards}
+    word = selector.rpartition("/")[2]
+    words = [*sorted(tags), *sorted(names - tags)]
+    part_of = [one for one in words if len(word) > 2 and word.lower() in one.lower()]
+    near = nearest(word, words) or part_of[:3]
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    hint = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(words[:_SHOWN])}{more}"
+    where = f"of {cards[0].repository}; " if cards else ""
+    return f"--tags: no card or tag {selector!r}; {hint} ({where}madrun list shows all)"
 
 
 def _is_folder(selector: str, arguments: list[str]) -> str:

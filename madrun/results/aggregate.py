@@ -38,7 +38,7 @@ def aggregate(
         if metric is None and len(by_node) > 1:
             notes.append(f"{name}: no across_nodes rule; the value of node {min(by_node)} counts")
     checks += _presence(declared, results)
-    return results, checks, notes
+    return results, checks, list(dict.fromkeys(notes))
 
 
 def _combine(

@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from madrun.results.perfcsv import COLUMNS
@@ -31,7 +32,10 @@ def samples_of_csv(path: Path, node: int, lenient: bool = False) -> Reading:
             if size > _LARGEST:
                 return Reading(findings=(f"{path.name} has {size} bytes, allowed: at most {_LARGEST}",))
             with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-                return _read(path.name, csv.reader(text), node, lenient)
+                found = _read(path.name, csv.reader(text), node, lenient)
+            if found.samples or found.findings:
+                return found
+            return replace(found, notes=(*found.notes, f"{path.name} has a header and no row under it"))
     except NotRegular as error:
         return Reading(findings=(f"multiple_results: {error}",))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -95,7 +99,8 @@ def _columns(name: str, header: list[str]) -> tuple[list[str], list[str]]:
         elif column in COLUMNS and column not in REQUIRED:
             while kept in header or kept in columns:
                 kept = f"csv_{kept}"
-            notes.append(f"{name}: column {column} is one of perf.csv's own and is kept as {kept}")
+            if column != "unit":  # it fills perf.csv's own where the card declares none
+                notes.append(f"{name}: column {column} is one of perf.csv's own and is kept as {kept}")
         columns.append(kept)
     return columns, notes
 

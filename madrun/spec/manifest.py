@@ -92,7 +92,7 @@ def _image(key: str, entry: Mapping[str, Any], notes: list[str]) -> BuiltImage:
             texts[name] = value or ""
         else:
             raise WrongManifest(f"built_images.{key}.{name}: found {type(value).__name__}, allowed: text")
-    texts.setdefault("docker_image", "" if texts.get("registry_image") else key)
+    texts["docker_image"] = texts.get("docker_image") or ("" if texts.get("registry_image") else key)
     made: Any = BuiltImage
     image: BuiltImage = made(**texts)
     return image

@@ -74,6 +74,8 @@ class JobPlan:
     the repository that is cloned there, and `cred` the beginning of the names of the secrets that open it. `steps`:
     paths of pre- and post-scripts by the names of their steps. `log_errors`: how the log of such a script is read.
     `launcher`: as the card names it. `options`: hash of free-form options of the container as they were written.
+    `checkout`: whether the script may write into the folders beside it. `common`: hash of the files of scripts/common
+    that the card's files speak of; empty without any.
     """
 
     card: str
@@ -106,6 +108,8 @@ class JobPlan:
     url: str = ""
     cred: str = ""
     steps: dict[str, str] = field(default_factory=dict)
+    checkout: str = ""
+    common: str = ""
 
     @property
     def in_container(self) -> bool:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.cli.argv import as_switches, inline_context, spread_tags, with_tag
+from madrun.cli.argv import as_switches, inline_context, spread_tags, tags_of, with_tag
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,19 @@ def test_words_after_tags_are_tags(typed, meant):
 )
 def test_a_command_can_be_said_again_for_one_tag(typed, again):
     assert with_tag(tuple(typed.split()), "x") == tuple(again.split())
+
+
+@pytest.mark.parametrize(
+    ("typed", "tags"),
+    [
+        ("run --tags a b:x=1 --timeout 5 -t c", ["a", "b:x=1", "c"]),
+        ("run -ta --tags=b,c d --json", ["a", "b,c"]),
+        ("run --plan x", []),
+        ("run --tags", []),
+    ],
+)
+def test_the_tags_of_a_command_are_known(typed, tags):
+    assert tags_of(tuple(typed.split())) == tags
 
 
 @given(st.lists(st.sampled_from(["run", "--tags", "-t", "a", "b", "--json", "-c"]), max_size=8))

@@ -1,6 +1,7 @@
 """What stands around the script of a MAD card, from context, tools.json and the card itself."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -68,6 +69,7 @@ def test_an_earlier_result_in_the_scripts_folder_is_no_file_of_the_run(card):
     [
         ("https://h/..", "allowed: one that ends with a name"),
         ("https://ada:word@h/x/widget", "url holds a password"),
+        ("https://ghp_0123456789abcdefghij-word@h/x/widget", "url holds a password or token"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_an_error_of_the_card(card, url, words):
@@ -95,3 +97,26 @@ def test_the_last_part_of_the_address_names_the_directory(card, url, directory):
 def test_on_the_host_itself_links_lead_into_the_checkout_and_the_run_says_so(card):
     assert "as links" in scene_of(card(), Context(), Stack(), {}, False).notes[0]
     assert scene_of(card(), Context(checkout="copy"), Stack(), {}, False).notes == ()
+
+
+def test_a_change_of_what_the_script_uses_of_common_is_a_change_of_its_job(card, tmp_path):
+    shared = tmp_path / "scripts/common/x.sh"
+    shared.parent.mkdir()
+    (tmp_path / "scripts/one/run.sh").write_text("bash ../scripts/common/x.sh")
+
+    def common(text):
+        shared.write_text(text)
+        return scene_of(card(), Context(), Stack(), work_files(card()), True).common
+
+    assert common("echo 1") == common("echo 1") != common("echo 2")
+
+
+def test_a_script_in_the_root_finds_its_folder_but_no_results_and_no_credentials(card, tmp_path):
+    at_root = replace(card(), folder=str(tmp_path), script="root.sh")
+    for name in ("root.sh", "credential.json", "perf.csv", "perf_x.csv"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "results/runs/20261121T132957Z-one-7b9f02-1").mkdir(parents=True)
+    (tmp_path / "results/runs/20261121T132957Z-one-7b9f02-1/record.json").write_text("{}")
+    (tmp_path / "far").symlink_to("/usr")
+    names = ("root.sh", "scripts/one/perf.csv", "scripts/one/run.sh")
+    assert list(work_files(at_root)) == [f"run_directory/{name}" for name in names]

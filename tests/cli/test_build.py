@@ -6,8 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from madrun.cli import build
+from madrun.cli.leftout import LeftOut
 from madrun.cli.madoptions import BuildFiles
-from madrun.errors import BuildError, EngineError, ExitCode, UsageError
+from madrun.cli.options import RunOptions
+from madrun.cli.request import make_request
+from madrun.errors import BuildError, ContextError, EngineError, ExitCode, UsageError
 from madrun.runtimes import images
 from madrun.spec.plan import ImagePlan
 
@@ -16,7 +19,17 @@ from madrun.spec.plan import ImagePlan
 def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
     """Runs the command over cards given as (name, image); returns exit code, output and the images asked for."""
 
-    def start(*cards, as_json=False, engine="a client", outcome=None, secrets=None, building=None, **flags):
+    def start(
+        *cards,
+        as_json=False,
+        engine="a client",
+        outcome=None,
+        secrets=None,
+        building=None,
+        left_out=(),
+        stop=None,
+        **flags,
+    ):
         planned = [
             SimpleNamespace(
                 card=SimpleNamespace(name=name, tags=(), warnings=()),
@@ -27,7 +40,9 @@ def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
             for name, image in cards
         ]
         facts = make_facts(engine_absent="nothing answers at /x.sock")
-        prepared = SimpleNamespace(engine=engine, facts=facts, planned=planned, images=images.Policy())
+        prepared = SimpleNamespace(
+            engine=engine, facts=facts, planned=planned, images=images.Policy(), left_out=left_out, stop=stop
+        )
         asked = []
 
         def ensure(place, image, context, watch):
@@ -35,7 +50,8 @@ def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
             watch.line(f"working on {image.name}")
             return (outcome or found)(image)
 
-        monkeypatch.setattr(build, "prepare", lambda request: prepared)
+        monkeypatch.setattr(build, "prepare", lambda request, leave_out: prepared)
+        monkeypatch.setattr(build, "_of_every_card", lambda request: request)
         monkeypatch.setattr(build.images, "ensure", ensure)
         request = SimpleNamespace(results=tmp_path, flags=flags, building=building or BuildFiles())
         code = build.build_images(request, as_json)
@@ -70,6 +86,31 @@ def test_an_image_that_cards_share_is_built_once_and_printed_with_them(run):
     assert "1.25 s  sha256:of-madrun/one:1  (a, c)" in first
     assert "(b)" in second
     assert "working on reg/two:2" in done.err
+
+
+def test_a_card_that_is_wrong_has_a_row_and_the_others_are_built(run, tmp_path):
+    wrong = LeftOut(name="bad", reason="models.json: bad: no Dockerfile fits", kind="card")
+    building = BuildFiles(summary_output=str(tmp_path / "sum.json"))
+    done = run(("a", ONE), left_out=[wrong], building=building)
+    assert done.code == ExitCode.USAGE
+    assert [line.split()[:2] for line in done.out.splitlines()] == [["-", "failed"], ["madrun/one:1", "built"]]
+    assert "error: models.json: bad: no Dockerfile fits" in done.err
+    summary = json.loads((tmp_path / "sum.json").read_text())
+    assert (summary["successful_builds"], summary["failed_builds"]) == (["a"], ["bad"])
+    assert [row["error"] for row in json.loads(run(("a", ONE), left_out=[wrong], as_json=True).out)] == [
+        "models.json: bad: no Dockerfile fits",
+        "",
+    ]
+
+
+def test_a_wrong_context_ends_a_build_before_anything_is_built(run):
+    with pytest.raises(ContextError, match="docker_gpus"):
+        run(("a", ONE), stop=ContextError("docker_gpus: found 0"))
+
+
+def test_images_are_built_also_for_cards_that_are_not_to_be_run_here():
+    options = build._of_every_card(make_request(RunOptions(tags=["a"]))).repository
+    assert (options.ignore_deprecated, options.disable_skip_gpu_arch) == (True, True)
 
 
 def test_a_build_that_fails_is_exit_code_2_and_the_others_are_built(run):

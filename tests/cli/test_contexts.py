@@ -5,9 +5,10 @@ import pytest
 from madrun.cli.contexts import check_mounts, context_of
 from madrun.cli.secretvalues import secrets_of
 from madrun.errors import CardError, ContextError
+from madrun.registry.mad.tools import Stack
 from madrun.spec.card import Card
 from madrun.spec.context import Context, Layer
-from madrun.spec.mad import MadCard
+from madrun.spec.mad import MadCard, Step
 
 NAMES = ("NCCL_DEBUG", "NCCL_ALGO", "NNODES", "NODE_RANK", "MASTER_ADDR", "WORLD_SIZE", "MAD_LAUNCHER", "PRIMUS_X")
 
@@ -121,3 +122,25 @@ def test_credentials_of_the_card_are_secrets_of_its_run(make_facts, tmp_path):
     assert {"HUB_USERNAME": "me", "HUB_TOKEN": "t0ps3cret"}.items() <= variables.items()
     with pytest.raises(CardError, match="m.json: one: cred: .*no entry 'NONE'"):
         secrets_of(card(repository=tmp_path, cred="NONE"), Context(), make_facts())
+
+
+@pytest.mark.parametrize(
+    ("stack", "more", "where"),
+    [
+        (Stack(front="X=t0ps3cret"), {}, "encapsulate_script or cmd of a tool"),
+        (Stack(pre=(Step(path="a", args="t0ps3cret"),)), {}, "pre_scripts"),
+        (Stack(post=(Step(path="a", args="-t0ps3cret"),)), {}, "post_scripts"),
+        (Stack(), {"additional_docker_run_options": "--label a=t0ps3cret"}, "additional_docker_run_options"),
+    ],
+)
+def test_a_secret_that_files_of_the_run_would_show_is_refused(make_facts, tmp_path, stack, more, where):
+    (tmp_path / "credential.json").write_text('{"HUB": {"token": "t0ps3cret"}}')
+    with pytest.raises(ContextError, match=f"^{where}: found the value of a secret") as caught:
+        secrets_of(card(repository=tmp_path, cred="HUB"), Context(**more), make_facts(), stack)
+    assert "t0ps3cret" not in str(caught.value)
+
+
+def test_a_user_name_may_stand_in_a_path(make_facts, tmp_path):
+    (tmp_path / "credential.json").write_text('{"HUB": {"username": "jenkins", "token": "t0ps3cret"}}')
+    options = Context(additional_docker_run_options="-v /home/jenkins/x:/x", model_args="--user jenkins")
+    assert "HUB_USERNAME" in secrets_of(card(repository=tmp_path, cred="HUB"), options, make_facts())[0]

@@ -63,6 +63,17 @@ def test_an_error_is_shown_with_place_rule_cards_and_advice(madrun, write):
     assert last.startswith("1 error, 0 warnings;")
 
 
+def test_what_many_cards_and_lines_share_is_shown_once_and_counted_each(madrun, write, repository):
+    card = {"dockerfile": "docker/a", "scripts": "scripts/a/run.sh", "n_gpus": "1", "tags": [], "teem": ""}
+    write("models.json", json.dumps([card | {"name": name} for name in "abcdef"], indent=1))
+    lines = madrun("lint").stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("models.json:7: warning: unknown-field: teem: unknown field")
+    assert lines[0].endswith("[a, b, c, d and 2 more] (also in lines 15, 23, 31, 39 and 1 more)")
+    assert lines[2].startswith("0 errors, 6 warnings;")
+    assert len(json.loads(madrun("lint", "--json").stdout)["findings"]) == 6
+
+
 def test_warnings_fail_only_when_they_are_to_count(madrun, write):
     write("scripts/a/run.sh", "PORT=8000\n")
     assert madrun("lint").returncode == 0

@@ -73,7 +73,7 @@ def test_an_unknown_field_is_a_warning_and_no_failure(quick, zoo):
     assert done.returncode == 0
     assert done.err.count("\n") == 1
     assert (
-        "models.json: b: tagz: unknown field (did you mean 'tags'?), which has no effect (and 1 more cards)" in done.err
+        "models.json: b: tagz: unknown field (did you mean 'tags'?), which has no effect (and 1 more card)" in done.err
     )
 
 

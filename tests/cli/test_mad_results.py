@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -253,3 +254,56 @@ def test_a_card_for_which_no_dockerfile_matches_has_its_row(mad):
         matching(card, {"gpu_vendor": "AMD"})
     one = leftout.failed(card.name, caught.value, card)
     assert (one.kind, one.status, int(one.exit_code)) == ("card", "FAILURE", 2)
+
+
+def on_two_nodes(mad, tags, port, more=((), ())):
+    """What the command on each of two nodes ended with; `more` are further words of each, who has some comes later."""
+    args = {"RUNNER": "plain", "NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    words = [("-c", str({"multi_node_args": {**args, "NODE_RANK": str(rank)}}), *more[rank]) for rank in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        return list(
+            pool.map(
+                lambda own, late: (time.sleep(late), mad("run", "--tags", *tags, *HOST, *own))[1],
+                words,
+                [1.5 * bool(one) for one in more],
+            )
+        )
+
+
+def test_data_that_is_missing_ends_the_command_on_all_nodes_and_every_card_has_a_row(mad):
+    done = on_two_nodes(mad, ["good", "nodata"], "29733")
+    assert [one.returncode for one in done] == [2, 2]
+    rows = {row["model"]: row for row in rows_in(mad.folder / "perf.csv")}
+    assert {name: row["status"] for name, row in rows.items()} == {"good": "SKIPPED", "nodata": "FAILURE"}
+    assert "before its turn" in rows["good"]["reasons"]
+    assert len(names_in(mad.folder / "results/runs")) == 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_wrong_word_of_one_node_ends_the_other_at_once(mad, rank):
+    wrong = [(), ()]
+    wrong[rank] = ("-s", "/no/such/dir.json")
+    began = time.monotonic()
+    done = on_two_nodes(mad, ["good"], f"2974{rank * 5}", wrong)
+    assert time.monotonic() - began < 20
+    assert done[rank].returncode == 2
+    assert done[1 - rank].returncode == 3
+    assert "--summary-output: /no/such/dir.json cannot be written" in done[1 - rank].stderr
+    if rank == 1:  # node 0 knows what became of its card
+        assert [row["status"] for row in rows_in(mad.folder / "perf.csv")] == ["FAILURE"]
+
+
+INTERRUPTS = """p=$$
+until tr '\\0' ' ' < /proc/$p/cmdline | grep -q 'madrun run'; do p=$(cut -d' ' -f4 /proc/$p/stat); done
+kill -INT "$p"; sleep 20
+"""
+
+
+def test_cards_whose_turn_did_not_come_have_rows_too(mad):
+    (mad.folder / "scripts/good/run.sh").write_text(INTERRUPTS)
+    done = mad("run", "--tags", "good", "hf", "--repeat", "2", *HOST)
+    assert done.returncode == 130, done.stdout + done.stderr
+    rows = [(row["model"], row["status"]) for row in rows_in(mad.folder / "perf.csv")]
+    assert rows == [("good", "FAILURE"), ("hf", "SKIPPED")]
+    assert len(names_in(mad.folder / "results/runs")) == 2
+    assert "not run, the command ended before its turn: interrupted by SIGINT" in done.stdout

@@ -34,6 +34,19 @@ def test_only_a_mad_repository_has_a_default_for_the_rows(tmp_path, monkeypatch)
     assert outputs_of(asking(tmp_path, output="x.csv"), prepared(tmp_path)).csv == tmp_path / "x.csv"
 
 
+def test_it_is_said_where_the_rows_have_gone(tmp_path, make_record, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = outputs_of(asking(tmp_path, output="x.csv", mad_files=True), prepared(tmp_path))
+    assert made.told == ""
+    made.mad_files = False
+    made.add(SimpleNamespace(run_id="r", node=lambda rank: tmp_path), make_record(), None)
+    assert made.told == f"{made.added} row{'s' * (made.added > 1)} added to x.csv"
+    made.mad_files = True
+    assert made.told.endswith("x.csv, and MAD's files beside it")
+    made.csv = None
+    assert made.told == ""
+
+
 def test_a_default_that_cannot_be_written_is_a_note_and_a_named_one_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models.json").write_text("[]")
@@ -61,3 +74,4 @@ def test_a_folder_that_takes_no_files_is_a_warning_for_the_run_stands(tmp_path, 
     run = SimpleNamespace(run_id="r", node=lambda rank: tmp_path)
     made.add(run, make_record(), None)
     assert "x.csv lacks what r says" in made.warnings[0]
+    assert made.failed  # it was asked for by name

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from madrun.cli.repository import find_repository
+from madrun.cli.repository import fallback_note, find_repository
 
 GENERATOR = """
 import os, subprocess, sys
@@ -44,6 +44,24 @@ def test_the_flag_counts_before_the_environment_and_that_before_the_current_dire
     monkeypatch.setenv("MODEL_DIR", str(zoo))
     assert find_repository(None) == zoo
     assert find_repository("../other") == other
+
+
+def test_the_cards_that_ship_are_said_to_be_those_where_nobody_named_them(zoo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = find_repository(None)
+    assert f"{tmp_path} holds no cards" in fallback_note(shipped, None)
+    assert "write []" not in fallback_note(shipped, None)
+    monkeypatch.chdir(zoo)
+    (zoo / "models.json").rename(zoo / "no.json")
+    assert "has a models.json in its root: write [] there" in fallback_note(shipped, None)
+    (zoo / "no.json").rename(zoo / "models.json")
+    monkeypatch.chdir(tmp_path)
+    assert fallback_note(shipped, str(shipped)) == ""
+    monkeypatch.setenv("MODEL_DIR", str(shipped))
+    assert fallback_note(shipped, None) == ""
+    monkeypatch.delenv("MODEL_DIR")
+    monkeypatch.chdir(zoo)
+    assert fallback_note(zoo, None) == ""
 
 
 @pytest.mark.parametrize("named", ["--repo", "MODEL_DIR"])

@@ -42,10 +42,10 @@ def test_one_run_needs_no_summary(finished):
 
 def test_several_cards_have_a_row_each(finished):
     head, columns, one, two = summary_lines([finished(), finished(card="second", valid=False)])
-    assert head == "summary:"
-    assert columns.split() == ["card", "status", "value", "time", "run"]
+    assert head == "summary: 1 SUCCESS, 1 FAILURE"
+    assert columns.split() == ["card", "status", "value", "or", "cause", "time", "run"]
     assert one.split() == ["one", "SUCCESS", "7.0", "tok/s", "2.50", "s", "results/runs/one-1"]
-    assert two.split() == ["second", "FAILURE", "-", "2.50", "s", "results/runs/second-1"]
+    assert two.split() == ["second", "FAILURE", "script", "error", "2.50", "s", "results/runs/second-1"]
 
 
 @pytest.mark.parametrize(

@@ -105,3 +105,32 @@ def test_two_that_saw_different_ends_both_stand_back(target):
 def test_a_line_that_is_being_written_is_somebodys(target, text):
     (target.parent / ".corpus.claim-1").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert isinstance(Queue(target).attempt(), Holder)
+
+
+def test_a_number_that_began_anew_is_not_that_of_a_process_that_stood_still(target, monkeypatch):
+    held = Queue(target).attempt()
+    held._over.set()  # as if it were stopped: it beats no more
+    held._beating.join()
+    (target.parent / ".corpus.claim-1").unlink()  # taken over, and given back by the next
+    third = Queue(target).attempt()
+    assert third.number == held.number == 1
+    monkeypatch.setattr(claims, "SILENT_S", -1.0)  # it wakes
+    with pytest.raises(Lost):
+        held.check()
+    held.release()
+    monkeypatch.undo()
+    third.confirm()
+    assert files(target) == [".corpus.claim-1"]
+    third.release()
+
+
+def test_where_a_claim_cannot_be_made_whole_nothing_of_it_is_left(target, monkeypatch):
+    written(target, 1, pid=os.getpid(), space=claims._space(), started="1")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(claims, "_line", full)
+    with pytest.raises(OSError, match="No space left"):
+        Queue(target).attempt()
+    assert files(target) == [".corpus.claim-1"]

@@ -55,6 +55,21 @@ def test_a_directory_is_copied_once_with_its_links_and_times(source, target, loc
     assert (target / "sub" / "a.txt").read_text() == "alice"
 
 
+def test_a_link_that_would_lead_nowhere_from_the_copy_becomes_the_file(source, target, local, means, tmp_path, told):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "b").write_text("bob")
+    (source / "out").symlink_to("../blobs/b")  # as the snapshots of a Hugging Face cache
+    (source / "absolute").symlink_to(source / "sub" / "a.txt")
+    (source / "folder").symlink_to(tmp_path / "blobs")
+    (source / "dead").symlink_to("gone")
+    fill(target, local(source), means())
+    assert [(target / name).is_symlink() for name in ("out", "absolute", "link", "dead")] == [False, False, True, True]
+    assert ((target / "out").read_text(), (target / "absolute").read_text()) == ("bob", "alice")
+    assert [line for line in told if "outside of the data, which is not copied" in line] == [
+        f"{source}/folder leads to a folder outside of the data, which is not copied: {tmp_path}/blobs"
+    ]
+
+
 def test_a_single_file_is_copied(source, target, local, means):
     assert fill(target, local(source / "sub" / "a.txt"), means()).bytes == 5
     assert target.read_text() == "alice"

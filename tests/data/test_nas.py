@@ -173,3 +173,15 @@ def test_a_host_key_that_changed_is_refused(get, data, server, tmp_path):
     (tmp_path / "known").write_text(f"[127.0.0.1]:{server.port} {other}\n")
     with pytest.raises(DataError, match="Host key verification failed"):
         get(data)
+
+
+def test_links_stay_links_and_those_that_lead_out_are_told(get, data, tmp_path, tool):
+    (data / "link").symlink_to("sub/b\nc")
+    (data / "out").symlink_to("/etc/hostname")
+    told = []
+    get(data, tell=told.append)
+    assert (tmp_path / "corpus" / "link").read_text() == "bob"
+    assert (tmp_path / "corpus" / "link").is_symlink()
+    if tool == "tar":
+        assert not os.path.lexists(tmp_path / "corpus" / "out")
+        assert "./out: leads out of the data, and is left out: /etc/hostname" in told

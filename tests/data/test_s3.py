@@ -1,6 +1,8 @@
 """Objects of a real S3 server: every part once, over several attempts, and never another version of them."""
 
 import hashlib
+import socket
+import time
 
 import pytest
 from servers import USER, s3_server
@@ -145,3 +147,39 @@ def test_both_spellings_of_a_place_are_one(path):
 def test_what_names_no_bucket_is_no_place(path):
     with pytest.raises(Unreachable, match="allowed: s3://BUCKET/PREFIX"):
         s3.place(path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "part"),
+    [
+        (("x//y", "x/y"), "the objects 'odd/x//y' and 'odd/x/y' would be one file"),
+        (("a", "a/b"), "the object 'odd/a' would be a file, and 'odd/a/b' a file in a folder of that name"),
+        (("a\0b",), "'odd/a\\x00b' would lie outside of the data, or has no name for a file"),
+    ],
+)
+def test_objects_that_no_file_system_holds_together_are_named(get, server, bucket, tmp_path, keys, part):
+    for key in keys:
+        server.client.put_object(Bucket=bucket, Key=f"odd/{key}", Body="x")
+    with pytest.raises(DataError) as caught:
+        get(f"s3://{bucket}/odd")
+    assert part in str(caught.value)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_what_lies_below_a_prefix_counts_before_an_object_of_its_name(get, server, bucket, tmp_path):
+    server.client.put_object(Bucket=bucket, Key="corpus", Body="a marker")
+    get(f"s3://{bucket}/corpus")
+    assert tree(tmp_path / "corpus") == {"a": "alice", "sub/b": "bob", "empty": ""}
+
+
+def test_a_server_that_says_nothing_does_not_keep_a_run_from_its_end(get):
+    def stop():
+        if time.monotonic() > end:
+            raise Stop
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        entries = {"MAD_MINIO": USER | {"MINIO_ENDPOINT": f"127.0.0.1:{mute.getsockname()[1]}"}}
+        end = time.monotonic() + 0.5
+        with pytest.raises(Stop):
+            get("s3://bucket/x", entries=entries, check=stop)
+    assert time.monotonic() - end < 3

@@ -339,8 +339,11 @@ def test_several_cards_end_with_a_summary(repository: Any, runtime: str) -> None
     done = repository.run("run", "--tags", "both", "--runtime", runtime)
     assert done.returncode == 3
     rows = [line.split() for line in done.stdout[done.stdout.index("summary:") :].splitlines()[1:]]
-    assert rows[0] == ["card", "status", "value", "time", "run"]
-    assert [row[:3] for row in rows[1:]] == [["bad", "FAILURE", "-"], ["good", "SUCCESS", "2.5"]]
+    assert rows[0] == ["card", "status", "value", "or", "cause", "time", "run"]
+    assert [row[:3] for row in rows[1:]] == [["bad", "FAILURE", "script"], ["good", "SUCCESS", "2.5"]]
+    assert [line for line in done.stdout.splitlines() if line.startswith("[")] == ["[1/2] bad", "[2/2] good"]
+    assert "summary: 1 SUCCESS, 1 FAILURE\n" in done.stdout
+    assert re.search(r"again: .* --tags bad\n", done.stdout)
 
 
 def test_json_is_one_document_and_the_script_goes_to_stderr(repository: Any, runtime: str) -> None:

@@ -79,7 +79,9 @@ def test_a_script_fetches_on_the_host_where_that_is_the_runtime(host: Any, cache
     (log,) = host.folder.glob("results/runs/*/node-0/data-c.log")
     assert log.read_text() == "[a  b] c\n"
     assert "mirrored" not in run(host)
+    before = len(list(host.folder.glob("results/runs/*")))
     assert "--data-config: /no/such/file does not exist" in run(host, "--data-config", "/no/such/file", code=2)
+    assert len(list(host.folder.glob("results/runs/*"))) == before, "a wrong option is no result of a card"
     (host.folder / "get.sh").write_text("echo broken pipe-line; exit 5")
     text = run(host, code=2)
     assert "the script ended with exit code 5; it said last: broken pipe-line" in text

@@ -65,8 +65,9 @@ class Hosts:
         `under` is a command that starts it, `program` what Python is given.
         """
         given = {"MASTER_ADDR": ADDRESSES[0], "NNODES": 2, "NODE_RANK": rank} | (args or {})
-        command = [*under, sys.executable, *program, "run", "--runtime", "process", "--results", "results"]
-        command += ["--join-timeout", "20s", *words, "-c", str({"multi_node_args": given})]
+        usual = {"--runtime": "process", "--results": "results", "--join-timeout": "20s"}
+        options = [word for name, value in usual.items() if name not in words for word in (name, value)]
+        command = [*under, sys.executable, *program, "run", *options, *words, "-c", str({"multi_node_args": given})]
         mounting = "".join(f"mount --bind {source} {target}; " for source, target in binds)
         shell = ["unshare", "-m", "bash", "-c", mounting + 'exec "$@"', "bash"]
         with self.file(rank).open("w") as target:

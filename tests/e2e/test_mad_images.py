@@ -73,6 +73,19 @@ def test_the_next_image_is_built_while_the_first_card_runs(docker_repository: An
     assert manifest["summary"]["failed_builds"] == ["third"]
 
 
+def test_a_card_that_is_wrong_does_not_keep_the_others_from_their_images(docker_repository: Any, mad: Any) -> None:
+    root = mad(good="", lost="")
+    (root / "docker/lost.cpu.Dockerfile").unlink()
+    done = run(root, docker_repository, "build", "--tags", "all")
+    assert done.returncode == 2
+    first, second = done.stdout.splitlines()
+    assert first.split()[:2] == ["-", "failed"]
+    assert "(lost)" in first
+    assert second.split()[1] == "built"
+    assert "(good)" in second
+    assert "lost: no Dockerfile fits this run" in done.stderr
+
+
 def test_a_manifest_runs_the_images_that_it_names(docker_repository: Any, mad: Any) -> None:
     root = mad(one="RUN exit 7", two="")
     image = {"docker_image": docker_repository.image}
@@ -85,3 +98,18 @@ def test_a_manifest_runs_the_images_that_it_names(docker_repository: Any, mad: A
     assert (one["status"], one["metrics"][0]["metric"]) == ("SUCCESS", "yes"), done.stderr
     assert two["status"] == "FAILURE"
     assert "image b: not on this host, and the manifest says of no registry that has it" in done.stdout
+
+
+def test_pull_asks_the_registry_of_a_base_that_lies_here(docker_repository: Any, mad: Any, engine: Any) -> None:
+    root = mad(one="")
+    base = "127.0.0.1:1/base"  # where nothing answers
+    engine.tag(docker_repository.image, base, tag="1")
+    try:
+        words = ("build", "--tags", "one", "-c", json.dumps({"docker_build_arg": {"BASE_DOCKER": f"{base}:1"}}))
+        assert run(root, docker_repository, *words).returncode == 0
+        done = run(root, docker_repository, *words, "--pull")
+        assert done.returncode == 2
+        assert f"pulling {base}:1" in done.stderr
+        assert f"{base}:1" in done.stdout + done.stderr
+    finally:
+        engine.remove_image(f"{base}:1", force=True, noprune=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from e2e_parts import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.e2e, pytest.mark.beside]
 
@@ -33,6 +34,7 @@ CACHED = r"""
 model=/myworkspace/models--org--m
 [ -e $model/blobs/1 ] && echo found again
 [ -L $model ] || { mkdir -p $model/blobs; echo w >$model/blobs/1; }
+[ -z "${1-}" ] || echo >$HF_HUB_CACHE/began-$1
 sleep "${1:-0}"; echo "$HF_HUB_CACHE" ; echo "performance: 1 x"
 """
 SCRIPTS = {
@@ -244,6 +246,13 @@ def link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def foreign_in(home: Path) -> list[Path]:
+    """What of the checkout and the caches does not belong to the owner of the checkout."""
+    owner = (home / "mad").stat().st_uid
+    paths = (path for name in ("mad", ".cache") for path in (home / name).rglob("*"))
+    return [path for path in paths if path.lstat().st_uid != owner]
+
+
 def test_files_caches_and_checkout_of_an_ordinary_user_stay_that_users_own(mad: Any, engine: Any) -> None:
     user = os.environ.get("MADRUN_TEST_USER", "")
     python = f"/usr/bin/python3.{sys.version_info.minor}"
@@ -267,9 +276,20 @@ def test_files_caches_and_checkout_of_an_ordinary_user_stay_that_users_own(mad: 
         done = subprocess.run(command, cwd=home / "mad", capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr + shlex.join(command)
         assert listing(home / "mad") == before
-        owner = (home / "mad").stat().st_uid
-        paths = [path for name in ("mad", ".cache") for path in (home / name).rglob("*")]
-        assert [path for path in paths if path.lstat().st_uid != owner] == []
-        assert (home / ".cache/madrun/models/hub/models--org--m/blobs/1").exists()
+        assert foreign_in(home) == []
+        hub = home / ".cache/madrun/models/hub"
+        assert (hub / "models--org--m/blobs/1").exists()
+        child = subprocess.Popen([*command, "--arg", "30"], cwd=home / "mad", stdout=subprocess.DEVNULL)
+        until(lambda: (hub / "began-30").exists(), 30, "the script in its container")
+        for container in engine.containers():
+            if any(mount["Source"].startswith(str(home)) for mount in container["Mounts"]):
+                engine.kill(container["Id"])
+        child.wait(30)
+        assert foreign_in(home) == []  # the driver could give nothing back
+        (home / "mad/scripts/closed").mkdir(mode=0)
+        closed = [*words, *words_of(mad, "cached", {"checkout": "copy"})]
+        done = subprocess.run(closed, cwd=home / "mad", capture_output=True, text=True, timeout=60)
+        assert "scripts/closed: cannot be copied" in done.stdout + done.stderr
+        assert not (newest(home / "mad", "cached") / "node-0/output").exists()  # no script has made anything
     finally:
         shutil.rmtree(home)

@@ -128,7 +128,7 @@ def test_a_script_whose_shell_died_ends_with_the_drivers_word(keep):
 
 def test_the_time_limit_ends_the_script_and_is_named(keep):
     keeper, _ = keep({"go": ["begin"]}, timeout_s=0.05)
-    with pytest.raises(Stopped, match=r"longer than --timeout 0.05 s on node 0") as caught:
+    with pytest.raises(Stopped, match=r"longer than its time limit of 0.05 s on node 0") as caught:
         keeper.run_script()
     assert caught.value.failure.kind == "timeout"
 

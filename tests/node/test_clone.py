@@ -1,6 +1,8 @@
 """Cloning what a card names with url: submodules, the commit, failures, secrets, interrupts."""
 
+import socket
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -127,3 +129,19 @@ def test_a_card_names_its_login_by_the_beginning_of_the_secrets():
     secrets = {"HUB_USERNAME": "ada", "HUB_PASSWORD": "x", "OTHER_PASSWORD": "y"}
     assert login_of("HUB", secrets) == {"username": "ada", "password": "x"}
     assert login_of("", secrets) == {}
+
+
+def test_a_madrun_that_is_killed_leaves_no_git_behind(tmp_path):
+    words = "import sys; from pathlib import Path; from madrun.node.clone import clone; "
+    words += "clone(sys.argv[1], Path(sys.argv[2]), {}, lambda: None)"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        child = subprocess.Popen([sys.executable, "-c", words, address, str(tmp_path / "target")])
+        server.settimeout(20)
+        asking, _ = server.accept()
+        with asking:
+            asking.settimeout(10)
+            assert asking.recv(1 << 16)
+            child.kill()
+            child.wait()
+            assert asking.recv(1 << 16) == b""  # git has hung up, and waits for no answer

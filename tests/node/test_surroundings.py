@@ -6,8 +6,9 @@ import stat
 import pytest
 
 from madrun.errors import DataError
-from madrun.node.surroundings import place
+from madrun.node.surroundings import place, place_mounts
 from madrun.spec.mad import Entry
+from madrun.spec.plan import Mount
 
 
 @pytest.fixture
@@ -81,3 +82,15 @@ def test_what_cannot_be_read_is_an_error_that_names_it(repo, work):
     gone = Entry("gone", str(repo / "gone"), False, True)
     with pytest.raises(DataError, match="gone: cannot stand in the workspace"):
         place(work, [gone], True)
+
+
+def test_what_the_user_mounts_into_the_workspace_finds_its_place_and_nothing_else_is_made(repo, work, tmp_path):
+    (work / "led").symlink_to(tmp_path)
+    file, folder = str(repo / "README.md"), str(repo / "docker")
+    targets = {"/myworkspace/deep/data": folder, "/myworkspace/a.txt": file, "/myworkspace/scripts/new": folder}
+    elsewhere = {"/myworkspace": folder, "/data": folder, "/myworkspace/led/x": folder}
+    mounts = [Mount(source=source, target=target) for target, source in {**targets, **elsewhere}.items()]
+    place_mounts(work, mounts, [entry(repo, "scripts")])
+    assert sorted(str(path.relative_to(work)) for path in work.rglob("*")) == ["a.txt", "deep", "deep/data", "led"]
+    assert (work / "a.txt").is_file()
+    assert not (tmp_path / "x").exists()

@@ -372,3 +372,12 @@ def test_kills_for_memory_are_read_of_the_own_cgroup_in_both_versions(tmp_path, 
     )
     done = subprocess.run(["bash", "-uc", f'{body}\nooms; echo "$killed"'], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == (expected, "")
+
+
+def test_what_writes_into_a_broken_pipe_ends_as_in_any_shell(start, until):
+    process = start("while :; do echo y; done | head -1; echo ${PIPESTATUS[0]}\n")
+    until("ready")
+    send(process, "go")
+    until("exit")
+    send(process, "bye")
+    assert ends_with(process) == (0, "y\n141\n")

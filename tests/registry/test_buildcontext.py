@@ -5,6 +5,7 @@ import os
 import pytest
 
 from madrun.errors import CardError
+from madrun.registry import buildcontext
 from madrun.registry.buildcontext import build_context
 
 
@@ -104,3 +105,18 @@ def test_a_link_and_a_file_with_the_same_words_differ(folder):
 def test_a_pipe_is_not_sent(folder):
     os.mkfifo(folder / "pipe")
     assert "pipe" not in names(folder)
+
+
+def test_a_large_file_that_many_contexts_share_is_read_once(tmp_path, monkeypatch):
+    read = []
+    content = buildcontext._content
+    monkeypatch.setattr(buildcontext, "_content", lambda path: (read.append(path.name), content(path))[1])
+    (tmp_path / "large").write_bytes(bytes(1 << 20))
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("FROM x\n")
+    hashes = [build_context(tmp_path / name).hash for name in ("a", "b")]
+    assert read.count("large") == 1
+    with (tmp_path / "large").open("ab") as file:
+        file.write(b"more")
+    assert build_context(tmp_path / "a").hash not in hashes
+    assert read.count("large") == 2

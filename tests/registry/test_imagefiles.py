@@ -73,3 +73,7 @@ def test_a_dockerfile_outside_of_its_context_is_sent_too(root):
 def test_a_context_that_cannot_be_sent_is_named(root, context, text):
     with pytest.raises(CardError, match=text):
         files(root, context=context)
+
+
+def test_a_byte_order_mark_does_not_end_up_behind_the_stage_of_the_tools(root):
+    assert files(root, "\ufeff" + TOOLS).text == files(root, TOOLS).text

@@ -61,8 +61,19 @@ def test_a_tag_without_a_match_is_an_error_that_lists_the_nearest_names():
         names("sanity", "lama2_7b")
 
 
+def test_a_part_of_a_name_is_near_it_and_hundreds_of_names_are_counted():
+    many = tuple(card(f"pyt_model_{number:03}", "pyt") for number in range(300))
+    with pytest.raises(UsageError, match="nearest: pyt_model_142 "):
+        select(many, ["142"])
+    with pytest.raises(UsageError, match="known: pyt, pyt_model_000, "):
+        select(many, ["m"])
+    with pytest.raises(UsageError, match="known: pyt, pyt_model_000, .*pyt_model_018 and 281 more"):
+        select(many, ["zzzzzzzzz"])
+
+
 def test_where_nothing_is_near_the_known_words_are_listed():
-    with pytest.raises(UsageError, match="known: llama2_7b, llama2_7b_tiny, llm, sanity, smoke"):
+    known = r"known: llm, smoke, training, llama2_7b, llama2_7b_tiny, sanity \(of /r; madrun list"
+    with pytest.raises(UsageError, match=known):
         names("zzzzzzzzz")
 
 

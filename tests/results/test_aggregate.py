@@ -145,6 +145,11 @@ def test_the_unit_that_a_csv_names_counts_where_none_is_declared():
     assert [result.unit for result in aggregate(measured, {"tok": Metric(unit="s")}, 1)[0]] == ["s"]
 
 
+def test_what_holds_for_several_rows_of_a_metric_is_said_once():
+    samples = [sample(node, "1", model=model) for node in (0, 1) for model in "ab"]
+    assert aggregate(samples, {}, 2)[2] == ["tok: no across_nodes rule; the value of node 0 counts"]
+
+
 @given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=8), st.randoms())
 def test_the_order_of_arrival_does_not_matter(values, random):
     samples = [sample(node, repr(value)) for node, value in enumerate(values)]

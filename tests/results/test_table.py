@@ -88,6 +88,11 @@ def test_columns_that_perf_csv_has_itself_are_renamed_with_a_note(tmp_path):
     assert found.findings == ()
 
 
+def test_the_column_unit_is_no_news_for_it_fills_that_of_perf_csv(tmp_path):
+    found = read_csv(tmp_path, "model,performance,metric,unit\nm,1,x,ms\n")
+    assert (found.samples[0].extra, found.notes) == ({"csv_unit": "ms"}, ())
+
+
 def test_a_column_without_a_name_is_left_out_with_a_note(tmp_path):
     found = read_csv(tmp_path, ",model,performance,metric\n0,m,1,x\n1,m,2,y\n")
     assert [sample.extra for sample in found.samples] == [{}, {}]
@@ -124,3 +129,12 @@ def test_what_is_no_regular_file_is_a_finding_at_once(tmp_path, monkeypatch, mak
     assert time.monotonic() - began < 5
     assert found.findings == (f"multiple_results: out.csv is {kind}, allowed: a regular file",)
     assert found.samples == ()
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_header_alone_is_said_for_it_is_no_measurement(tmp_path, lenient):
+    file = tmp_path / "out.csv"
+    file.write_text("model,performance,metric\n\n")
+    found = samples_of_csv(file, 0, lenient)
+    assert (found.samples, found.findings) == ((), ())
+    assert found.notes == ("out.csv has a header and no row under it",)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from madrun.errors import UsageError
+from madrun.errors import BuildError, UsageError
+from madrun.runtimes.images.ensure import _waiting
 from madrun.runtimes.images.policy import Policy, host_of
+from madrun.runtimes.images.watch import Stop, Watch
 from madrun.spec.plan import ImagePlan
 
 IMAGE = ImagePlan(kind="build", name="madrun/x:abc")
@@ -55,3 +57,17 @@ def test_once_in_a_command():
     assert [policy.builds_anew(IMAGE), policy.builds_anew(IMAGE)] == [True, False]
     assert [policy.pulls_anew("b"), policy.pulls_anew("b"), policy.pulls_anew("c")] == [True, False, True]
     assert not Policy().builds_anew(IMAGE)
+
+
+def test_a_wait_for_the_lock_of_another_command_is_told_and_ends_with_the_command():
+    lines = []
+    stop = Stop()
+    waiting = _waiting(IMAGE, Watch(log=lambda _: None, show=lines.append, stop=stop))
+    waiting(0.1)
+    assert lines == []
+    waiting(1.5)
+    waiting(2.5)
+    assert lines == [f"waiting for another command that makes {IMAGE.name}"]
+    stop.set()
+    with pytest.raises(BuildError, match="not waited for: the command has ended"):
+        waiting(3.0)

@@ -12,6 +12,8 @@ ONE = {"built_images": {"k": {}}, "built_models": {"k": {"name": "x"}}}
 def test_an_image_without_names_is_called_by_its_key():
     manifest, notes = read_manifest(ONE)
     assert (manifest.built_images["k"].docker_image, notes) == ("k", ())
+    empty = {**ONE, "built_images": {"k": {"docker_image": ""}}}
+    assert read_manifest(empty)[0].built_images["k"].docker_image == "k"
     only = {**ONE, "built_images": {"k": {"registry_image": "r/x:1"}}}
     assert read_manifest(only)[0].built_images["k"].docker_image == ""
 

@@ -34,6 +34,7 @@ def fetch(fetch: Fetch, progress: Progress) -> dict[str, Expected]:
     again = progress.data.exists() and any(progress.data.iterdir())
     progress.data.mkdir(exist_ok=True)
     code, said = script(fetch, progress.data, progress.alive)
+    progress.alive()  # a script whose process stood still has ended, too
     if code and again:
         progress.means.tell(f"{fetch.place} ended with exit code {code} over what an earlier attempt left; starts anew")
         shutil.rmtree(progress.data)

@@ -27,14 +27,19 @@ def read(settings: Mapping[str, Any], repository: Path, _credentials: Credential
 
 
 def fetch(fetch: Fetch, progress: Progress) -> dict[str, Expected]:
-    """Copies what is not there yet, with times and modes; links stay links."""
+    """Copies what is not there yet, with times and modes; links stay links, but to files elsewhere, as in a cache."""
     source = Path(fetch.place)
     if not source.exists():
         raise Unreachable(f"{source} does not exist on this host")
     files = {}
+    inside = source.resolve()
     for name in _names(source):
         path, target = (source / name, progress.data / name) if name else (source, progress.data)
-        if name and path.is_symlink():
+        if name and path.is_symlink() and not _is_file_elsewhere(path, inside):
+            if path.is_dir() and not path.resolve().is_relative_to(inside):
+                progress.means.tell(
+                    f"{path} leads to a folder outside of the data, which is not copied: {path.readlink()}"
+                )
             target.unlink(missing_ok=True)
             target.symlink_to(path.readlink())
         elif path.is_dir():
@@ -44,6 +49,11 @@ def fetch(fetch: Fetch, progress: Progress) -> dict[str, Expected]:
     for folder in sorted((target for target in _folders(source)), reverse=True):
         shutil.copystat(source / folder, progress.data / folder)
     return files
+
+
+def _is_file_elsewhere(link: Path, inside: Path) -> bool:
+    """Whether the link would lead nowhere from the copy."""
+    return link.is_file() and not (link.resolve().is_relative_to(inside) and not link.readlink().is_absolute())
 
 
 def _names(source: Path) -> Iterator[str]:

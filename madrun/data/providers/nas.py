@@ -17,9 +17,11 @@ from madrun.spec.data import Fetch
 
 LIMIT_S = 40 * 60.0
 _NOT_THERE, _SSH_FAILED = 44, 255
-# Name, size and time of every file: the time only tells whether one that is here is the same.
+_Files = dict[str, tuple[int, float]]  # size and time by name
+# Kind, size, time and name of every file and link: the time only tells whether a file that is here is the same.
 _LIST = """p={path}; [ -e "$p" ] || exit 44; command -v rsync >/dev/null && echo rsync || echo tar
-if [ -d "$p" ]; then cd "$p" && find . -type f -printf '%s %T@ %P\\0'; else find -H "$p" -printf '%s %T@ \\0'; fi"""
+if [ -d "$p" ]; then cd "$p" && find . '(' -type f -o -type l ')' -printf '%y %s %T@ %P\\0'
+else find -H "$p" -printf 'f %s %T@ \\0'; fi"""
 _TAR = """p={path}; if [ -d "$p" ]; then cd "$p" && tar -cf - --null -T -; else cat "$p"; fi"""
 
 
@@ -47,20 +49,20 @@ def fetch(fetch: Fetch, progress: Progress) -> dict[str, Expected]:
     for server in _servers(progress.means.credentials):
         with ssh.client(server, progress.means.env) as client:
             try:
-                has_rsync, found = _listed(client, fetch.place, progress)
+                has_rsync, found, links = _listed(client, fetch.place, progress)
             except Unreachable as error:
                 reasons.append(f"{server.shown}: {error}")
                 continue
             if has_rsync and shutil.which("rsync"):
                 _rsync(client, fetch.place, set(found) == {""}, progress)
             else:
-                _tar(client, fetch.place, found, progress)
+                _tar(client, fetch.place, (found, links), progress)
             return {name: Expected(size=size) for name, (size, _) in found.items()}
     raise Unreachable("; ".join(reasons))
 
 
-def _listed(client: ssh.Client, path: str, progress: Progress) -> tuple[bool, dict[str, tuple[int, float]]]:
-    """Whether rsync is there, and size and time of each file."""
+def _listed(client: ssh.Client, path: str, progress: Progress) -> tuple[bool, _Files, list[str]]:
+    """Whether rsync is there, size and time of each file, and the links."""
     with ssh.program(client.command(_LIST.format(path=shlex.quote(path))), client.env, progress.alive) as program:
         text = b"".join(iter(program.some, b""))
         code = program.finish()
@@ -70,15 +72,18 @@ def _listed(client: ssh.Client, path: str, progress: Progress) -> tuple[bool, di
             what = "ssh" if code == _SSH_FAILED else "listing"
             raise Unreachable(f"{what} failed with exit code {code}: {program.complaint() or 'nothing was said'}")
     tool, _, listed = text.partition(b"\n")
-    found = {}
+    found, links = {}, []
     for line in filter(None, listed.split(b"\0")):
-        size, when, name = line.decode("utf-8", "surrogateescape").split(" ", 2)
+        kind, size, when, name = line.decode("utf-8", "surrogateescape").split(" ", 3)
         if ".." in PurePosixPath(name).parts:
             raise DataError(f"the file {name!r} would lie outside of the data")
-        found[name] = (int(size), float(when))
+        if kind == "l":
+            links.append(name)
+        else:
+            found[name] = (int(size), float(when))
     if not found:
         raise Unreachable(f"{path} holds no file")
-    return tool == b"rsync", found
+    return tool == b"rsync", found, links
 
 
 def _rsync(client: ssh.Client, path: str, single: bool, progress: Progress) -> None:
@@ -98,8 +103,9 @@ def _rsync(client: ssh.Client, path: str, single: bool, progress: Progress) -> N
             raise DataError(f"rsync from {client.server.shown} ended with exit code {code}: {said}; {progress.so_far}")
 
 
-def _tar(client: ssh.Client, path: str, found: dict[str, tuple[int, float]], progress: Progress) -> None:
-    """Files that are whole already are not sent again."""
+def _tar(client: ssh.Client, path: str, listed: tuple[_Files, list[str]], progress: Progress) -> None:
+    """Files that are whole already are not sent again; links are."""
+    found, links = listed
     if set(found) == {""}:
         with ssh.program(client.command(_TAR.format(path=shlex.quote(path))), client.env, progress.alive) as program:
             with progress.data.open("wb") as file:
@@ -111,6 +117,7 @@ def _tar(client: ssh.Client, path: str, found: dict[str, tuple[int, float]], pro
     progress.data.mkdir(exist_ok=True)
     wanted = [name for name, (size, _) in found.items() if not _is_here(progress, name, found[name])]
     progress.keep(sum(found[name][0] for name in found.keys() - set(wanted)))
+    wanted += links
     if not wanted:
         return
     import tarfile
@@ -120,7 +127,10 @@ def _tar(client: ssh.Client, path: str, found: dict[str, tuple[int, float]], pro
         try:
             with tarfile.open(fileobj=cast(IO[bytes], program), mode="r|") as archive:
                 for member in archive:
-                    archive.extract(member, progress.data, filter="data")
+                    try:
+                        archive.extract(member, progress.data, filter="data")
+                    except (tarfile.LinkOutsideDestinationError, tarfile.AbsoluteLinkError):
+                        progress.means.tell(f"{member.name}: leads out of the data, and is left out: {member.linkname}")
                     progress.journal.add(member.name.removeprefix("./"), member.size)
                     progress.add(member.size)
         except tarfile.TarError as error:

@@ -18,15 +18,23 @@ CACHE = f"{BOX}/cache"
 HUB = "hub"  # below it: the cache that HF_HUB_CACHE names
 
 _STEP = r"""  step() {                                      # NAME TEXT: reports it, and ends it after a time
-    local pid clock code began=$SECONDS
+    local pid clock code=1 began=$SECONDS
+    [[ -z $over ]] || return 143
     say "$1"
     set -m                                      # a group of its own, which ends as a whole
     bash -c "$2" 8>&- & pid=$!
+    trap 'over=1; kill -TERM -- "-$pid" 2>/dev/null' TERM    # it has its grace period, too
     { exec 8>&- 6<> <(:); IFS= read -r -t @LIMIT@ -u 6 _; kill -KILL -- "-$pid"; } >/dev/null 2>&1 & clock=$!
     disown "$clock"
     set +m
-    { wait "$pid"; code=$?; kill -KILL -- "-$clock"; } 2>/dev/null
-    ((SECONDS - began < @LIMIT@)) || code=124
+    # A signal ends the waiting, not what is waited for.
+    {
+      until wait "$pid"; code=$?; ((code <= 128)) || ! kill -0 "$pid"; do :; done
+      kill -KILL -- "-$clock"
+    } 2>/dev/null
+    trap - TERM
+    ((code != 137 || SECONDS - began < @LIMIT@)) || code=124
+    [[ -z $over ]] || code=143                  # whatever it says itself: nothing follows
     say "$1.exit" "$code"
     return "$code"
   }
@@ -34,7 +42,14 @@ _STEP = r"""  step() {                                      # NAME TEXT: reports
 
 # Of a container alone: on the host the user's own files say this.
 _CONTAINER = rf"""  # The checkout belongs to the user, and git reads what is another's only where it is told so.
-  printf '[safe]\n\tdirectory = *\n' 2>/dev/null >>"${{HOME:-/root}}/.gitconfig"
+  # What is mounted there is not the container's own, and stays as it is.
+  local at config="${{HOME:-/root}}/.gitconfig"
+  while read -r _ _ _ _ at _; do
+    [[ $at == / || $config/ != "$at"/* ]] || config=/etc/gitconfig
+  done </proc/self/mountinfo
+  printf '[safe]\n\tdirectory = *\n' 2>/dev/null >>"$config"
+  # As MAD has it: what was said, else what the image says, else the usual place.
+  [[ ${{MAD_GPU_VENDOR-}} != AMD ]] || export ROCM_PATH="${{ROCM_PATH:-/opt/rocm}}"
   # Models are kept for the next run, unless the image or the user has a place for them.
   [[ -n ${{HF_HOME-}}${{HF_HUB_CACHE-}}${{HUGGINGFACE_HUB_CACHE-}}${{TRANSFORMERS_CACHE-}}${{XDG_CACHE_HOME-}} ||
     -d ${{HOME:-/root}}/.cache/huggingface/hub || ! -w {CACHE}/{HUB} ]] || export HF_HUB_CACHE={CACHE}/{HUB}
@@ -52,10 +67,10 @@ def run_lines(
     around = around or Around()
     place = shlex.quote(f"{WORKSPACE}/{directory}") if in_container else f'"$box"/work/{shlex.quote(directory)}'
     starter = next((word for ending, word in STARTERS.items() if script.endswith(ending)), "bash")
-    front = f"{around.front.rstrip(' ')} " if around.front.strip() else ""
-    command = f"{front}{starter} {shlex.quote(script)} {args}".rstrip(" ")
+    front = f"{around.front} " if around.front.strip() else ""
+    command = f"{front}{starter} {shlex.quote(script)} {args}"
     lines = [
-        "local code",
+        "local code over=",
         f"cd {place} || return 97",
         *(f"step {name} {_started(one)} || return" for name, one in _named(PRE, around.pre)),
         f"say {SCRIPT}",
@@ -82,4 +97,4 @@ def _named(kind: str, steps: tuple[Placed, ...]) -> list[tuple[str, Placed]]:
 
 
 def _started(step: Placed) -> str:
-    return shlex.quote(f"bash {shlex.quote(step.name)} {step.args}".rstrip(" "))
+    return shlex.quote(f"bash {shlex.quote(step.name)} {step.args}")

@@ -23,7 +23,7 @@ WHY = {
     "MAD_SYSTEM_GPU_ARCHITECTURE": "the first GPU of this host",
     "MAD_SYSTEM_GPU_PRODUCT_NAME": "the first GPU of this host",
     "MAD_SYSTEM_HIP_VERSION": "ROCm of this host, or CUDA of its driver",
-    "ROCM_PATH": "MAD_ROCM_PATH or rocm_path of the context",
+    "ROCM_PATH": "MAD_ROCM_PATH of docker_env_vars, or rocm_path of the context",
     "VLLM_TENSOR_PARALLEL_SIZE": "launcher vllm: processes on this node",
     "VLLM_PIPELINE_PARALLEL_SIZE": "launcher vllm: one server on each node",
     "SGLANG_TENSOR_PARALLEL_SIZE": "launcher sglang: processes on this node",
@@ -55,7 +55,14 @@ def _guest_os(dockerfile_text: str) -> str:
     return match[1] if match else ""
 
 
-OF_ONE_NODE = ("MAD_COLLECT_METRICS",)  # workers have it and node 0 has not: no part of the job that all have in common
+# Each node has its own: no part of the job that all have in common.
+OF_ONE_NODE = (
+    "MAD_COLLECT_METRICS",  # workers have it and node 0 has not
+    "MIOPEN_USER_DB_PATH",
+    "SGLANG_HOST_IP",
+    "SGLANG_NODE_RANK",
+    "VLLM_HOST_IP",
+)
 
 
 def mad_node_env(context: Context, chosen: Chosen, topology: Topology, env: Mapping[str, str]) -> dict[str, str]:
@@ -71,8 +78,8 @@ def mad_node_env(context: Context, chosen: Chosen, topology: Topology, env: Mapp
         "MAD_SYSTEM_GPU_PRODUCT_NAME": accelerator.model,
         "MAD_SYSTEM_HIP_VERSION": ".".join(accelerator.stack.split(".")[:2]),
     }
-    rocm = context.MAD_ROCM_PATH or context.rocm_path
-    # Not known before the image is there: its own ROCM_PATH stands where nobody says another.
+    # Not MAD_ROCM_PATH of the context itself, which is the host's. Where nobody says one, the driver takes the image's.
+    rocm = context.docker_env_vars.get("MAD_ROCM_PATH") or context.rocm_path
     if rocm and accelerator.vendor == "amd":
         found["ROCM_PATH"] = rocm
     own = {name: context.docker_env_vars[name] for name in OF_ONE_NODE if name in context.docker_env_vars}

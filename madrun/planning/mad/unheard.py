@@ -74,6 +74,8 @@ def _by_vendor(context: Context, vendor: str) -> Iterable[str]:
         found = "no GPU" if vendor == "cpu" else f"GPUs of {vendor}"
         yield f"gpu_vendor {context.gpu_vendor}: the Dockerfile and MAD_GPU_VENDOR say so, but this host has {found}"
     if vendor == "amd":
+        if context.MAD_ROCM_PATH is not None:
+            yield "MAD_ROCM_PATH has no effect: this host's ROCM_PATH says where its ROCm is, rocm_path the container's"
         return
     for key in ("gpu_renderDs", "rocm_path", "MAD_ROCM_PATH"):
         if getattr(context, key) is not None:

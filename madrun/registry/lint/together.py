@@ -16,7 +16,6 @@ from madrun.registry.mad.tools import SHIPPED
 from madrun.spec.mad import COMMON
 
 _TOOLS = f"{COMMON}/tools.json"
-SHOWN = 8  # names in one line; hundreds would hide the sentence
 
 
 def _hit(repository: Repository, views: list[CardView], key: str, found: str) -> Hit:
@@ -24,8 +23,7 @@ def _hit(repository: Repository, views: list[CardView], key: str, found: str) ->
     first = views[0]
     line = first.entry.line_of(key) if first.entry else 1
     names = tuple(view.card.name for view in views)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return Hit(first.listing.name, line, f"{found}: {', '.join(names[:SHOWN])}{more}", names)
+    return Hit(first.listing.name, line, found, names)
 
 
 def _views(repository: Repository) -> Iterator[CardView]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from madrun.registry.cardtree import IGNORED
+from madrun.registry.cardtree import IGNORED, work_files
 from madrun.registry.mad.tools import SHIPPED
 from madrun.spec.card import Card
 from madrun.spec.mad import COMMON, MODELS, RUN_DIRECTORY, Entry
@@ -44,17 +44,46 @@ def surroundings(card: Card, files: Mapping[str, Path], copied: bool, layered: b
     entries: list[Entry] = []
     stale: list[str] = []
     for path in sorted(repository.iterdir()):
-        if _left_out(path, card.mad.directory):
+        if not _is_input(path, card.mad.directory):
             continue
         if path.is_dir():
             entries.append(_entry(path, path.name, copied and path.name != GIT and not path.name.startswith(MODELS)))
-        elif not path.is_file() or any(fnmatch(path.name, pattern) for pattern in _WRITTEN):
-            continue
-        elif path.name == card.multiple_results or any(fnmatch(path.name, pattern) for pattern in _RESULTS):
+        elif _is_result(path, card):
             stale.append(path.name)
         else:
             entries.append(_entry(path, path.name, _is_small(path)))
     return Surroundings(tuple(_with_common(entries, repository, files, layered)), tuple(stale))
+
+
+def root_files(card: Card) -> dict[str, Path]:
+    """The files of a card whose script lies in the root: all of the checkout but what no workspace has, by name.
+
+    What a link leads to outside of the checkout stands in the workspace's root alone.
+    """
+    assert card.mad is not None
+    repository = Path(card.repository)
+    found: dict[str, Path] = {}
+    for path in sorted(repository.iterdir()):
+        if not _is_input(path, card.mad.directory) or path.name == GIT or path.name.startswith(MODELS):
+            continue
+        if path.is_dir() and not path.resolve().is_relative_to(repository.resolve()):
+            continue
+        if path.is_dir():
+            inside = work_files(path, (), repository)
+            found |= {f"{path.name}/{name}": file for name, file in inside.items()}
+        elif not _is_result(path, card):
+            found[path.name] = path
+    return found
+
+
+def _is_result(path: Path, card: Card) -> bool:
+    return path.name == card.multiple_results or any(fnmatch(path.name, pattern) for pattern in _RESULTS)
+
+
+def _is_input(path: Path, directory: str) -> bool:
+    """Whether it is a folder or a file that a run may see."""
+    written = path.is_file() and any(fnmatch(path.name, pattern) for pattern in _WRITTEN)
+    return not _left_out(path, directory) and not written and (path.is_dir() or path.is_file())
 
 
 def _entry(path: Path, name: str, copied: bool) -> Entry:

@@ -50,7 +50,10 @@ def candidates(card: Card) -> list[Candidate]:
     prefix = repository / card.mad.dockerfile
     start = f"{prefix.name}."
     folder = prefix.parent
-    found = [path for path in folder.iterdir() if path.name.startswith(start)] if folder.is_dir() else []
+    try:
+        found = [path for path in folder.iterdir() if path.name.startswith(start)] if folder.is_dir() else []
+    except OSError as error:
+        raise CardError(f"{card.source}: {card.name}: dockerfile: {folder} cannot be read: {error.strerror}") from None
     return [
         _candidate(path, str(path.relative_to(repository)))
         for path in sorted(found)

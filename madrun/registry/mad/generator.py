@@ -22,6 +22,7 @@ LIMIT_S = 60.0
 LIMIT_VARIABLE = "MADRUN_GENERATOR_TIMEOUT"
 _AT_ONCE = 8
 _MOST_SAID = 20
+_MOST_READ = 1 << 20
 _PROGRAM = Path(__file__).parent / "shim" / "ask_generator.py"
 
 
@@ -95,9 +96,9 @@ def _answer(waiting: deque[_Asked], limit_s: float) -> Answer:
     waiting.popleft()
     _end(asked)
     with asked.result, asked.stderr:
-        for file in (asked.result, asked.stderr):
-            file.seek(0)
+        asked.stderr.seek(max(asked.stderr.seek(0, os.SEEK_END) - _MOST_READ, 0))
         lines = asked.stderr.read().decode(errors="replace").splitlines()
+        asked.result.seek(0)
         written = asked.result.read()
     said = tuple(line.rstrip() for line in lines if line.strip())[-_MOST_SAID:]
     if late:
@@ -105,7 +106,12 @@ def _answer(waiting: deque[_Asked], limit_s: float) -> Answer:
         return _wrong(asked, said, f"did not end within {limit_s:g} s, {hint}")
     if not written:
         return _wrong(asked, said, f"ended without an answer ({_ending(asked.process.returncode)})")
-    found = json.loads(written)
+    try:
+        found = json.loads(written)
+    except ValueError:
+        return _wrong(
+            asked, said, "its answer was overwritten; allowed: to leave open files alone that it did not open"
+        )
     if "error" in found:
         return _wrong(asked, said, found["error"], found["line"])
     return Answer(asked.file, found["cards"], said, None)
@@ -120,8 +126,7 @@ def _ending(code: int) -> str:
 
 
 def _end(asked: _Asked) -> None:
-    """Ends the process with all that it has started, where it has not ended by itself."""
-    if asked.process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(asked.process.pid, signal.SIGKILL)
-        asked.process.wait()
+    """Ends the process and what it has started, also where it has ended by itself and left others behind."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(asked.process.pid, signal.SIGKILL)
+    asked.process.wait()

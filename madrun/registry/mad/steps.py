@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from madrun.errors import ContextError
 from madrun.registry.mad.tools import SHIPPED, Stack
 from madrun.spec.mad import COMMON, Around, Placed, Step
 
+_READ = 1 << 20
 _WORDS = ("'", '"', "`", ";", "(", ")", "&", "|")
 
 
@@ -66,6 +68,27 @@ def _source(path: str, repository: Path, kind: str) -> Path:
             "allowed: a path relative to the root of the repository"
         )
     return found
+
+
+def used_of_common(files: Mapping[str, Path], texts: Iterable[str], repository: Path) -> dict[str, Path]:
+    """The files of scripts/common that these files and texts name, and what those name in turn; by their paths."""
+    found: dict[str, Path] = {}
+    known = dict(files)
+    waiting = [*texts, *filter(None, map(_speaking, files.values()))]
+    while waiting:
+        for name, source in _named_in(waiting.pop(), repository).items():
+            if name not in found and source not in known.values():
+                found[name] = source
+                waiting.append(_speaking(source))
+    return dict(sorted(found.items()))
+
+
+def _speaking(file: Path) -> str:
+    """The beginning of the file, where it speaks of scripts/common; else nothing."""
+    with suppress(OSError), file.open("rb") as opened:
+        text = opened.read(_READ)
+        return text.decode("utf-8", "replace") if COMMON.encode() in text else ""
+    return ""
 
 
 def _named_in(text: str, repository: Path) -> dict[str, Path]:

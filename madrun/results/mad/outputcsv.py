@@ -62,10 +62,20 @@ def add(file: Path, rows: Sequence[Row]) -> None:
             return
         target.seek(-1, os.SEEK_END)
         gap = b"" if target.read(1) == b"\n" else ending.encode()
-        target.seek(0, os.SEEK_END)
-        target.write(gap + text.getvalue().encode())
-        target.flush()
-        os.fsync(target.fileno())
+        _append(target.fileno(), gap + text.getvalue().encode())
+
+
+def _append(handle: int, added: bytes) -> None:
+    """All of it, or nothing: on a full disk no half row is left in a file that others own."""
+    before = os.fstat(handle).st_size
+    try:
+        written = 0
+        while written < len(added):
+            written += os.pwrite(handle, added[written:], before + written)
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, before)
+        raise
 
 
 def _names(head: bytes) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from madrun.runtimes.images.watch import Watch
 from madrun.spec.dockerfile import TOOLS, UnsetArgument, bases, only_buildkit, with_tools
 from madrun.spec.plan import NOWHERE, ImagePlan
 
+_WORTH_A_LINE_S = 1.0
 _RUNS_TOO = {"amd64": ("386",), "arm64": ("arm",)}
 
 
@@ -57,7 +58,7 @@ def ensure(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: W
     anew = policy.builds_anew(image) or (image.kind == "ready" and policy.pulls_anew(image.name))
     found, how = (None if anew or policy.pull else _up_to_date(place, image)), "found"
     if found is None:
-        with locked(place.lock_dir / (f"{image.file_name}.lock")):
+        with locked(place.lock_dir / (f"{image.file_name}.lock"), _waiting(image, watch)):
             found, how = _made(place, image, context, watch, anew)
     _check_platform(place, image.name, found)
     _tagged(place, image, found)
@@ -76,6 +77,20 @@ def ensure(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: W
         labels=labels_of(found),
         architecture=str(found.get("Architecture") or ""),
     )
+
+
+def _waiting(image: ImagePlan, watch: Watch) -> Callable[[float], None]:
+    """For the time in which another command makes the image: says so once, and ends where this one does."""
+    told: list[float] = []
+
+    def wait(seconds: float) -> None:
+        if watch.stop.is_set:
+            raise BuildError(f"image {image.name}: not waited for: the command has ended")
+        if seconds > _WORTH_A_LINE_S and not told:
+            told.append(seconds)
+            watch.line(f"waiting for another command that makes {image.name}")
+
+    return wait
 
 
 def _made(
@@ -127,7 +142,7 @@ def _tagged(place: Place, image: ImagePlan, found: Mapping[str, Any]) -> None:
 
 def text_of(image: ImagePlan, context: Mapping[str, Path]) -> str:
     """The Dockerfile as it is built; one that copies from tools gets them as a stage of its own."""
-    text = context[image.dockerfile].read_text(encoding="utf-8")
+    text = context[image.dockerfile].read_text(encoding="utf-8-sig")
     return with_tools(text) if TOOLS in context else text
 
 

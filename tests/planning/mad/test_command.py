@@ -14,8 +14,11 @@ from madrun.planning.mad.command import run_lines, step_paths
 from madrun.spec.mad import Around, Placed
 
 
-def drive(folder, files, args="", around=None, script="run.sh", **env):
-    """The exit code, what was printed, and the steps of a driver over these files of its run directory."""
+def drive(folder, files, args="", around=None, script="run.sh", stop_at="", **env):
+    """The exit code, what was printed, and the steps of a driver over these files of its run directory.
+
+    `stop_at`: the first line that is printed, at which the driver is told to end the run.
+    """
     place = folder / "work/run_directory"
     place.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
@@ -35,9 +38,12 @@ def drive(folder, files, args="", around=None, script="run.sh", **env):
     try:
         child.stdin.write(b"go\n")
         child.stdin.flush()
-        while child.poll() is None and not {"exit", "gone"} & set(steps.read()):
+        first = child.stdout.readline() if stop_at else b""
+        assert first.decode().strip() == stop_at
+        while not stop_at and child.poll() is None and not {"exit", "gone"} & set(steps.read()):
             pass
-        printed = child.communicate(b"bye\n", timeout=20)[0].decode()
+        printed = (first + child.communicate(b"stop 100\n" if stop_at else b"bye\n", timeout=20)[0]).decode()
+        steps.read()
     finally:
         child.kill()
         child.wait()
@@ -144,3 +150,33 @@ def test_in_a_container_git_may_read_the_checkout_and_models_go_to_the_cache():
     assert "safe" in text
     assert "HF_HUB_CACHE=/madrun/cache/hub" in text
     assert "HF_HUB_CACHE" not in run_lines("run.sh", "", False)
+
+
+def test_a_step_has_its_grace_period_and_nothing_follows_it_when_the_run_is_stopped(tmp_path):
+    around = Around(pre=(Placed("a", "a.sh"), Placed("b", "b.sh")), post=(Placed("c", "c.sh"),))
+    waits = "trap 'sleep 0.2; echo tidied; exit 0' TERM; echo waits; sleep 60 & wait"
+    files = {"run.sh": "echo script", "a.sh": waits, "b.sh": "echo b", "c.sh": "echo c"}
+    code, printed, steps = drive(tmp_path, files, around=around, stop_at="waits")
+    assert printed.splitlines() == ["waits", "tidied"]
+    assert (code, steps["pre.1.exit"]) == (143, "143")
+
+
+def test_what_ends_with_a_blank_ends_with_it(tmp_path):
+    assert drive(tmp_path, {"run.sh": 'printf "%s|" "$@"'}, "a b\\ ")[1] == "a|b |"
+
+
+def test_gits_settings_of_a_home_that_is_mounted_are_left_alone():
+    text = run_lines("run.sh", "", True)
+    assert text.index("/proc/self/mountinfo") < text.index("[safe]")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "image", "found"), [("AMD", "", "/opt/rocm"), ("AMD", "/r7", "/r7"), ("CPU", "", "")]
+)
+def test_an_amd_container_always_has_the_path_of_its_rocm(vendor, image, found):
+    line = next(line for line in run_lines("run.sh", "", True).splitlines() if "ROCM_PATH=" in line)
+    env = {"MAD_GPU_VENDOR": vendor} | ({"ROCM_PATH": image} if image else {})
+    said = subprocess.run(
+        ["bash", "-uc", f'{line}; echo "${{ROCM_PATH-}}"'], env=env, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == found

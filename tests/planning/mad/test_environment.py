@@ -44,10 +44,14 @@ def test_the_build_number_is_that_of_the_host(node_env):
     assert node_env(host={"BUILD_NUMBER": "17"})["JENKINS_BUILD_NUMBER"] == "17"
 
 
-@pytest.mark.parametrize("key", ["rocm_path", "MAD_ROCM_PATH"])
-def test_rocm_path_of_the_context_is_that_of_an_amd_container_else_the_images(node_env, key):
-    assert node_env(**{key: "/opt/rocm-7"})["ROCM_PATH"] == "/opt/rocm-7"
-    assert "ROCM_PATH" not in node_env(NVIDIA, **{key: "/opt/rocm-7"})
+@pytest.mark.parametrize("said", [{"rocm_path": "/r7"}, {"docker_env_vars": {"MAD_ROCM_PATH": "/r7"}}])
+def test_rocm_path_of_the_context_is_that_of_an_amd_container_else_the_images(node_env, said):
+    assert node_env(**said)["ROCM_PATH"] == "/r7"
+    assert "ROCM_PATH" not in node_env(NVIDIA, **said)
+
+
+def test_the_rocm_of_the_host_is_not_that_of_the_container(node_env):
+    assert "ROCM_PATH" not in node_env(MAD_ROCM_PATH="/r7")
 
 
 def test_vendor_and_guest_os_are_those_of_the_context_else_of_host_and_dockerfile(make_topology):
@@ -113,3 +117,16 @@ def test_options_and_cpus_reach_the_container(planned):
 def test_a_mount_of_the_user_may_lie_in_the_workspace(planned):
     said = Context(MAD_CONTAINER_IMAGE="i", docker_mounts={"/myworkspace/data": "/nfs"})
     assert [mount.source for mount in planned(said)[1].mounts if mount.target == "/myworkspace/data"] == ["/nfs"]
+
+
+def test_what_each_node_says_of_itself_is_no_part_of_the_common_job(planned):
+    own = {"VLLM_HOST_IP": "10.0.0.1", "SGLANG_NODE_RANK": "1", "MIOPEN_USER_DB_PATH": "/x"}
+    job, container = planned(Context(MAD_CONTAINER_IMAGE="i", docker_env_vars=own))
+    assert own.items() <= container.env.items()
+    assert job == planned(Context(MAD_CONTAINER_IMAGE="i"))[0]
+
+
+def test_scripts_that_may_write_into_the_checkout_are_another_job(planned):
+    copy = Context(MAD_CONTAINER_IMAGE="img:1", checkout="copy")
+    assert planned()[0] != planned(copy)[0]
+    assert planned(mad=False)[0] == planned(copy, mad=False)[0]

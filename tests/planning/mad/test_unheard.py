@@ -52,6 +52,10 @@ def test_keys_that_count_are_not_named():
     assert notes(vendor="amd", gpu_vendor="AMD", rocm_path="/opt/rocm", gpu_renderDs=(1,)) == ()
 
 
+def test_the_rocm_of_the_host_is_no_word_for_the_container():
+    assert "rocm_path the container's" in notes(vendor="amd", MAD_ROCM_PATH="/opt/rocm-7")[0]
+
+
 def test_variables_of_the_card_that_reach_jobs_of_slurm_alone_are_named():
     assert "env_vars (A) reach jobs of SLURM alone" in notes(one=card(env_vars={"A": "b"}))[0]
 

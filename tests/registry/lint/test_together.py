@@ -29,8 +29,7 @@ def test_cards_that_write_one_csv_are_one_finding(checkout):
     checkout.cards(*({"name": f"a{number}", "multiple_results": "perf.csv"} for number in range(20)))
     (found,) = checkout.inspect().findings
     assert (found.rule, len(found.cards)) == ("shared-csv", 20)
-    assert "written by 20 cards: a0, a1" in found.found
-    assert "12 more" in found.found
+    assert found.found == "perf.csv is written by 20 cards"
     checkout.cards({"name": "a", "multiple_results": "perf.csv"}, {"name": "b"})
     assert checkout.rules() == []
 

@@ -112,3 +112,27 @@ def test_ctx_test_is_the_content_of_its_file(tmp_path):
     assert word_of_test(tmp_path) == "None"
     (tmp_path / "ctx_test").write_text("here\n")
     assert word_of_test(tmp_path) == "here"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff# CONTEXT {'gpu_vendor': 'AMD'}\n",
+        '# syntax=docker/dockerfile:1\r\n# CONTEXT {"gpu_vendor": "AMD"}  # a comment\r\n',
+        "#CONTEXT{'gpu_vendor':'AMD'}",
+    ],
+)
+def test_a_header_is_found_however_the_file_was_saved(tmp_path, text):
+    (tmp_path / "f").write_bytes(text.encode())
+    assert read_header(tmp_path / "f") == {"gpu_vendor": "AMD"}
+
+
+def test_a_folder_that_may_not_be_listed_is_an_error_that_names_it(card, monkeypatch):
+    x = card(x__a="")
+
+    def refused(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refused)
+    with pytest.raises(CardError, match="x: dockerfile: .*/docker cannot be read: Permission denied"):
+        candidates(x)

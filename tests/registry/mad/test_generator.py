@@ -194,6 +194,50 @@ def test_a_process_that_is_left_behind_holds_nobody_up(answer, tmp_path):
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
 
+def test_what_a_generator_leaves_behind_ends_with_it(answer, tmp_path):
+    mark = tmp_path / "pid"
+    found = answer(
+        IMPORT + LISTS + "import subprocess\n"
+        f"open({str(mark)!r}, 'w').write(str(subprocess.Popen(['sleep', '60']).pid))\n"
+    )
+    assert names(found) == ["a"]
+    left = Path(f"/proc/{mark.read_text()}/stat")
+    deadline = time.monotonic() + 5
+    while left.exists() and left.read_text().split()[2] != "Z" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not left.exists() or left.read_text().split()[2] == "Z"
+
+
+@pytest.mark.parametrize(
+    ("trick", "said"),
+    [
+        (
+            "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'\\xff{')\n    except OSError: pass\n",
+            "overwritten",
+        ),
+        ("import os\nos.closerange(3, 64)\n", "ended without an answer"),
+        ("import os\nos._exit(0)\n", "ended without an answer (exit code 0)"),
+    ],
+    ids=["writes into every file", "closes every file", "ends at once"],
+)
+def test_a_generator_that_plays_with_open_files_is_an_error_with_its_name(answer, write, trick, said):
+    found = answer(IMPORT + trick + LISTS)
+    assert found.cards == []
+    assert said in str(found.error)
+    assert str(write("")) in str(found.error)
+
+
+def test_a_copy_of_the_process_answers_once(answer):
+    assert names(answer(IMPORT + "import os\nos.fork()\n" + LISTS)) == ["a"]
+
+
+def test_of_much_that_a_generator_says_the_end_is_kept(answer):
+    found = answer(IMPORT + LISTS + "import sys\nsys.stderr.buffer.write(b'\\xff\\n' * 2_000_000 + b'last\\n')\n")
+    assert names(found) == ["a"]
+    assert len(found.said) == 20
+    assert found.said[-1] == "last"
+
+
 def test_several_run_at_once_and_answer_in_order(write, tmp_path, monkeypatch):
     monkeypatch.setattr(generator, "_AT_ONCE", 3)
     here = str(tmp_path / "here")

@@ -3,7 +3,7 @@
 import pytest
 
 from madrun.errors import ContextError
-from madrun.registry.mad.steps import around_of, find
+from madrun.registry.mad.steps import around_of, find, used_of_common
 from madrun.registry.mad.tools import SHIPPED, Stack
 from madrun.spec.mad import Step
 
@@ -62,3 +62,16 @@ def test_a_tool_that_a_command_names_is_a_file_of_the_run(repo):
         "scripts/common/test_echo.sh": SHIPPED / "test_echo.sh",
         "scripts/common/tools/resources.sh": SHIPPED / "tools/resources.sh",
     }
+
+
+def test_what_a_script_names_of_common_is_found_and_what_that_names_in_turn(repo):
+    common = repo / "scripts/common"
+    (common / "tools").mkdir(parents=True)
+    texts = {"a.sh": ". ../scripts/common/tools/b.sh", "tools/b.sh": "cat 'scripts/common/c.txt' scripts/common/a.sh"}
+    for name, text in {**texts, "c.txt": "c", "other.sh": "x", "said.txt": "s"}.items():
+        (common / name).write_text(text)
+    script = repo / "scripts/one/run.sh"
+    script.write_text('bash "$ROOT/scripts/common/a.sh"')
+    found = used_of_common({"d/run.sh": script}, ("--c=../scripts/common/said.txt",), repo)
+    assert list(found) == [f"scripts/common/{name}" for name in ("a.sh", "c.txt", "said.txt", "tools/b.sh")]
+    assert used_of_common({"d/x.sh": repo / "tools/x.sh"}, ("",), repo) == {}

@@ -1,6 +1,7 @@
 """A perf.csv that others own too: what stands in it stays to the letter, and rows go under its own header."""
 
 import csv
+import errno
 import multiprocessing
 import os
 
@@ -96,6 +97,22 @@ def test_whatever_a_cell_holds_comes_back(tmp_path_factory, rows):
         add(file, [ROW | row])
     found = rows_in(file)
     assert [{name: one[name] for name in row} for one, row in zip(found, rows, strict=True)] == rows
+
+
+def test_a_full_disk_leaves_no_half_row(tmp_path, monkeypatch):
+    file = tmp_path / "perf.csv"
+    add(file, [ROW])
+    before, write = file.read_bytes(), os.pwrite
+
+    def full(handle, data, offset):
+        if len(data) < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, data[:20], offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space"):
+        add(file, [ROW])
+    assert file.read_bytes() == before
 
 
 def test_what_cannot_take_rows_is_refused_before_anything_runs(tmp_path):

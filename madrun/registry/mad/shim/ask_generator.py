@@ -33,10 +33,13 @@ def main() -> None:
     os.set_inheritable(int(descriptor), False)
     signal.alarm(int(float(limit)) + MARGIN_S)  # where the one that asks is gone, this process ends by itself
     _prepare(file)
+    own = os.getpid()
     try:
         answer: dict[str, Any] = {"cards": _cards(file, names)}
     except BaseException as error:  # foreign code, which may end the program as well
         answer = _told(error, file)
+    if os.getpid() != own:  # a copy that the generator made of this process and let go on
+        os._exit(0)
     with open(int(descriptor), "w", encoding="utf-8", closefd=True) as target:  # noqa: PTH123
         json.dump(answer, target)
 
