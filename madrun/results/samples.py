@@ -17,6 +17,7 @@ from madrun.spec.record import Sample
 NUMBER = r"[+\-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+\-]?[0-9]+)?|(?i:nan|inf(?:inity)?))"
 LINE = re.compile(rf"performance:\s+({NUMBER})(?:,?\s*/[a-zA-Z]+\s*,?|,)?\s+([^\s,]+)")
 MARK = "performance:"
+ALMOST = re.compile(r"performance:\s*[+\-]?[0-9.]")  # a number, and yet no result line
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 _MOST_FINDINGS = 10
 _MOST_BYTES = 3 << 20  # an outcome travels as one message of at most 8 MiB; log and CSV may each fill this much
@@ -104,10 +105,13 @@ def parse_line(line: str) -> tuple[str, str] | None:
 
 def samples_of_log(path: Path, node: int) -> Reading:
     """The last value of each metric of a console log, and lines that look like a result but cannot be one."""
-    tally, findings = Tally(), Few(path.name)
+    tally, findings, unread = Tally(), Few(path.name), Few(path.name)
     for number, line in marked(path, MARK):
         parsed = parse_line(line)
         if parsed is None:
+            if ALMOST.search(line):
+                shown = line[line.index(MARK) :].strip()[:80]
+                unread.add(f"{path.name}:{number}: no result: {shown!r}; allowed: performance: <number> <metric>")
             continue
         text, metric = parsed
         if re.fullmatch(NUMBER, metric):
@@ -115,7 +119,7 @@ def samples_of_log(path: Path, node: int) -> Reading:
             findings.add(f"{shown}: the metric's name is a number; thousands separators are not understood")
             continue
         tally.add(Sample(node=node, metric=metric, value=float(text), text=text, source=f"{path.name}:{number}"))
-    return tally.reading(path.name, findings.all())
+    return tally.reading(path.name, findings.all(), unread.all())
 
 
 def repeated(samples: Iterable[Sample]) -> list[str]:

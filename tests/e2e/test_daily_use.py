@@ -18,7 +18,7 @@ from e2e_parts import containers, two_nodes, until
 
 from madrun.results.rundir import RunDir
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 MEASURED = 'echo "performance: 2.5 speed"\n'
 SEEN = 'env | sort | grep -v MADRUN_RUN_ID > seen.txt; printf "<%s>" "$@" > args.txt\n'
 PRIMARY = {"speed": {"unit": "x/s", "primary": True}}

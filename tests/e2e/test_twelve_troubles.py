@@ -157,7 +157,7 @@ def test_data_that_one_node_lacks_are_named_on_every_node(bed: Bed) -> None:
         if node.number != 2:
             (node.folder / "corpus").mkdir()
             (node.folder / "corpus/text").write_text("the same")
-    words = "corpus: /bed/corpus does not exist on this host"
+    words = "local: /bed/corpus does not exist on this host"
     refused(bed, start(bed, "card", next(_PORTS)), [3, 3, 2], dict.fromkeys(range(3), words), SOON_S)
     assert not (bed.nodes[2].folder / "corpus").exists()
 

@@ -11,7 +11,7 @@ from images_parts import engine_client
 from madrun.probe.buildkit import client_program
 from madrun.registry.buildcontext import build_context
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.beside]
 FILES = [
     "a.py", "b.txt", "README.md", "README-secret.md", "cache/x", "mycache", "d/a.py", "d/b.txt", "d/cache/y",
     "d/e/a.py", "d/e/b.txt", "d/keep/z", "temp1", "temp/t", "x[1]", "!odd", "#odd", "space d/s", "é/ü.py", ".hidden",

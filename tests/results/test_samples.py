@@ -199,6 +199,13 @@ def test_a_metric_whose_name_is_a_number_is_a_finding_and_no_sample(of_log, line
     assert found.findings == (f"{line}: the metric's name is a number; thousands separators are not understood",)
 
 
+@pytest.mark.parametrize("line", ["performance: 12,345 tok/s", "performance: 12", "performance:12 tok/s"])
+def test_a_line_with_a_number_that_is_no_result_is_quoted(of_log, line):
+    found = of_log(f"x\n{line}\nperformance: 1 a\n")
+    assert found.notes == (f"console.log:2: no result: {line!r}; allowed: performance: <number> <metric>",)
+    assert [sample.text for sample in found.samples] == ["1"]
+
+
 def test_thousands_of_findings_are_ten_and_a_count(of_log):
     found = of_log("performance: 12 345 tok/s\n" * 5000)
     assert len(found.findings) == 11
