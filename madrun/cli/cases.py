@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from madrun.errors import CardError
 from madrun.planning.job import choose_runtime
 from madrun.registry.mad.dockerfiles import CTX_TEST, VENDOR, candidates, matching, word_of_test
 from madrun.spec.card import Card, ImageSource
@@ -20,10 +21,12 @@ _HOST_OS = {"ubuntu": "UBUNTU", "centos": "CENTOS", "rhel": "CENTOS", "sles": "S
 
 
 def cases_of(card: Card, context: Context, facts: HostFacts, layers: Iterable[Layer] = ()) -> list[Card]:
-    """The card itself, or, of a MAD repository, one for each Dockerfile; `CardError` where none fits.
+    """The card itself, or, of a MAD repository, one for each Dockerfile; `CardError` where none fits, or in trouble.
 
     `layers`: where the context came from; any key of theirs may be one of a header, also one that means nothing else.
     """
+    if card.trouble:
+        raise CardError(card.trouble)
     ready = context.MAD_CONTAINER_IMAGE or card.images
     if card.mad is None or ready or choose_runtime(context, facts)[0] == "process":
         return [card]

@@ -18,18 +18,23 @@ def choose_cards(catalogue: Catalogue, tags: Iterable[str], with_broken: bool = 
     """The cards in order of the tags, those of generators after their `update_model()`.
 
     Their warnings say where they stand, and, `with_broken`, what could not be read beside them. Raises `UsageError` for
-    a tag that means nothing, or the `CardError` of a broken card that it means.
+    a tag that means nothing, or the `CardError` of a broken card that it means; `with_broken`, a card in trouble is
+    among the others, for whoever plans it to raise.
     """
     chosen: list[tuple[Card, str]] = []
     words = list(tags)
     for tag in words:
         try:
-            found = meant(catalogue.cards, tag)
+            hits = meant(catalogue.cards, tag)
         except UsageError as error:
             raise _likelier(error, catalogue.broken, tag) from None
-        chosen += [(_with_double_meaning(card, tag, catalogue.cards), extra) for card, extra in found]
+        chosen += [(_with_double_meaning(card, tag, catalogue.cards), extra) for card, extra in hits]
     said = _said(catalogue, words if with_broken else [])
-    return joined((_telling(card, said), extra) for card, extra in _up_to_date(chosen, catalogue))
+    found = _up_to_date(chosen, catalogue)
+    trouble = next((card.trouble for card, _ in found if card.trouble and not with_broken), "")
+    if trouble:
+        raise CardError(trouble)
+    return joined((_telling(card, said), extra) for card, extra in found)
 
 
 def broken_of(errors: Iterable[CardError], tags: Iterable[str]) -> list[CardError]:

@@ -54,7 +54,7 @@ class Card:
     """One benchmark as the planner takes it; paths in `script` and `files` are relative to `folder`.
 
     `mad`: what a card of a MAD repository says beyond that; None for a native card. `warnings`: what of its file has no
-    effect.
+    effect. `trouble`: why it cannot be run after all, found only once it was selected.
     """
 
     name: str
@@ -77,3 +77,4 @@ class Card:
     runner: str | None = None
     mad: MadCard | None = None
     warnings: tuple[str, ...] = ()
+    trouble: str = ""

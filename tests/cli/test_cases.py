@@ -1,8 +1,12 @@
 """One card of a MAD repository becomes one case for each Dockerfile that fits."""
 
 import json
+from dataclasses import replace
+
+import pytest
 
 from madrun.cli.cases import cases_of, is_of_header
+from madrun.errors import CardError
 from madrun.registry.catalogue import load
 from madrun.spec.context import Context, Layer
 from madrun.spec.facts import Engine
@@ -43,3 +47,9 @@ def test_a_key_of_a_header_is_not_without_effect(tmp_path):
 def test_a_card_may_name_a_ready_image(tmp_path, make_facts):
     one = card(tmp_path, {}, dockerfile="", env_vars={"DOCKER_IMAGE_NAME": "ready:1"})
     assert [image.image for image in cases(one, make_facts(engine=ENGINE))] == ["ready:1"]
+
+
+def test_a_card_in_trouble_is_no_case(tmp_path, make_facts):
+    one = replace(card(tmp_path, {"x.a": "# CONTEXT {}"}), trouble="its hook raised")
+    with pytest.raises(CardError, match="its hook raised"):
+        cases(one, make_facts(engine=ENGINE))

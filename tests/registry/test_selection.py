@@ -48,6 +48,14 @@ def test_the_hook_of_a_generators_card_is_called_on_selection_and_arguments_of_t
     assert (tmp_path / "updated").read_text() == "a "
 
 
+def test_a_card_whose_hook_fails_is_left_to_whoever_plans_it_or_raised_where_cards_are_only_shown(chosen, tmp_path):
+    broken = GENERATOR.replace("self.args = '--now'", "raise RuntimeError('no checkout')")
+    cards = chosen(["all"], g=broken, o=[entry("m")])
+    assert {card.name: bool(card.trouble) for card in cards} == {"g/a": True, "g/b": True, "o/m": False}
+    with pytest.raises(CardError, match="no checkout"):
+        choose_cards(load(tmp_path), ["all"], with_broken=False)
+
+
 def test_no_hook_is_called_where_no_such_card_is_selected(chosen, tmp_path):
     chosen(["o/m"], g=GENERATOR, o=[entry("m")])
     assert not (tmp_path / "updated").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def read_repository(repository: Path, limit_s: float | None = generator.LIMIT_S)
 
 
 def updated(cards: Iterable[Card], repository: Path, limit_s: float) -> dict[str, Card]:
-    """The cards, by name, as they are after their generators' `update_model()`."""
+    """The cards, by name, as they are after their generators' `update_model()`; those of one that fails in trouble."""
     names: dict[str, list[Card]] = {}
     for card in cards:
         names.setdefault(card.source, []).append(card)
@@ -87,14 +87,17 @@ def updated(cards: Iterable[Card], repository: Path, limit_s: float) -> dict[str
     changed: dict[str, Card] = {}
     for answer in generator.ask(questions, repository, limit_s):
         if answer.error:
-            raise answer.error
+            changed |= {card.name: replace(card, trouble=str(answer.error)) for card in names[str(answer.file)]}
+            continue
         scope = _scope_of(answer.file, repository)
+        before = {card.name: card for card in names[str(answer.file)]}
         for one in answer.cards:
+            name = f"{scope}/{one['name']}"
             try:
                 card = _checked_card(one["entry"], answer.file, repository, scope)
             except Wrong as wrong:
-                raise CardError(_told(answer.file, one["entry"], wrong)) from None
-            changed.setdefault(f"{scope}/{one['name']}", card)
+                card = replace(before[name], trouble=_told(answer.file, one["entry"], wrong))
+            changed.setdefault(name, card)
     return changed
 
 

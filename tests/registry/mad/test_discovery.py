@@ -199,8 +199,18 @@ def test_the_hook_changes_the_cards_that_are_selected(write, tmp_path):
     assert [card.args for card in found.cards] == ["", "", ""]
     changed = updated(found.cards[1:2], tmp_path, 20.0)
     assert {name: card.args for name, card in changed.items()} == {"g/b": "now"}
-    with pytest.raises(discovery.CardError, match=r"get_models_json.py: bad: timeout: found 'x'"):
-        updated(found.cards[2:], tmp_path, 20.0)
+    changed = updated(found.cards[1:], tmp_path, 20.0)
+    assert {name: card.args for name, card in changed.items() if not card.trouble} == {"g/b": "now"}
+    assert "get_models_json.py: bad: timeout: found 'x'" in changed["g/bad"].trouble
+
+
+def test_a_hook_that_raises_puts_its_cards_in_trouble_and_no_others(write, tmp_path):
+    write("scripts/g/get_models_json.py", HOOK)
+    write("scripts/h/get_models_json.py", HOOK.replace("self.args = 'now'", "raise RuntimeError('no checkout')"))
+    found = read_repository(tmp_path)
+    changed = updated(found.cards, tmp_path, 20.0)
+    assert [name for name in sorted(changed) if changed[name].trouble] == ["g/bad", "h/a", "h/b", "h/bad"]
+    assert "no checkout" in changed["h/a"].trouble
 
 
 def test_a_folder_that_only_lacks_the_roots_file_is_told_apart(tmp_path, write):
