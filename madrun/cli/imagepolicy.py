@@ -23,7 +23,19 @@ def policy_of(request: Request, repository: Path) -> Policy:
         check_registry(options.registry, "--registry")
         if known.problem:
             raise UsageError(f"{known.problem} (--registry may need a login from it)")
-    return Policy(fresh=options.clean_docker_cache, pull=options.pull, registry=options.registry or "", logins=logins)
+    return Policy(
+        fresh=options.clean_docker_cache,
+        pull=options.pull,
+        registry=options.registry or "",
+        logins=logins,
+        shared=shared_images(),
+    )
+
+
+def shared_images() -> Path | None:
+    """The directory of image tars that all nodes see; looked at when an image of a manifest is local_image."""
+    named = os.environ.get("MAD_DOCKER_BUILDS", "")
+    return Path(named) if named else None
 
 
 def check_registry(text: str, where: str) -> None:

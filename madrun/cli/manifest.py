@@ -18,13 +18,12 @@ from madrun.registry.tags import select
 from madrun.spec.card import Card, ImageSource, Vendor
 from madrun.spec.context import Layer
 from madrun.spec.manifest import BuiltImage, Manifest, WrongManifest, read_manifest
-from madrun.spec.plan import NOWHERE
+from madrun.spec.plan import NOWHERE, SHARED
 
 FLAG = "--manifest-file"
 _OF_THE_CONTEXT = ("slurm", "k8s", "kubernetes", "distributed", "vllm", "env_vars", "debug")
-_NO_TARS = (
-    "built_images.{}.local_image: has no effect: madrun loads no image files from MAD_DOCKER_BUILDS; every node "
-    "needs the image, or give its registry_image (madrun build --registry)"
+_BESIDE_REGISTRY = (
+    "built_images.{}.local_image: has no effect beside registry_image: a host that lacks the image pulls it from there"
 )
 _LOCAL = ("", "local", "docker")
 _OTHER = {"amd": "nvidia", "nvidia": "amd"}
@@ -71,7 +70,7 @@ class GivenManifest:
             raise CardError(f"{where}: found no scripts, and {repository} has no card {name!r}; add name and scripts")
         image = self.manifest.built_images[key]
         source = source_of(image)
-        notes = [*self.notes, *([_NO_TARS.format(key)] if image.local_image else [])]
+        notes = [*self.notes, *([_BESIDE_REGISTRY.format(key)] if image.local_image and image.registry_image else [])]
         warnings = (*card.warnings, *(f"{FLAG} {self.file}: {note}" for note in notes))
         other = _OTHER.get(image.gpu_vendor.lower())
         fit = [vendor for vendor in get_args(Vendor) if vendor != other]  # a host without a GPU builds for any
@@ -85,7 +84,8 @@ def source_of(image: BuiltImage) -> ImageSource:
         return ImageSource(image=image.registry_image, base=base)
     # A name without a registry is one that a build gave: whatever a public registry has by it is another image.
     plain = "/" not in image.docker_image or image.docker_image.startswith("madrun/")
-    pull_from = image.registry_image or (NOWHERE if plain else None)
+    elsewhere = SHARED if image.local_image else NOWHERE if plain else None
+    pull_from = image.registry_image or elsewhere
     return ImageSource(image=image.docker_image, pull_from=pull_from, base=base)
 
 

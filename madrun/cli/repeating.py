@@ -11,6 +11,7 @@ from typing import Any
 from madrun import __version__
 from madrun.cli.around import cache_folder, common_hash
 from madrun.cli.cardfacts import card_facts, work_files
+from madrun.cli.imagepolicy import shared_images
 from madrun.cli.layers import user_layers
 from madrun.cli.place import port_notes, resolve_master
 from madrun.cli.prepare import Planned, Prepared, filesystems, look, look_at_git
@@ -30,6 +31,7 @@ from madrun.probe import network
 from madrun.registry import cardtree
 from madrun.registry.mad import credentials
 from madrun.runners import RUNNERS
+from madrun.runtimes.images.policy import Policy
 from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
 from madrun.spec.context import Context, MultiNodeArgs
@@ -54,6 +56,7 @@ def prepare_saved(request: Request, saved: str) -> Prepared:
     repository = Path(node.repository)
     git_state = look_at_git(repository)
     prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
+    prepared.images = Policy(shared=shared_images())
     node = repeat.with_cache(node, cache_folder())
     today = repeat.for_owner(_addressed(plan, node, given, prepared), owner_of(plan.job, facts), facts.uid)
     moved = repeat.changes(repeat.addresses(node), repeat.addresses(today))

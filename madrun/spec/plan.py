@@ -21,6 +21,7 @@ RANK = "rank"  # the program in it that starts a rank and keeps its output apart
 RUN_ID, RUN_DIR, SECRET, HOSTS = "{run_id}", "{run_dir}", "{secret}", "{hosts}"
 CHECKSUM = "checksum"
 NOWHERE = "nowhere"
+SHARED = "shared"
 RuntimeName = Literal["docker", "podman", "process"]
 T = TypeVar("T")
 
@@ -30,7 +31,8 @@ class ImagePlan:
     """The image of the job. `build`: `name` carries the recipe's hash; `ready`: it is pulled where missing.
 
     `secrets`: the names of those that the builder mounts while it builds. `tag`: another name that the image gets.
-    `pull_from`: the name by which a ready image is pulled where it is missing, default its own; `NOWHERE`: it is not.
+    `pull_from`: the name by which a ready image is pulled where it is missing, default its own; `NOWHERE`: it is not;
+    `SHARED`: it is loaded from the directory that MAD_DOCKER_BUILDS names, and saved there.
     """
 
     kind: Literal["build", "ready", "none"]

@@ -26,7 +26,7 @@ from madrun.runtimes.images.identity import (
 from madrun.runtimes.images.place import Order, Place
 from madrun.runtimes.images.watch import Watch
 from madrun.spec.dockerfile import TOOLS, UnsetArgument, bases, only_buildkit, with_tools
-from madrun.spec.plan import NOWHERE, ImagePlan
+from madrun.spec.plan import NOWHERE, SHARED, ImagePlan
 
 _WORTH_A_LINE_S = 1.0
 _RUNS_TOO = {"amd64": ("386",), "arm64": ("arm",)}
@@ -36,7 +36,8 @@ _RUNS_TOO = {"amd64": ("386",), "arm64": ("arm",)}
 class Prepared:
     """An image that lies on this host. `identity` is equal on two nodes if what runs is equal.
 
-    `how` is `found`, `pulled` or `built`; `env`, `labels` and `architecture` are what the image says of itself.
+    `how` is `found`, `pulled`, `loaded` or `built`; `env`, `labels` and `architecture` are what the image
+    says of itself.
     """
 
     id: str
@@ -55,8 +56,9 @@ def ensure(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: W
     """
     started = time.monotonic()
     policy = place.policy
-    anew = policy.builds_anew(image) or (image.kind == "ready" and policy.pulls_anew(image.name))
-    found, how = (None if anew or policy.pull else _up_to_date(place, image)), "found"
+    shared = image.pull_from == SHARED
+    anew = policy.builds_anew(image) or (image.kind == "ready" and not shared and policy.pulls_anew(image.name))
+    found, how = (None if anew or policy.pull or shared else _up_to_date(place, image)), "found"
     if found is None:
         with locked(place.lock_dir / (f"{image.file_name}.lock"), _waiting(image, watch)):
             found, how = _made(place, image, context, watch, anew)
@@ -70,13 +72,20 @@ def ensure(place: Place, image: ImagePlan, context: Mapping[str, Path], watch: W
     config = found.get("Config") or {}
     return Prepared(
         id=str(found["Id"]),
-        identity=recipe_or_id(found) if image.kind == "build" else identity_of(found, image.name),
+        identity=_identity(place, image, found),
         seconds=seconds,
         how=how,
         env=dict(str(entry).partition("=")[::2] for entry in config.get("Env") or []),
         labels=labels_of(found),
         architecture=str(found.get("Architecture") or ""),
     )
+
+
+def _identity(place: Place, image: ImagePlan, found: Mapping[str, Any]) -> str:
+    """What two nodes compare. A tar carries no digest of a registry, and not every name: the id is equal on all."""
+    if image.pull_from == SHARED and place.policy.shared is not None:
+        return str(found["Id"])
+    return recipe_or_id(found) if image.kind == "build" else identity_of(found, image.name)
 
 
 def _waiting(image: ImagePlan, watch: Watch) -> Callable[[float], None]:
@@ -97,6 +106,8 @@ def _made(
     place: Place, image: ImagePlan, context: Mapping[str, Path], watch: Watch, anew: bool
 ) -> tuple[dict[str, Any], str]:
     """The image and how it was come by; another run may have made it while this one waited."""
+    if image.pull_from == SHARED:
+        return _shared(place, image, watch)
     if image.kind == "build" and place.policy.pull:
         _pull_bases(place, image, context, watch)
     found = None if anew else _up_to_date(place, image)
@@ -111,6 +122,27 @@ def _made(
         if found is not None:
             return found, "pulled"
     return _built(place, image, context, watch), "built"
+
+
+def _shared(place: Place, image: ImagePlan, watch: Watch) -> tuple[dict[str, Any], str]:
+    """The image that lies here, which the shared directory has then too; else the one of that directory."""
+    from madrun.runtimes.images import shared
+
+    found, folder = _inspect(place, image.name), place.policy.shared
+    if found is not None:
+        if folder is not None:
+            shared.provide(place, folder, image.name, found, watch)
+        return found, "found"
+    if folder is None:
+        raise BuildError(
+            f"image {image.name}: not on this host, and the manifest says local_image: true; build or load it here, "
+            "name a directory with MAD_DOCKER_BUILDS that all nodes see, or give its registry_image in the manifest"
+        )
+    shared.obtain(place, folder, image.name, watch)
+    found = _inspect(place, image.name)
+    if found is None:
+        raise BuildError(f"image {image.name}: loaded, but the engine does not have it")
+    return found, "loaded"
 
 
 def _fetched(place: Place, image: ImagePlan, watch: Watch) -> dict[str, Any]:

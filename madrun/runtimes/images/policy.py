@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from madrun.errors import UsageError
 from madrun.runtimes.images.identity import split_reference
@@ -35,6 +36,7 @@ class Policy:
     """`fresh`: built without the builder's cache. `pull`: pulled although they lie here. Either once in a command.
 
     `registry`: where what is built is pushed, and looked for before. `logins`: username and password by registry.
+    `shared`: the directory of image tars that all nodes see.
     """
 
     fresh: bool = False
@@ -42,6 +44,7 @@ class Policy:
     registry: str = ""
     logins: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     once: Once = field(default_factory=Once)
+    shared: Path | None = None
 
     def builds_anew(self, image: ImagePlan) -> bool:
         """Whether the image is to be built although it lies here; true once."""
