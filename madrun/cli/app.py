@@ -83,8 +83,8 @@ def _run(
     if dry_run:
         from madrun.cli.plan import print_plans
 
-        print_plans(make_request(options, plan, repository=repository, files=files), show.as_json)
-        return
+        request = make_request(options, plan, repository=repository, files=files)
+        raise typer.Exit(print_plans(request, show.as_json))
     from madrun.cli.run import run_cards
 
     asked = partial(make_request, options, plan, repository=repository, files=files)
@@ -97,7 +97,7 @@ def _plan(options: RunOptions, repository: RepositoryOptions, plan: SavedPlan = 
     from madrun.cli.plan import print_plans
     from madrun.cli.request import make_request
 
-    print_plans(make_request(options, plan, repository=repository), as_json)
+    raise typer.Exit(print_plans(make_request(options, plan, repository=repository), as_json))
 
 
 @app.command("explain", help="Print where each value came from, what it overrode, and whether it reached a container.")

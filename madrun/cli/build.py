@@ -13,7 +13,7 @@ from madrun.cli.batch import registries_of
 from madrun.cli.buildlog import log_of
 from madrun.cli.leftout import LeftOut
 from madrun.cli.prepare import Planned, Prepared, prepare
-from madrun.cli.request import Request
+from madrun.cli.request import Request, of_every_card
 from madrun.cli.screen import Screen
 from madrun.cli.sharednotes import shared_notes
 from madrun.cli.tables import some
@@ -65,7 +65,7 @@ class Work:
 
 def build_images(request: Request, as_json: bool) -> int:
     """Prints a line for each image on stdout, what happens meanwhile on stderr; exit code 2 where one failed."""
-    prepared = prepare(_of_every_card(request), leave_out=True)
+    prepared = prepare(of_every_card(request), leave_out=True)
     if prepared.stop is not None:
         raise prepared.stop
     if prepared.engine is None:
@@ -89,12 +89,6 @@ def build_images(request: Request, as_json: bool) -> int:
         sys.stdout.write(to_json([to_plain(row) for row in (*without, *rows)]))
     _write_files(request, prepared, work, (without, rows))
     return int(ExitCode.USAGE if any(row.error for row in (*without, *rows)) else ExitCode.OK)
-
-
-def _of_every_card(request: Request) -> Request:
-    """An image may be built also for a card that is not to be run here."""
-    options = replace(request.repository, ignore_deprecated=True, disable_skip_gpu_arch=True)
-    return replace(request, repository=options)
 
 
 def _without_image(one: LeftOut, screen: Screen) -> Row:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 
 from madrun.cli.argv import CONTEXT_FLAGS, inline_context
+from madrun.cli.leftout import why_skipped
 from madrun.cli.prepare import Planned, prepare
-from madrun.cli.request import Request
+from madrun.cli.request import Request, of_every_card
 from madrun.cli.verdict import quoted
+from madrun.errors import ExitCode
 from madrun.planning.layers import parse_text
+from madrun.registry.selection import LEFT_OUT
 from madrun.runtimes.spelling import docker_argv
 from madrun.spec.codec import to_json
 from madrun.spec.masking import without_secrets
@@ -17,15 +21,24 @@ from madrun.spec.plan import Plan, sealed
 from madrun.units import format_duration
 
 
-def print_plans(request: Request, as_json: bool) -> None:
-    """Prints a plan for each selected card; nothing is started."""
-    prepared = prepare(request)
+def print_plans(request: Request, as_json: bool) -> int:
+    """Prints a plan for each selected card and starts nothing; exit code 2 where one cannot be planned."""
+    prepared = prepare(of_every_card(request), leave_out=True)
+    if prepared.stop is not None:
+        raise prepared.stop
+    for one in prepared.left_out:
+        sys.stderr.write(f"madrun: error: {one.reason}\n")
     if as_json:
         plans = [sealed(planned.plan) for planned in prepared.planned]
         sys.stdout.write(to_json(plans[0] if len(plans) == 1 else plans))
-        return
-    for planned in prepared.planned:
-        sys.stdout.write("\n".join(plan_lines(planned, request)) + "\n")
+    else:
+        for planned in prepared.planned:
+            skipped = "" if request.saved else why_skipped(planned.card, request, prepared.facts.accelerator)
+            note = (f"run leaves {planned.card.name} out: {skipped}",) if skipped else ()
+            said = (text for text in planned.notes if not text.startswith(LEFT_OUT))  # told as an error above
+            shown = replace(planned, notes=(*said, *note))
+            sys.stdout.write("\n".join(plan_lines(shown, request)) + "\n")
+    return int(ExitCode.USAGE if prepared.left_out else ExitCode.OK)
 
 
 def plan_lines(planned: Planned, request: Request) -> list[str]:

@@ -171,14 +171,13 @@ def _plan_cases(
     card: Card, said: tuple[Context, list[Origin], list[str]], request: Request, prepared: Prepared, leave_out: bool
 ) -> None:
     """Adds a plan for each case of the card, or the card to those that are left out."""
-    context, origins, warnings = said
+    context = said[0]
     topo.check_ranks(context.multi_node_args, tuple(RUNNERS))
     skipped = why_skipped(card, request, prepared.facts.accelerator)
     if skipped and leave_out:
         prepared.left_out.append(LeftOut(name=card.name, reason=skipped, card=card, context=context))
         return
-    warnings = [*warnings, *([f"run leaves {card.name} out: {skipped}"] if skipped else [])]
-    said, stack = with_tools(card, (context, origins, warnings), request.repository.tools_config)
+    said, stack = with_tools(card, said, request.repository.tools_config)
     for case in cases_of(card, said[0], prepared.facts, prepared.layers):
         prepared.planned.append(_plan(case, said, prepared, stack))
 

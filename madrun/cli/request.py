@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,3 +99,9 @@ def _program() -> str:
     """How this user starts madrun: by its name where a shell finds it, else by the path that was typed."""
     typed = Path(sys.argv[0])
     return "madrun" if typed.name != "madrun" or shutil.which("madrun") else os.path.relpath(typed)
+
+
+def of_every_card(request: Request) -> Request:
+    """The same for cards that are not to be run here, too: a plan and an image may be had of them all the same."""
+    options = replace(request.repository, ignore_deprecated=True, disable_skip_gpu_arch=True)
+    return replace(request, repository=options)

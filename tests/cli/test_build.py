@@ -51,7 +51,7 @@ def run(monkeypatch, tmp_path, make_job, make_facts, capfd):
             return (outcome or found)(image)
 
         monkeypatch.setattr(build, "prepare", lambda request, leave_out: prepared)
-        monkeypatch.setattr(build, "_of_every_card", lambda request: request)
+        monkeypatch.setattr(build, "of_every_card", lambda request: request)
         monkeypatch.setattr(build.images, "ensure", ensure)
         request = SimpleNamespace(results=tmp_path, flags=flags, building=building or BuildFiles())
         code = build.build_images(request, as_json)
@@ -109,7 +109,7 @@ def test_a_wrong_context_ends_a_build_before_anything_is_built(run):
 
 
 def test_images_are_built_also_for_cards_that_are_not_to_be_run_here():
-    options = build._of_every_card(make_request(RunOptions(tags=["a"]))).repository
+    options = build.of_every_card(make_request(RunOptions(tags=["a"]))).repository
     assert (options.ignore_deprecated, options.disable_skip_gpu_arch) == (True, True)
 
 

@@ -85,6 +85,8 @@ HOST = ("--runtime", "process")
         (("run", "--tags", "old", "--ignore-deprecated-flag", *HOST), 0, "SUCCESS old"),
         (("run", "--tags", "good", "--skip-model-run", *HOST), 0, "NOTHING WAS MEASURED: 1 card SKIPPED, as"),
         (("plan", "--tags", "old", *HOST), 0, "run leaves old out: is_deprecated"),
+        (("plan", "--tags", "good", "nodata", *HOST), 2, "card      good"),
+        (("plan", "--tags", "nodata", *HOST), 2, "madrun: error: "),
         (("run", "--tags", "nosuch", *HOST), 2, "no card or tag 'nosuch'"),
         (("run", "--tags", "nodata", *HOST), 2, "FAILURE nodata"),
         (("run", "--tags", "good", "nodata", *HOST), 2, "SUCCESS good"),
