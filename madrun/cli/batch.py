@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from madrun.errors import UsageError
 from madrun.registry.catalogue import Catalogue
 from madrun.registry.selection import choose_cards
 from madrun.spec.card import Card, ImageSource, Vendor
+from madrun.spec.jsonfile import Unreadable, read_json
 from madrun.spec.validation import did_you_mean
 
 FLAG = "--batch-manifest"
@@ -51,14 +51,11 @@ def read_batch(file: str) -> list[BatchEntry]:
     """The entries; `UsageError` says where the list is wrong."""
     path = Path(file).expanduser()
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"{FLAG}: {path} cannot be read: {reason}") from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{FLAG}: {path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
-    except RecursionError:
-        raise UsageError(f"{FLAG}: {path}: not JSON that can be read: nested too deeply") from None
+        _, value = read_json(path)
+    except FileNotFoundError:
+        raise UsageError(f"{FLAG}: {path} does not exist") from None
+    except Unreadable as error:
+        raise UsageError(f"{FLAG}: {error}") from None
     if not isinstance(value, list) or not value:
         raise UsageError(f"{FLAG}: {path}: found no entries, allowed: a list of {{{', '.join(_KEYS)}}}")
     return [_entry(entry, f"{FLAG}: {path}: entry {number}") for number, entry in enumerate(value, 1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from madrun.registry.selection import choose_cards
 from madrun.registry.tags import select
 from madrun.spec.card import Card, ImageSource, Vendor
 from madrun.spec.context import Layer
+from madrun.spec.jsonfile import Unreadable, read_json
 from madrun.spec.manifest import BuiltImage, Manifest, WrongManifest, read_manifest
 from madrun.spec.plan import NOWHERE, SHARED
 
@@ -95,14 +95,11 @@ def read_given(file: str | None) -> GivenManifest | None:
         return None
     path = Path(file).expanduser()
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"{FLAG}: {path} cannot be read: {reason}") from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{FLAG}: {path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
-    except RecursionError:
-        raise UsageError(f"{FLAG}: {path}: not JSON that can be read: nested too deeply") from None
+        _, value = read_json(path)
+    except FileNotFoundError:
+        raise UsageError(f"{FLAG}: {path} does not exist") from None
+    except Unreadable as error:
+        raise UsageError(f"{FLAG}: {error}") from None
     try:
         manifest, notes = read_manifest(value)
     except WrongManifest as wrong:

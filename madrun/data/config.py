@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from madrun.errors import DataError
+from madrun.spec.jsonfile import Unreadable, read_json
 
 FILE_NAME = "data.json"
 
@@ -52,18 +52,14 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _read(file: Path, option: str, missing_is_wrong: bool) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        _, data = read_json(file)
     except FileNotFoundError:
         if not missing_is_wrong:
             return {}
         hint = "" if option else ", but the card names data; it maps names to providers"
         raise DataError(f"{option}{file} does not exist{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{option}{file}: cannot be read: {error}") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{option}{file}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
-    except RecursionError:
-        raise DataError(f"{option}{file}: not JSON that can be read: nested too deeply") from None
+    except Unreadable as error:
+        raise DataError(f"{option}{error}") from None
     if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
         raise DataError(f"{option}{file}: allowed: a map of names to maps of providers")
     return data

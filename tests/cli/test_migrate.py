@@ -1,32 +1,8 @@
 """`madrun migrate`: what is printed, and the exit code."""
 
 import json
-from dataclasses import dataclass
 
 import pytest
-
-from madrun.cli.app import run
-
-
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def madrun(monkeypatch, capsys, repository):
-    """The command in this process: a test here starts it several times."""
-    monkeypatch.chdir(repository)
-
-    def start(*words):
-        code = run(list(words))
-        told = capsys.readouterr()
-        assert "Traceback" not in told.err
-        return Done(code, told.out, told.err)
-
-    return start
 
 
 @pytest.fixture

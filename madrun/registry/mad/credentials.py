@@ -9,6 +9,7 @@ from typing import Any
 
 from madrun.errors import UsageError
 from madrun.spec.credentials import DOCKERHUB, SPECIAL, Credentials
+from madrun.spec.jsonfile import Unreadable, read_json
 
 FILE_NAME = "credential.json"
 _HUB = {"MAD_DOCKERHUB_USER": "username", "MAD_DOCKERHUB_PASSWORD": "password", "MAD_DOCKERHUB_REPO": "repository"}
@@ -39,17 +40,11 @@ def _entries(file: Path) -> tuple[dict[str, Any], str]:
     value: Any = {}
     problem = ""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        _, value = read_json(file)
     except FileNotFoundError:
         pass
-    except OSError as error:
-        problem = f"{file}: cannot be read: {error.strerror}; make it readable for the user who runs madrun"
-    except UnicodeDecodeError as error:
-        problem = f"{file}: cannot be read: byte {error.start} is not UTF-8; save it as UTF-8"
-    except json.JSONDecodeError as error:
-        problem = f"{file}:{error.lineno}:{error.colno}: not JSON: {error.msg}"
-    except RecursionError:
-        problem = f"{file}: not JSON that can be read: nested too deeply"
+    except Unreadable as error:
+        problem = str(error)
     if not isinstance(value, dict):
         return {}, f"{file}: found {type(value).__name__}, allowed: an object of keys"
     return value, problem

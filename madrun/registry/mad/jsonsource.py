@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from madrun.errors import CardError
+from madrun.spec import jsonfile
 
 _GAP = re.compile(r"[ \t\r\n,:]*")
 _DECODER = json.JSONDecoder()
@@ -16,19 +17,11 @@ _DECODER = json.JSONDecoder()
 def read_json(path: Path) -> tuple[str, Any]:
     """The text of the file and what it holds; `CardError` with line and column where it is not JSON."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise CardError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise CardError(f"{path}: found bytes that are not UTF-8 at {error.start}, allowed: UTF-8 text") from None
-    try:
-        return text, json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CardError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
-    except RecursionError:
-        raise CardError(f"{path}: not readable as JSON: nested too deeply") from None
-    except ValueError as error:  # a number of more digits than Python reads
-        raise CardError(f"{path}: not readable as JSON: {error}") from None
+        return jsonfile.read_json(path)
+    except FileNotFoundError:
+        raise CardError(f"{path}: cannot be read: No such file or directory") from None
+    except jsonfile.Unreadable as error:
+        raise CardError(str(error)) from None
 
 
 def starts_of(text: str) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from madrun.errors import ContextError
 from madrun.spec.context import variable_problem
+from madrun.spec.jsonfile import Unreadable, read_json
 from madrun.spec.mad import COMMON, Step, Tool
 from madrun.spec.validation import Invalid, did_you_mean, validate
 
@@ -86,11 +86,11 @@ def _changed(defined: Tool, asked: Tool) -> Tool:
 def _definitions(file: Path) -> tuple[dict[str, Tool], list[str]]:
     """Every tool of the file by name, and warnings of fields that mean nothing."""
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ContextError(f"{file}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContextError(f"{file}: cannot be read: {error}") from None
+        _, data = read_json(file)
+    except FileNotFoundError:
+        raise ContextError(f"{file}: cannot be read: No such file or directory") from None
+    except Unreadable as error:
+        raise ContextError(str(error)) from None
     tools = data.get("tools") if isinstance(data, dict) else None
     if not isinstance(tools, dict):
         raise ContextError(f'{file}: allowed: {{"tools": {{name: {{pre_scripts, cmd, env_vars, post_scripts}}}}}}')

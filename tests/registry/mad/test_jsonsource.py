@@ -17,7 +17,7 @@ from madrun.registry.mad.jsonsource import line_of, read_json, starts_of
         (b"[\n {\n  'name': 1}]", "models.json:3:3: not JSON"),
         (b"", "models.json:1:1: not JSON"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"[1" + b"0" * 5000 + b"]", "not readable as JSON"),
+        (b"[1" + b"0" * 5000 + b"]", "not JSON that can be read"),
         (b"\xff[]", "found bytes that are not UTF-8 at 0"),
     ],
 )
