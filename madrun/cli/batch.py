@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, get_args
 
 from madrun.cli.imagepolicy import check_registry
+from madrun.cli.jsonoption import read_option
 from madrun.errors import UsageError
 from madrun.registry.catalogue import Catalogue
 from madrun.registry.selection import choose_cards
 from madrun.spec.card import Card, ImageSource, Vendor
-from madrun.spec.jsonfile import Unreadable, read_json
 from madrun.spec.validation import did_you_mean
 
 FLAG = "--batch-manifest"
@@ -49,13 +48,7 @@ def registries_of(file: str | None) -> dict[str, str]:
 
 def read_batch(file: str) -> list[BatchEntry]:
     """The entries; `UsageError` says where the list is wrong."""
-    path = Path(file).expanduser()
-    try:
-        _, value = read_json(path)
-    except FileNotFoundError:
-        raise UsageError(f"{FLAG}: {path} does not exist") from None
-    except Unreadable as error:
-        raise UsageError(f"{FLAG}: {error}") from None
+    path, value = read_option(FLAG, file)
     if not isinstance(value, list) or not value:
         raise UsageError(f"{FLAG}: {path}: found no entries, allowed: a list of {{{', '.join(_KEYS)}}}")
     return [_entry(entry, f"{FLAG}: {path}: entry {number}") for number, entry in enumerate(value, 1)]

@@ -7,16 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from madrun.cli.request import Request
+from madrun.cli.jsonoption import read_option
 from madrun.errors import CardError, ContextError, UsageError
 from madrun.registry.catalogue import Catalogue
 from madrun.registry.mad.entry import card_of
 from madrun.registry.mad.fields import Wrong
-from madrun.registry.selection import choose_cards
 from madrun.registry.tags import select
 from madrun.spec.card import Card, ImageSource, Vendor
 from madrun.spec.context import Layer
-from madrun.spec.jsonfile import Unreadable, read_json
 from madrun.spec.manifest import BuiltImage, Manifest, WrongManifest, read_manifest
 from madrun.spec.plan import NOWHERE, SHARED
 
@@ -89,17 +87,9 @@ def source_of(image: BuiltImage) -> ImageSource:
     return ImageSource(image=image.docker_image, pull_from=pull_from, base=base)
 
 
-def read_given(file: str | None) -> GivenManifest | None:
-    """The manifest that the user names; None where none is named. `UsageError` says where it is wrong."""
-    if file is None:
-        return None
-    path = Path(file).expanduser()
-    try:
-        _, value = read_json(path)
-    except FileNotFoundError:
-        raise UsageError(f"{FLAG}: {path} does not exist") from None
-    except Unreadable as error:
-        raise UsageError(f"{FLAG}: {error}") from None
+def read_given(file: str) -> GivenManifest:
+    """The manifest that the user names; `UsageError` says where it is wrong."""
+    path, value = read_option(FLAG, file)
     try:
         manifest, notes = read_manifest(value)
     except WrongManifest as wrong:
@@ -111,15 +101,6 @@ def read_given(file: str | None) -> GivenManifest | None:
             "starts madrun run on each of its nodes"
         )
     return GivenManifest(path, manifest, notes)
-
-
-def chosen_of(request: Request, catalogue: Catalogue) -> list[Card]:
-    """The cards that a command without a manifest means: those of its tags, or of a list of what to build."""
-    if request.building.batch_manifest is None:
-        return choose_cards(catalogue, request.tags)
-    from madrun.cli.batch import cards_of_batch
-
-    return cards_of_batch(request.building.batch_manifest, request.tags, catalogue)
 
 
 def _is_empty(value: Any) -> bool:

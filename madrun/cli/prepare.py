@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from madrun import __version__
 from madrun.cli.around import with_tools
@@ -16,9 +16,8 @@ from madrun.cli.contexts import check_mounts, context_of
 from madrun.cli.imagepolicy import policy_of
 from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.leftout import LeftOut, failed, from_broken, not_reached, why_skipped
-from madrun.cli.manifest import chosen_of, read_given
 from madrun.cli.place import Tell, find_topology, meeting_of, nobody, port_notes
-from madrun.cli.repository import find_repository, read_catalogue
+from madrun.cli.repository import chosen_of, find_repository, read_catalogue
 from madrun.cli.request import Request
 from madrun.cli.secretvalues import secrets_of
 from madrun.data.config import check_named
@@ -42,6 +41,9 @@ from madrun.spec.card import Card
 from madrun.spec.context import Context, Layer, Origin, mount_source
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import Plan, make_plan
+
+if TYPE_CHECKING:
+    from madrun.cli.manifest import GivenManifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def prepare(request: Request, tell: Tell = nobody, leave_out: bool = False) -> P
         return prepare_saved(request, request.saved)
     repository = find_repository(request.repo)
     git_state = look_at_git(repository)
-    given = read_given(request.repository.manifest_file)
+    given = _given(request.repository.manifest_file)
     below = [*site_layer(request, repository), *([given.layer()] if given else [])]
     above = user_layers(request)
     try:
@@ -180,6 +182,14 @@ def _plan_cases(
     said, stack = with_tools(card, said, request.repository.tools_config)
     for case in cases_of(card, said[0], prepared.facts, prepared.layers):
         prepared.planned.append(_plan(case, said, prepared, stack))
+
+
+def _given(file: str | None) -> GivenManifest | None:
+    if file is None:
+        return None
+    from madrun.cli.manifest import read_given
+
+    return read_given(file)
 
 
 def _part(tell: Tell, what: tuple[Card | None, list[Layer], list[Layer]], names: str, error: MadrunError) -> None:

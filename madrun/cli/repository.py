@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from madrun.cli.request import Request
 from madrun.errors import UsageError
 from madrun.registry.catalogue import Catalogue, load, locate, root_hint, shipped_places
 from madrun.registry.mad.generator import LIMIT_S, LIMIT_VARIABLE
+from madrun.registry.selection import choose_cards
+from madrun.spec.card import Card
 from madrun.units import parse_duration
 
 MODEL_DIR = "MODEL_DIR"
@@ -29,6 +32,15 @@ def fallback_note(repository: Path, repo: str | None) -> str:
 def read_catalogue(repository: Path) -> Catalogue:
     """Every card; generators of cards may take as long as the environment says."""
     return load(repository, _limit())
+
+
+def chosen_of(request: Request, catalogue: Catalogue) -> list[Card]:
+    """The cards that a command without a manifest means: those of its tags, or of a list of what to build."""
+    if request.building.batch_manifest is None:
+        return choose_cards(catalogue, request.tags)
+    from madrun.cli.batch import cards_of_batch
+
+    return cards_of_batch(request.building.batch_manifest, request.tags, catalogue)
 
 
 def _limit() -> float:

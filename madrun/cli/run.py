@@ -18,7 +18,6 @@ from madrun.cli.answer import write_out
 from madrun.cli.beforehand import checked, part
 from madrun.cli.colour import painted, wanted
 from madrun.cli.leftout import LeftOut, lines_of, not_reached, nothing_measured, write
-from madrun.cli.manifestout import write_of_runs
 from madrun.cli.options import Show
 from madrun.cli.outputs import Outputs, heard
 from madrun.cli.plan import start_words
@@ -224,6 +223,8 @@ def _end(command: _Command, codes: list[int]) -> int:
     story, on_purpose = command.story, command.request.files.skip_model_run
     command.outputs.close()
     if command.request.files.manifest_output is not None:
+        from madrun.cli.manifestout import write_of_runs
+
         write_of_runs(command.request.files.manifest_output, command.prepared, story.finished)
     nothing = nothing_measured(story.statuses, on_purpose)
     lines = [*summary_lines(story.finished, story.left_out), *nothing]
