@@ -37,8 +37,9 @@ from madrun.node.seeing.presence import REGISTRY, waiting
 from madrun.node.task import Interrupt, Stopped
 from madrun.probe.environment import user_folder
 from madrun.registry.selection import LEFT_OUT
+from madrun.spec.binding import bind
 from madrun.spec.codec import to_json
-from madrun.spec.plan import RUN_DIR, RUN_ID, bind
+from madrun.spec.plan import RUN_DIR, RUN_ID
 from madrun.spec.record import Failure
 from madrun.units import parse_duration
 

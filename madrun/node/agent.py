@@ -16,9 +16,12 @@ from madrun.node.channel.link import Aborted, Link
 from madrun.node.collect import collect
 from madrun.node.console import Console, last_lines
 from madrun.node.furnish import furnish
+from madrun.node.handing import handed_over
 from madrun.node.imagework import image_notes, obtain
 from madrun.node.joining.sharing import Sharing
 from madrun.node.joining.supply import Supply
+from madrun.node.launching.head import Launches
+from madrun.node.launching.party import Launching
 from madrun.node.models import keep_models
 from madrun.node.snapshot import keep_environment
 from madrun.node.stepping import failed_before, hinted, with_steps
@@ -42,9 +45,12 @@ _KINDS: dict[type[MadrunError], str] = {BuildError: "image", EngineError: "engin
 class Agent:
     """Executes the plan's part for this node; `run` returns what became of it and never raises for a failed run."""
 
-    def __init__(self, task: Task, node: NodePlan, folder: Path, link: Link, interrupt: Interrupt) -> None:
+    def __init__(
+        self, task: Task, node: NodePlan, folder: Path, link: Link, interrupt: Interrupt, launches: Launches | None
+    ) -> None:
         self._task, self._node, self._link, self._interrupt = task, node, link, interrupt
         self._space = ws.Workspace(folder)
+        self._launching = Launching(task, node, self._space, launches)
         self._timings = Timings()
         self._before: ws.Manifest = {}
         self._console: Console | None = None
@@ -116,6 +122,7 @@ class Agent:
         with self._timings.phase("files"):
             self._before, commit = furnish(self._space, task, self._node, self._check, reporter)
             self._outcome = replace(self._outcome, commit=commit)
+            self._launching.prepare()
             self._check_mounts()
         identity = self._image.identity if self._image else "none"
         with self._timings.phase("gate"):
@@ -147,6 +154,7 @@ class Agent:
             keep_environment(self._space, task.secrets)
             if "unranked" in self._keeper.steps.seen:
                 self._note(f"no logs of single ranks: nothing below {self._space.box} can be executed")
+            self._launching.open(self._link, self._keeper.box.send)
         with self._timings.phase("barrier"):
             self._link.meet(task.stage("ready"))
         if task.skip_script:
@@ -161,6 +169,7 @@ class Agent:
         try:
             code = self._keeper.run_script(self._watch.look)
         finally:
+            self._launching.end()
             seconds = time.monotonic() - started
             self._timings.add("script", seconds)
             self._outcome = replace(self._outcome, script_s=seconds, telemetry=self._watch.stop())
@@ -169,6 +178,8 @@ class Agent:
         self._outcome = replace(self._outcome, exit_code=code)
         if code != 0:
             raise Stopped(self._script_failure(code))
+        if finding := self._launching.finding:
+            raise Stopped(Failure(kind="runner", text=finding, node=self._node.node_rank))
 
     def _script_failure(self, code: int) -> Failure:
         """Of the script, or of a step before it, which then says so."""
@@ -246,7 +257,7 @@ class Agent:
         """Files back to the user, samples out of log and CSV."""
         with self._timings.phase("collect"):
             if self._space.box.exists():
-                findings = (*self._outcome.findings, *self._hand_over())
+                findings = (*self._outcome.findings, *self._handed_over())
                 self._outcome = replace(self._outcome, findings=findings)
             # What lies there before anything runs was made by no script, however far it was furnished.
             before = self._before if self._keeper is not None else ws.manifest(self._space.work)
@@ -275,23 +286,10 @@ class Agent:
             return
         self._keeper.end(by_itself=True)
         self.kept = False
-        self._hand_over()
+        self._handed_over()
         keep_models(self._space.work, self._node.cache)
         ws.keep_output(self._space, self._before, into=AFTERWARDS)
 
-    def _hand_over(self) -> list[str]:
-        """Makes the files the user's own where the driver could not; a finding where that fails."""
-        from madrun.runtimes.handover import hand_over
-
-        task, owner = self._task, self._node.owner
-        if not owner or self._image is None:
-            return []
-        done = self._keeper is not None and "handed" in self._keeper.steps.seen  # the cache with the box it is below
-        cache = [Path(self._node.cache)] if self._node.cache and not done else []
-        try:
-            for folder in (self._space.box, *cache):
-                if ws.foreign_files(folder, task.facts.uid):
-                    hand_over(task.engine, self._image.id, folder, owner)
-        except EngineError as error:
-            return [str(error)]
-        return []
+    def _handed_over(self) -> list[str]:
+        done = self._keeper is not None and "handed" in self._keeper.steps.seen
+        return handed_over(self._task, self._node, self._space, (self._image, done))

@@ -60,6 +60,14 @@ class BoxKeeper:
                 "Check the vendor's container toolkit and the owners of the files on the host"
             )
             raise Stopped(self._fail("engine", text))
+        lacking = self.steps.seen.get("lacking")
+        if lacking is not None:
+            where = "on the PATH of the image" if self._job.in_container else "on the PATH of this host"
+            text = (
+                f"RUNNER {self._job.runner} needs {lacking.value.strip()}, which is not {where} (node {self._rank}); "
+                "install it there, or give another RUNNER in multi_node_args"
+            )
+            raise Stopped(self._fail("image", text))
 
     def run_script(self, look: Look = _none) -> int:
         """Starts the script and returns its exit code; `Stopped` on time-out, interrupt or a driver that died.

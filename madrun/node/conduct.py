@@ -21,8 +21,9 @@ from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.results import perfcsv, rundir
 from madrun.results.rundir import EXPLAINED, RunDir
 from madrun.results.verdict import RunFacts, judge
+from madrun.spec.binding import bind
 from madrun.spec.codec import from_plain, to_json
-from madrun.spec.plan import NodePlan, Plan, bind
+from madrun.spec.plan import NodePlan, Plan
 from madrun.spec.record import Failure, NodeOutcome, Record, Status
 
 
@@ -86,7 +87,7 @@ def conduct(
     with here as presence, Board(link, run.path, folder, presence) as board:
         if party.intake is not None:
             party.intake.open(run.path, task.plan.job.collect_limit)
-        agent = Agent(task, node, folder, link, interrupt)
+        agent = Agent(task, node, folder, link, interrupt, party.launches)
         journaling = _Journaling(run if rank == 0 else None, reporter, board, lambda: agent.pid)
         try:
             outcome = agent.run(journaling)

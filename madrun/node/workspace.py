@@ -16,7 +16,7 @@ from madrun.errors import NodesError
 from madrun.registry.cardtree import add_file
 from madrun.results.regular import kind_of, open_regular
 from madrun.spec.mad import MODELS
-from madrun.spec.plan import RANK, JobPlan
+from madrun.spec.plan import BIN, JobPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ class Workspace:
         return self.box / "ranks"
 
     @property
+    def launches(self) -> Path:
+        """Where a runner on node 0 asks for starts on other nodes, and where these are started."""
+        return self.box / "launch"
+
+    @property
     def ranks(self) -> Path:
         """What each rank printed, and how it ended: `rank-<RANK>.log` and `rank-<RANK>.end`."""
         return self.root / "ranks"
@@ -102,9 +107,11 @@ def lay_out(workspace: Workspace, files: dict[str, Path], job: JobPlan) -> None:
     (workspace.box / "driver.sh").write_text(job.driver)
     (workspace.box / "steps").touch()
     workspace.boxed_ranks.mkdir(mode=0o700)  # secrets are masked in these only when they are kept
-    for name, copied in (("rank.sh", RANK), ("rank.py", "rank.py")):
+    workspace.launches.mkdir(mode=0o700)  # what a script exports goes through it to other nodes, secrets too
+    (workspace.box / BIN).mkdir()
+    for name, copied in runners.FILES.items():
         shutil.copyfile(Path(runners.__file__).with_name(name), workspace.box / copied)
-    (workspace.box / RANK).chmod(0o755)
+        (workspace.box / copied).chmod(0o755)
 
 
 def _root(workspace: Workspace) -> Path:

@@ -6,7 +6,8 @@ beside it, so that standard output carries the script's words alone.
 
 Lines it knows: `go` starts the script, `stop N` ends it with N tenths of a second of grace, `bye` ends a driver
 whose script has ended; `stay` reports the end of the script, `stay N` ends it first, and the driver goes on;
-`examine PID...` writes the stacks of these processes; any other line only renews the lease.
+`examine PID...` writes the stacks of these processes; `launch NAME` starts `launch/NAME.sh` on a node that holds, and
+`over` ends its waiting; any other line only renews the lease.
 """
 
 from __future__ import annotations
@@ -34,6 +35,14 @@ say() { local IFS=' '; printf '%s %s\n' "${EPOCHREALTIME:-0}" "$*" >&8; }
 exec 9<> <(:)                                   # a pipe nobody writes to: the clock of nap
 nap() { local _; IFS= read -r -t "$1" -u 9 _; }
 
+export MADRUN_BOX=$box PATH=$PATH:$box/bin
+hold() {                                        # waits for what the runner of node 0 starts on this node
+  local name
+  export MADRUN_CONSOLE=/proc/$BASHPID/fd/1
+  while IFS= read -r -u 7 name && [[ $name != over ]]; do
+    { bash "$box/launch/$name.sh" >"$box/launch/$name.out" 2>&1; echo "$?" >"$box/launch/$name.code"; } 7>&- &
+  done
+}
 run_script() {
   cd "$box/work" || return 97
   @RUN@
@@ -124,6 +133,10 @@ missing=                                        # an engine may take a request f
 # Opened, not looked at: root may read and write a file that the container's device rules keep shut.
 for file in ${MADRUN_DEVICES:-}; do { [[ -e $file ]] && : <>"$file"; } 2>/dev/null || missing+=" $file"; done
 [[ -z $missing ]] || say "missing$missing"
+lacking=
+for name in ${MADRUN_PROGRAMS:-}; do hash -- "$name" 2>/dev/null || lacking+=" $name"; done
+[[ -z $lacking ]] || say "lacking$lacking"
+[[ -z ${MADRUN_HOLD:-} ]] || exec 7<> <(:)      # a pipe to ourselves: what is to be started here
 snapshot >"$box/environment" 2>/dev/null
 say ready
 while IFS= read -r -t @LEASE@ line; do
@@ -133,6 +146,8 @@ while IFS= read -r -t @LEASE@ line; do
     stay) check; tell_ooms; hand_over; say end "$rc" ;;    # the script is over, its container stays to be looked at
     stay*) say stop; end_job "${line#stay }"; tell_ooms; hand_over; say end 143 ;;
     examine*) read -ra words <<<"${line#examine}"; examine "${words[@]}" & ;;
+    launch*) echo "${line#launch }" >&7 ;;
+    over) echo over >&7 ;;
     bye) [[ -z $job ]] || wait "$job" 2>/dev/null; check; finish "$rc" ;;    # it may be about to end
     *) check ;;
   esac
@@ -169,7 +184,12 @@ def render(card: str, run: str, grace_s: float, reporting: bool = False) -> str:
         if mark != "@RUN@":
             text = text.replace(mark, value)
     # last: args may hold any text
-    return text.replace("@RUN@", run if reporting else f"{{ {run}\n  }} 8>&-")
+    return text.replace("@RUN@", run if reporting else f"{{ {held(run)}\n  }} 8>&-")
+
+
+def held(run: str) -> str:
+    """The shell text that runs on a node of its own, and waits on one that holds."""
+    return f"if [[ -n ${{MADRUN_HOLD:-}} ]]; then hold; else\n  {run}\n  fi"
 
 
 def _tenths(seconds: float) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
+from typing import Any
 
 from madrun.planning import driver
 from madrun.planning.image import Given, image_source, plan_image
@@ -12,7 +14,7 @@ from madrun.planning.mad.environment import OF_ONE_NODE, mad_job_env
 from madrun.planning.mad.results import log_rules
 from madrun.spec.card import Card
 from madrun.spec.codec import sha256
-from madrun.spec.context import Context
+from madrun.spec.context import Context, MultiNodeArgs
 from madrun.spec.data import Source
 from madrun.spec.facts import HostFacts
 from madrun.spec.mad import Around, Entry
@@ -141,7 +143,18 @@ def plan_job(
         log_errors=log_rules(card, context),
         checkout=context.checkout if card.mad else "",
         common=files.common,
+        **_of_runner(context.multi_node_args),
     )
+
+
+def _of_runner(args: MultiNodeArgs) -> dict[str, Any]:
+    """What the job says of how its ranks are started; no more than the runner heeds."""
+    return {
+        "runner_args": tuple(shlex.split(args.RUNNER_ARGS or "")),
+        "elastic": args.ELASTIC or "",
+        "mpi_launch": args.MPI_LAUNCH if args.RUNNER == "mpirun" else "",
+        "transport": args.TRANSPORT,
+    }
 
 
 def _run_lines(card: Card, args: str, runtime: RuntimeName, around: Around) -> str:
@@ -165,9 +178,13 @@ _SAID = (
     "url",
     "launcher",
     "checkout",
+    "runner_args",
+    "elastic",
+    "mpi_launch",
+    "transport",
 )
 _DURATIONS = ("timeout_s", "grace_s", "stall_timeout_s", "lease_s")
-_HASHED = ("metrics", "image", "driver")
+_HASHED = ("metrics", "image", "driver", "runner_config")
 _MOST_NAMED = 64  # variables that are compared one by one
 
 

@@ -15,8 +15,8 @@ from madrun.spec.card import Card
 from madrun.spec.context import Context, mount_source
 from madrun.spec.facts import HostFacts
 from madrun.spec.mad import WORKSPACE
-from madrun.spec.plan import BOX, RANK, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
-from madrun.spec.topology import Topology
+from madrun.spec.plan import BOX, CONFIG, RANK, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
+from madrun.spec.topology import Starting, Topology
 
 
 def plan_node(
@@ -46,7 +46,7 @@ def plan_node(
     return NodePlan(
         node_rank=topology.node_rank,
         hostname=facts.hostname,
-        role="script",
+        role="hold" if RUNNERS[job.runner].head and topology.node_rank else "script",
         master_addr=topology.master_addr,
         master_port=topology.master_port,
         control_port=topology.control_port,
@@ -93,9 +93,10 @@ def _node_env(
 ) -> dict[str, str]:
     """`said`: owner of the files, and what this host adds for a card of a MAD repository."""
     owner, more = said
-    runner = RUNNERS[job.runner]
-    command = runner.command(topology)
+    runner, starting = RUNNERS[job.runner], starting_of(job, box)
+    command = runner.command(topology, starting)
     env = {
+        **runner.settings(topology, starting),
         "MULTI_NODE_RUNNER": command,
         "MAD_MULTI_NODE_RUNNER": command,
         "NODE_RANK": str(topology.node_rank),
@@ -109,12 +110,28 @@ def _node_env(
     }
     if runner.starter:
         env[runner.starter] = f"{box}/{RANK}"
+    if runner.programs:
+        env["MADRUN_PROGRAMS"] = " ".join(runner.programs)
+    if runner.head and topology.node_rank:
+        env["MADRUN_HOLD"] = "1"
     if job.data:
         env["MAD_DATAHOME"] = ",".join(homes[item.name] for item in job.data)
         env["MAD_DATANAME"] = ",".join(item.name for item in job.data)
     # What the user set for NCCL or Gloo in docker_env_vars stands above what was chosen by the route.
-    merged = env | job.env | runner.env(topology) | dict.fromkeys(job.secrets, SECRET)
+    merged = env | job.env | runner.env(topology, starting) | dict.fromkeys(job.secrets, SECRET)
     return dict(sorted(merged.items()))
+
+
+def starting_of(job: JobPlan, box: str) -> Starting:
+    """How the job's runner starts its ranks on a node that finds the directory of its run there."""
+    return Starting(
+        box=box,
+        vendor=job.vendor,
+        args=job.runner_args,
+        config=f"{box}/{CONFIG}" if job.runner_config else "",
+        elastic=job.elastic,
+        mpi_launch=job.mpi_launch,
+    )
 
 
 def _mounts(

@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from madrun.errors import ContextError
+from madrun.planning.node import starting_of
 from madrun.planning.samegpus import check_gpus
 from madrun.planning.whole import problems
 from madrun.runners import RUNNERS
+from madrun.spec.binding import unbind
 from madrun.spec.card import Card, ImageSource
 from madrun.spec.codec import from_plain, sha256
 from madrun.spec.facts import HostFacts
 from madrun.spec.mad import MadCard
-from madrun.spec.plan import CHECKSUM, FORMAT, JobPlan, NodePlan, Plan, unbind
+from madrun.spec.plan import BOX, CHECKSUM, FORMAT, JobPlan, NodePlan, Plan
 from madrun.spec.topology import Topology
 from madrun.spec.validation import Invalid
 from madrun.units import format_size
@@ -147,17 +149,21 @@ def with_addresses(node: NodePlan, job: JobPlan, address: str, port: int, contro
         nccl_ifname=node.nccl_ifname,
         gloo_ifname=node.gloo_ifname,
     )
-    runner = RUNNERS[job.runner]
-    command = runner.command(topology)
+    runner, starting = RUNNERS[job.runner], starting_of(job, _box(node))
+    command = runner.command(topology, starting)
     env = {
         "MULTI_NODE_RUNNER": command,
         "MAD_MULTI_NODE_RUNNER": command,
         "MASTER_ADDR": address,
         "MASTER_PORT": str(port),
-        **runner.env(topology),
+        **runner.env(topology, starting),
     }
     moved = replace(node, master_addr=address, master_port=port, control_port=control)
     return _with_env(moved, env)
+
+
+def _box(node: NodePlan) -> str:
+    return node.process.workdir.removesuffix("/work") if node.process is not None else BOX
 
 
 def addresses(node: NodePlan) -> dict[str, str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from madrun.spec.topology import Topology
+from madrun.spec.topology import Starting, Topology
 
 
-def command(_topology: Topology) -> str:
+def command(_topology: Topology, starting: Starting) -> str:
     """`python3`: a run script puts this text in front of its training script."""
-    return "python3"
+    return " ".join(("python3", *starting.args))
 
 
-def env(topology: Topology) -> dict[str, str]:
+def env(topology: Topology, _starting: Starting) -> dict[str, str]:
     """What torch.distributed's `env://` reads; WORLD_SIZE is the number of nodes here."""
     return {
         "RANK": str(topology.node_rank),

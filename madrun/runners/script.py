@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from madrun.spec.topology import Topology
+from madrun.spec.topology import Starting, Topology
 
 
-def command(_topology: Topology) -> str:
+def command(_topology: Topology, _starting: Starting) -> str:
     """Nothing: the variable is set all the same, so that a script with `set -u` lives."""
     return ""
-
-
-def env(_topology: Topology) -> dict[str, str]:
-    """Nothing: what is the same for all runners is set by the plan."""
-    return {}

@@ -113,6 +113,11 @@ class MultiNodeArgs:
     GLOO_SOCKET_IFNAME: str | None = None
     HOST_LIST: str | None = None
     CONTROL_PORT: Port | None = None
+    RUNNER_ARGS: str | None = None
+    CONFIG_FILE: str | None = None
+    ELASTIC: str | None = None
+    MPI_LAUNCH: Literal["agent", "ssh"] = "agent"
+    TRANSPORT: Literal["auto", "rdma", "sockets"] = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

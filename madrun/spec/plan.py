@@ -5,7 +5,6 @@ Texts that depend on the run hold `{run_id}` and `{run_dir}`; `bind` fills them 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -18,6 +17,8 @@ from madrun.spec.mad import Entry, LogErrors
 FORMAT = 1
 BOX = "/madrun"  # where a container finds the directory of its run
 RANK = "rank"  # the program in it that starts a rank and keeps its output apart
+BIN = "bin"  # the folder in it that comes last on PATH
+CONFIG = "runner-config"  # the beginning of the name of the runner's configuration file in it
 RUN_ID, RUN_DIR, SECRET, HOSTS = "{run_id}", "{run_dir}", "{secret}", "{hosts}"
 CHECKSUM = "checksum"
 NOWHERE = "nowhere"
@@ -77,7 +78,9 @@ class JobPlan:
     paths of pre- and post-scripts by the names of their steps. `log_errors`: how the log of such a script is read.
     `launcher`: as the card names it. `options`: hash of free-form options of the container as they were written.
     `checkout`: whether the script may write into the folders beside it. `common`: hash of the files of scripts/common
-    that the card's files speak of; empty without any.
+    that the card's files speak of; empty without any. `runner_args`: the user's own words for the runner;
+    `runner_config`: hash of its configuration file; `elastic`: `MIN:MAX` nodes of torchrun; `mpi_launch`: how mpirun
+    reaches the other nodes; `transport`: what the ranks are to talk over, `auto`, `rdma` or `sockets`.
     """
 
     card: str
@@ -112,6 +115,11 @@ class JobPlan:
     steps: dict[str, str] = field(default_factory=dict)
     checkout: str = ""
     common: str = ""
+    runner_args: tuple[str, ...] = ()
+    runner_config: str = ""
+    elastic: str = ""
+    mpi_launch: str = ""
+    transport: str = "auto"
 
     @property
     def in_container(self) -> bool:
@@ -190,7 +198,8 @@ class NodePlan:
     path of `data_sources` first; `own_data`: of these, what every node fills by itself. `check_reach`: nodes that do
     not reach each other are refused. `checkout`: what of a MAD repository stands in its workspace. `placed`: files that
     are not in the card's folder and stand among its work files, by name. `cache`: where this user's runs share models.
-    `dockerfile`: that of a MAD card, relative to the repository.
+    `dockerfile`: that of a MAD card, relative to the repository. `runner_config`: where this host has the runner's
+    configuration file. A node whose role is `hold` waits for what the runner of node 0 starts on it.
     """
 
     node_rank: int
@@ -220,6 +229,7 @@ class NodePlan:
     placed: dict[str, str] = field(default_factory=dict)
     cache: str = ""
     dockerfile: str = ""
+    runner_config: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,44 +262,3 @@ def sealed(plan: Plan) -> dict[str, Any]:
     """The plan as a file holds it: plain data and a checksum of all of it, by which an edited file is known."""
     plain: dict[str, Any] = to_plain(plan)
     return {**plain, CHECKSUM: sha256(plain)}
-
-
-def bind(node: NodePlan, run_id: str, run_dir: str, hosts: tuple[str, ...] = ()) -> NodePlan:
-    """The node's part with the run's id and directory filled in, and `hosts` where its container is to get names."""
-    return _named(_fill(node, ((RUN_ID, run_id), (RUN_DIR, run_dir))), hosts)
-
-
-def _named(node: NodePlan, hosts: tuple[str, ...]) -> NodePlan:
-    if node.container is None or not node.container.hosts:
-        return node
-    return dataclasses.replace(node, container=dataclasses.replace(node.container, hosts=hosts))
-
-
-def unbind(node: NodePlan) -> NodePlan:
-    """The node's part as it was before a run filled it in: what `bind` was given."""
-    if node.container is not None:
-        run_id = node.container.env["MADRUN_RUN_ID"]
-        box = next(mount.source for mount in node.container.mounts if mount.target == BOX)
-    elif node.process is not None:
-        run_id, box = node.process.env["MADRUN_RUN_ID"], node.process.workdir.removesuffix("/work")
-    else:
-        return node
-    run_dir = box.removesuffix(f"/node-{node.node_rank}/box")
-    return _fill(_named(node, (HOSTS,)), ((run_dir, RUN_DIR), (run_id, RUN_ID)))
-
-
-def _fill(value: T, texts: tuple[tuple[str, str], ...]) -> T:
-    """The value with each first text replaced by its second, wherever it stands."""
-    filled: Any = value
-    if isinstance(value, str):
-        filled = value
-        for old, new in texts:
-            filled = filled.replace(old, new)
-    elif isinstance(value, tuple):
-        filled = tuple(_fill(item, texts) for item in value)
-    elif isinstance(value, dict):
-        filled = {key: _fill(item, texts) for key, item in value.items()}
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        changes = {f.name: _fill(getattr(value, f.name), texts) for f in dataclasses.fields(value)}
-        filled = dataclasses.replace(value, **changes)
-    return filled  # type: ignore[no-any-return]

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """One node's view of the job; addresses are IP literals, names of interfaces are this node's."""
+    """One node's view of the job; addresses are IP literals, names of interfaces are this node's.
+
+    `network`: the chosen interface's, as `10.0.0.0/24`; empty where it is not known.
+    """
 
     nnodes: int
     node_rank: int
@@ -17,6 +20,7 @@ class Topology:
     control_port: int
     nccl_ifname: str
     gloo_ifname: str
+    network: str = ""
 
     @property
     def world_size(self) -> int:
@@ -34,3 +38,20 @@ class Meeting:
     port: int
     hostname: str
     cards: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starting:
+    """How a runner is to start the ranks, beside who they are.
+
+    `box`: where the node finds the directory of its run. `args`: the user's own words for the runner. `config`: the
+    path of the runner's configuration file as the node sees it. `elastic`: `MIN:MAX` nodes, empty for a fixed number.
+    `mpi_launch`: how mpirun reaches the other nodes, by madrun's `agent` or by `ssh`.
+    """
+
+    box: str
+    vendor: str = "cpu"
+    args: tuple[str, ...] = ()
+    config: str = ""
+    elastic: str = ""
+    mpi_launch: str = "agent"

@@ -19,8 +19,9 @@ from e2e_parts import containers, lay_out, type_command, until
 from madrun.node.console import Console
 from madrun.runtimes.docker import DockerBox
 from madrun.runtimes.spelling import docker_argv, engine_config
+from madrun.spec.binding import bind
 from madrun.spec.codec import from_plain
-from madrun.spec.plan import Container, Mount, Plan, bind
+from madrun.spec.plan import Container, Mount, Plan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 MEASURED = "echo performance: 1 speed\n"

@@ -29,8 +29,9 @@ from madrun.runtimes import libpod
 from madrun.runtimes.docker import DockerBox
 from madrun.runtimes.handover import hand_over
 from madrun.runtimes.spelling import docker_argv
+from madrun.spec.binding import bind
 from madrun.spec.codec import from_plain
-from madrun.spec.plan import Container, Mount, Plan, bind
+from madrun.spec.plan import Container, Mount, Plan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 MEASURED = "echo performance: 1 speed\n"

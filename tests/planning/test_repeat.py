@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from madrun.errors import ContextError
 from madrun.planning import repeat
+from madrun.spec.binding import bind
 from madrun.spec.codec import sha256, to_json, to_plain
 from madrun.spec.facts import Accelerator, Engine, Gpu
-from madrun.spec.plan import ImagePlan, Mount, bind, make_plan, sealed
+from madrun.spec.plan import ImagePlan, Mount, make_plan, sealed
 
 IN_DOCKER = {"runtime": "docker", "image": ImagePlan(kind="ready", name="img:1")}
 RUN_ID, RUN_DIR = "20261121T000000Z-one-abcdef-1", "/home/u/results/runs/20261121T000000Z-one-abcdef-1"

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from madrun.spec.plan import BOX, Mount, bind, make_plan, unbind
+from madrun.spec.binding import bind, unbind
+from madrun.spec.plan import BOX, Mount, make_plan
 
 
 def test_the_job_hash_changes_with_the_job_and_not_with_the_node(make_job, make_node):

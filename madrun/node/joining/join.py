@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from madrun.node.channel.server import Server
     from madrun.node.delivery.intake import Intake
     from madrun.node.joining.room import WaitingRoom
+    from madrun.node.launching.head import Launches
 
 _WORTH_STAYING = ("gate", "join refused", "node")  # what is wrong with the commands: also those who come late must hear
 
@@ -31,6 +32,7 @@ class Party:
     server: Server | None = None
     intake: Intake | None = None
     gate: Gate | None = None
+    launches: Launches | None = None
 
     def close(self) -> None:
         """Leaves; node 0 ends the channel for all."""
@@ -54,14 +56,15 @@ def join(plans: list[Plan], facts: HostFacts, timeout_s: float, interrupt: Inter
 
     secret = nodes_secret()
     reporter.phase("join")
-    server = intake = None
+    server = intake = launches = None
     if node.node_rank == 0:
         from madrun.node.channel.server import Server
         from madrun.node.delivery.intake import Intake
+        from madrun.node.launching.head import Launches
 
         check_interfaces(plans[0], facts)
-        intake = Intake()
-        doors = {"files": intake.door}
+        intake, launches = Intake(), Launches()
+        doors = {"files": intake.door, "launch": launches.door}
         at = [node.master_addr, *other_addresses(node.master_addr, facts)]
         server = Server(at, node.control_port, job.nnodes, JUDGES, doors, secret=secret)
     room = WaitingRoom(plans[0], timeout_s, interrupt, reporter, server)
@@ -81,7 +84,7 @@ def join(plans: list[Plan], facts: HostFacts, timeout_s: float, interrupt: Inter
             server.close()
         raise
     room.joined = True
-    return Party(link, server, intake, gate)
+    return Party(link, server, intake, gate, launches)
 
 
 def _enter(plans: list[Plan], room: WaitingRoom, secret: bytes) -> PeerLink:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 
+from madrun.planning.driver import held
 from madrun.spec.mad import RUN_DIRECTORY, WORKSPACE, Around, Placed
 from madrun.spec.plan import BOX
 
@@ -74,7 +75,7 @@ def run_lines(
         f"cd {place} || return 97",
         *(f"step {name} {_started(one)} || return" for name, one in _named(PRE, around.pre)),
         f"say {SCRIPT}",
-        f"bash -c {shlex.quote(command)} 8>&-",
+        f"{{ {held(f'bash -c {shlex.quote(command)}')}; }} 8>&-",
         "code=$?",
         f'say {SCRIPT}.exit "$code"',
         *(f"step {name} {_started(one)}" for name, one in _named(POST, around.post)),

@@ -1,0 +1,122 @@
+"""Node 0's side: passes what its runner asks for to the nodes that hold, and their answers back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from madrun.node.channel.protocol import LINE_LIMIT, NotOurs, decode, encode
+from madrun.node.launching.requests import FAILED, Request, Unreadable, answer, parse_request, pending
+
+if TYPE_CHECKING:
+    import asyncio
+
+_LOOK_S = 0.05
+
+
+class Launches:
+    """The door through which nodes that hold wait for starts; it is open as long as the server is."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._writers: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.StreamWriter]] = {}
+        self._heard: Callable[[dict[str, Any]], None] = lambda _message: None
+
+    async def door(self, rank: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A further connection of node `rank`, which waits for starts; it is closed when this returns."""
+        import asyncio
+
+        with self._lock:
+            self._writers[rank] = (asyncio.get_running_loop(), writer)
+        try:
+            while line := await reader.readline():
+                if len(line) > LINE_LIMIT:
+                    return
+                self._heard(decode(line))
+        except (NotOurs, ValueError, EOFError):
+            return
+        finally:
+            with self._lock:
+                if self._writers.get(rank, (None, None))[1] is writer:
+                    del self._writers[rank]
+
+    def listen(self, heard: Callable[[dict[str, Any]], None]) -> None:
+        """From now on answers of the nodes go there."""
+        self._heard = heard
+
+    def send(self, rank: int, message: dict[str, Any]) -> bool:
+        """Whether the node waits for starts, and was sent this."""
+        with self._lock:
+            loop, writer = self._writers.get(rank, (None, None))
+        if loop is None or writer is None:
+            return False
+        try:
+            loop.call_soon_threadsafe(writer.write, encode(message))
+        except RuntimeError:  # the loop has ended
+            return False
+        return True
+
+    def ranks(self) -> list[int]:
+        """Nodes that wait for starts."""
+        with self._lock:
+            return sorted(self._writers)
+
+
+class Dispatcher:
+    """Looks for requests in the box of node 0 while its script runs. `hosts`: rank of the node by what it is called."""
+
+    def __init__(self, folder: Path, launches: Launches, hosts: Mapping[str, int]) -> None:
+        self._folder, self._launches, self._hosts = folder, launches, hosts
+        self._known: set[str] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        launches.listen(self._answered)
+
+    def start(self) -> None:
+        """From now on requests are passed on."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Node 0's script has ended: nothing more is asked for, and the nodes need not wait."""
+        self._over.set()
+        for rank in self._launches.ranks():
+            self._launches.send(rank, {"type": "over"})
+
+    def _look(self) -> None:
+        while not self._over.wait(_LOOK_S):
+            for name in pending(self._folder, self._known):
+                self._known.add(name)
+                self._pass_on(name)
+
+    def _pass_on(self, name: str) -> None:
+        try:
+            request = parse_request(name, (self._folder / f"{name}.request").read_bytes())
+        except (OSError, Unreadable) as error:
+            self._refuse(name, f"what was asked for cannot be read: {error}")
+            return
+        rank = self._hosts.get(request.host)
+        if rank is None:
+            known = ", ".join(sorted(self._hosts, key=lambda host: (self._hosts[host], host)))
+            self._refuse(name, f"{request.host} is no node of this run; its nodes are: {known}")
+        elif not self._launches.send(rank, _message(request)):
+            self._refuse(name, f"node {rank} does not wait for starts")
+
+    def _refuse(self, name: str, reason: str) -> None:
+        answer(self._folder, name, f"madrun-launch: {reason}\n", FAILED)
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        name, text, code = message.get("name"), message.get("text"), message.get("code")
+        if isinstance(name, str) and name in self._known and isinstance(text, str) and isinstance(code, int):
+            answer(self._folder, name, text, code)
+
+
+def _message(request: Request) -> dict[str, Any]:
+    return {
+        "type": "launch",
+        "name": request.name,
+        "directory": request.directory,
+        "text": request.text,
+        "env": request.env,
+    }

@@ -1,0 +1,96 @@
+"""The side of a node that holds: takes starts from node 0, has its driver make them, and tells how they ended."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from madrun.node.channel.protocol import NotOurs, decode, encode, text_of
+from madrun.node.launching.requests import NAME
+from madrun.spec.context import VARIABLE_NAME
+
+_LOOK_S = 0.05
+_MOST_TEXT = 1 << 20
+
+
+class Holder:
+    """Waits for starts from construction to `close`; `send` gives the driver a line. `started` counts them."""
+
+    def __init__(self, connection: socket.socket, folder: Path, send: Callable[[str], None]) -> None:
+        self.started = 0
+        self._connection, self._folder, self._send = connection, folder, send
+        self._open: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        for work in (self._listen, self._look):
+            threading.Thread(target=work, daemon=True).start()
+
+    def close(self) -> None:
+        """Takes no more."""
+        self._closed.set()
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def _listen(self) -> None:
+        with suppress(OSError, NotOurs), self._connection.makefile("rb") as lines:
+            for line in lines:
+                message = decode(line)
+                if message["type"] == "over":
+                    self._send("over")
+                    return
+                if message["type"] == "launch":
+                    self._start(message)
+
+    def _start(self, message: dict[str, Any]) -> None:
+        name, env = text_of(message, "name"), message.get("env")
+        if not NAME.fullmatch(name) or not isinstance(env, dict):
+            raise NotOurs("no start")
+        text = script(text_of(message, "directory"), text_of(message, "text"), env)
+        (self._folder / f"{name}.sh").write_text(text, errors="surrogateescape")
+        self.started += 1
+        with self._lock:
+            self._open.add(name)
+        self._send(f"launch {name}")
+
+    def _look(self) -> None:
+        while not self._closed.wait(_LOOK_S):
+            with self._lock:
+                waiting = list(self._open)
+            for name in waiting:
+                code = _code(self._folder / f"{name}.code")
+                if code is not None:
+                    with self._lock:
+                        self._open.discard(name)
+                    self._tell(name, code)
+
+    def _tell(self, name: str, code: int) -> None:
+        out = self._folder / f"{name}.out"
+        text = ""
+        with suppress(OSError), out.open("rb") as file:
+            text = file.read(_MOST_TEXT).decode("utf-8", "replace")
+        with suppress(OSError):
+            self._connection.sendall(encode({"type": "ended", "name": name, "text": text, "code": code}))
+
+
+def _code(file: Path) -> int | None:
+    """The exit code that the driver has noted; None before."""
+    try:
+        text = file.read_text()
+    except OSError:
+        return None
+    return int(text) if text.endswith("\n") and text.strip().isdecimal() else None
+
+
+def script(directory: str, text: str, env: Mapping[str, str]) -> str:
+    """The bash text of one start: variables first, then the words as a shell reads them, as behind ssh."""
+    exports = [
+        f"export {name}={shlex.quote(str(value))}" for name, value in env.items() if VARIABLE_NAME.fullmatch(name)
+    ]
+    # Where the directory is not there, whoever is started says so itself.
+    return "\n".join([*exports, f"cd {shlex.quote(directory)} 2>/dev/null", text, ""])

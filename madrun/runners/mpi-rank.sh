@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# mpirun starts this for every rank: it says in torch's words who the rank is, and runs what follows.
+#   madrun-rank PROGRAM ARGUMENTS...      a Python file, or -m MODULE, is started by python
+fail() { echo "madrun-rank: $*" >&2; exit 96; }
+
+box=${MADRUN_BOX:-${BASH_SOURCE[0]%/*}/..}
+rank=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-${PMIX_RANK:-}}}
+size=${OMPI_COMM_WORLD_SIZE:-${PMI_SIZE:-}}
+own=${OMPI_COMM_WORLD_LOCAL_RANK:-${MPI_LOCALRANKID:-}}
+beside=${OMPI_COMM_WORLD_LOCAL_SIZE:-${MPI_LOCALNRANKS:-}}
+[[ -n $rank && -n $size && -n $own && -n $beside ]] ||
+  fail "started by no MPI that is known: set are neither OMPI_COMM_WORLD_* (Open MPI) nor PMI_* and MPI_LOCAL* (MPICH)"
+# A world of another size, or ranks on the wrong node, would measure something else and say nothing.
+((size == NNODES * NPROC_PER_NODE)) || fail "mpirun made $size ranks, planned are $NNODES x $NPROC_PER_NODE"
+((beside == NPROC_PER_NODE && rank / NPROC_PER_NODE == NODE_RANK)) ||
+  fail "mpirun put rank $rank on node $NODE_RANK, one of $beside there; planned are $NPROC_PER_NODE a node, in order"
+export WORLD_SIZE=$size LOCAL_RANK=$own LOCAL_WORLD_SIZE=$beside GROUP_RANK=$NODE_RANK
+
+python=$(type -P python3) || python=$(type -P python) || python=
+case ${1-} in
+  '') fail "nothing to start: put the training script behind \$MULTI_NODE_RUNNER" ;;
+  *.py | -m | -c | -u) [[ -n $python ]] || fail "no python3 on PATH to start $1 with"; set -- "$python" -u "$@" ;;
+esac
+program=$(type -P -- "$1") || fail "$1: no such program on PATH"
+shift
+# On the other nodes the output goes to their own console, as with every runner, and not the way over node 0.
+if [[ -n ${MADRUN_CONSOLE-} ]] && { : >>"$MADRUN_CONSOLE"; } 2>/dev/null; then exec >>"$MADRUN_CONSOLE" 2>&1; fi
+if [[ -n $python && -f $box/rank.py && -d $box/ranks ]]; then
+  unset RANK                                    # whoever looks for ranks among processes finds the rank alone
+  exec "$python" -I -S "$box/rank.py" "$rank" "$program" "$@"
+fi
+export RANK=$rank
+exec "$program" "$@"
