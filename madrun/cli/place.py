@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from madrun.errors import ContextError
 from madrun.planning import topology as topo
+from madrun.planning.mad.distributed import launcher_of
+from madrun.planning.mpihosts import check_hosts, host_list_notes, own_entry
+from madrun.planning.namedinterfaces import interface_notes
 from madrun.probe import network
 from madrun.spec.card import Card
 from madrun.spec.context import Context, MultiNodeArgs
@@ -21,9 +24,14 @@ def nobody(_meeting: Meeting, _reason: str) -> None:
     """Tells nobody: nothing is about to run, and nobody waits."""
 
 
-def find_topology(card: Card, context: Context, facts: HostFacts, claims: list[network.PortClaim]) -> Topology:
-    """The topology that the context and this host mean; a port that was found is claimed."""
-    args = context.multi_node_args
+def find_topology(
+    card: Card, context: Context, facts: HostFacts, claims: list[network.PortClaim], open_ports: bool = True
+) -> Topology:
+    """The topology that the context and this host mean; a port that was found is claimed.
+
+    `open_ports`: `ContextError` where a port of node 0 cannot be listened on.
+    """
+    args = topo.with_variables(context.multi_node_args, context.docker_env_vars)
     master = resolve_master(args, facts)
     free_port = 0
     if args.NNODES == 1 and args.MASTER_PORT is None:
@@ -32,13 +40,16 @@ def find_topology(card: Card, context: Context, facts: HostFacts, claims: list[n
         free_port = claim.port
     local = network.local_address_towards(master)
     topology = topo.resolve_topology(args, facts, card.gpus_per_node, master, local, free_port)
-    _check_ports(topology)
+    check_hosts(args, topology.nproc_per_node, facts, network.addresses_of(own_entry(args)))
+    if open_ports:
+        _check_ports(topology)
     return topology
 
 
 def resolve_master(args: MultiNodeArgs, facts: HostFacts) -> str:
     """MASTER_ADDR as a literal that can serve this node; `ContextError` where it cannot."""
     master = network.resolve(args.MASTER_ADDR)
+    topo.check_scope(args, master)
     topo.check_name_of_master(args, master, facts, network.line_of_hosts(args.MASTER_ADDR))
     topo.check_master_is_here(args, master, facts)
     return master
@@ -55,6 +66,23 @@ def _check_ports(topology: Topology) -> None:
         trouble = network.port_trouble(port, topology.master_addr)
         if trouble:
             raise ContextError(f"multi_node_args.{key}: {port} {trouble}")
+
+
+def place_notes(context: Context, topology: Topology, facts: HostFacts) -> list[str]:
+    """What is to be said of the interfaces and ports of this node."""
+    args = topo.with_variables(context.multi_node_args, context.docker_env_vars)
+    lacking = interface_notes(args.GLOO_SOCKET_IFNAME or "", args.NCCL_SOCKET_IFNAME or "", facts.interfaces)
+    unheard = host_list_notes(args, launcher_of(context.distributed))
+    return [*lacking, *unheard, *topology.doubts, *port_notes(topology, topology.nnodes)]
+
+
+def place_whys(context: Context, topology: Topology) -> dict[str, str]:
+    """By key of the context why an interface was chosen."""
+    said = context.docker_env_vars
+    return {
+        f"multi_node_args.{name}": f"docker_env_vars.{name}" if said.get(name) else topology.why
+        for name in topo.OF_INTERFACES
+    }
 
 
 def port_notes(node: Topology | NodePlan, nnodes: int) -> list[str]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from madrun.errors import ContextError
 from madrun.planning.devices import most_processes
+from madrun.planning.namedinterfaces import settle
 from madrun.spec.context import MultiNodeArgs
-from madrun.spec.facts import HostFacts, Interface
+from madrun.spec.facts import HostFacts
 from madrun.spec.topology import Topology
 from madrun.spec.validation import did_you_mean
 
 DEFAULT_PORT = 29501
+OF_INTERFACES = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")  # each node has its own: no part of the job
 _IFNAME = re.compile(r"\^?=?[A-Za-z0-9._:@-]+(,[A-Za-z0-9._:@-]+)*")
 
 
@@ -110,14 +113,21 @@ def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 
 
-def interface_of(address: str, interfaces: tuple[Interface, ...]) -> str:
-    """The name of the interface that has the address; loopback addresses all belong to the loopback interface."""
-    for interface in interfaces:
-        if address in interface.addresses:
-            return interface.name
-    if _is_loopback(address):
-        return next((i.name for i in interfaces if any(_is_loopback(a) for a in i.addresses)), "lo")
-    raise ContextError(f"no interface of this host has the address {address}; give NCCL_SOCKET_IFNAME")
+def check_scope(args: MultiNodeArgs, address: str) -> None:
+    """The master's address means the same on every node; `ContextError` for one of a single link of IPv6."""
+    found = ipaddress.ip_address(address)
+    if found.version == 6 and found.is_link_local:
+        raise ContextError(
+            f"multi_node_args.MASTER_ADDR: found {args.MASTER_ADDR!r} ({address}), a link-local address, which is "
+            "complete only with the name of an interface of each single host; allowed: another address of node 0, of "
+            "IPv4, or of IPv6 as 2001:db8::1 or fd00::1"
+        )
+
+
+def with_variables(args: MultiNodeArgs, variables: Mapping[str, str]) -> MultiNodeArgs:
+    """The args with the interfaces that docker_env_vars names: what is said there stands above."""
+    nccl, gloo = (variables.get(name) or getattr(args, name) for name in OF_INTERFACES)
+    return replace(args, NCCL_SOCKET_IFNAME=nccl, GLOO_SOCKET_IFNAME=gloo)
 
 
 def resolve_topology(
@@ -125,7 +135,9 @@ def resolve_topology(
 ) -> Topology:
     """`master` and `local`: literals of node 0 and of this host on the way there; `free_port` serves one node."""
     port = args.MASTER_PORT or (DEFAULT_PORT if args.NNODES > 1 else free_port)
-    chosen = interface_of(local, facts.interfaces)
+    gloo = _given_interface("GLOO_SOCKET_IFNAME", args.GLOO_SOCKET_IFNAME)
+    nccl = _given_interface("NCCL_SOCKET_IFNAME", args.NCCL_SOCKET_IFNAME)
+    settled = settle(gloo, nccl, (master, local), facts.interfaces, args.NNODES > 1)
     return Topology(
         nnodes=args.NNODES,
         node_rank=args.NODE_RANK,
@@ -133,78 +145,19 @@ def resolve_topology(
         master_addr=master,
         master_port=port,
         control_port=args.CONTROL_PORT or port + 1,
-        # NCCL takes a prefix unless the name starts with "="; Gloo takes one concrete name.
-        nccl_ifname=_given_interface("NCCL_SOCKET_IFNAME", args.NCCL_SOCKET_IFNAME) or f"={chosen}",
-        gloo_ifname=_given_interface("GLOO_SOCKET_IFNAME", args.GLOO_SOCKET_IFNAME) or chosen,
+        nccl_ifname=settled.nccl,
+        gloo_ifname=settled.gloo,
+        address=local,
+        network=settled.network,
+        why=settled.why,
+        doubts=settled.doubts,
     )
 
 
 def _given_interface(key: str, value: str | None) -> str:
     if value and not _IFNAME.fullmatch(value):
-        raise ContextError(f"multi_node_args.{key}: found {value!r}, allowed: the name of an interface")
+        raise ContextError(f"{key}: found {value!r}, allowed: the name of an interface")
     return value or ""
-
-
-def interface_notes(args: MultiNodeArgs, interfaces: tuple[Interface, ...]) -> list[str]:
-    """A line for each interface that was named and that this host lacks.
-
-    No error: the plan of one node is also made on another host, to be read.
-    """
-    names = tuple(interface.name for interface in interfaces)
-    return _lacking(args.GLOO_SOCKET_IFNAME or "", args.NCCL_SOCKET_IFNAME or "", names, {})
-
-
-def interface_problems(gloo: str, nccl: str, interfaces: tuple[Interface, ...], states: Mapping[str, str]) -> list[str]:
-    """What is wrong here with the interfaces that torch will be told: it is not there, has no address, or is down.
-
-    `states`: `up`, `down`, or `without an address`, of every interface of the host.
-    """
-    names = tuple(interface.name for interface in interfaces)
-    lines = _lacking(gloo, nccl, names, states)
-    down = [name for name in used_interfaces(gloo, nccl, names) if states.get(name) == "down"]
-    return [*lines, *(f"interface {name} of this host is down; ip link set {name} up" for name in down)]
-
-
-def _lacking(gloo: str, nccl: str, names: tuple[str, ...], states: Mapping[str, str]) -> list[str]:
-    missing = []
-    if _nccl_words(nccl) and not _nccl_interfaces(nccl, names):
-        missing.append(("NCCL_SOCKET_IFNAME", _nccl_words(nccl)))
-    absent = [word for word in gloo.split(",") if word and word not in names]
-    if absent:
-        missing.append(("GLOO_SOCKET_IFNAME", absent))
-    has = ", ".join(names) or "none"
-    told = [(key, _told(key, words, names, states)) for key, words in missing]
-    return [f"{key}: this host has no interface {words}; it has: {has}" for key, words in told]
-
-
-def _told(key: str, words: list[str], names: tuple[str, ...], states: Mapping[str, str]) -> str:
-    """The names that are missing, with what is known of why."""
-    texts = []
-    for word in words:
-        bare, why = word.lstrip("=^"), ""
-        if bare in states and bare not in names:
-            why = " with an address (it is there, and has none)"
-        elif key.startswith("GLOO") and (word != bare or any(name.startswith(word) for name in names)):
-            why = " (Gloo takes whole names: no prefix, no =, no ^)"
-        texts.append(f"{word}{why}")
-    return ", ".join(texts)
-
-
-def used_interfaces(gloo: str, nccl: str, names: tuple[str, ...]) -> list[str]:
-    """The interfaces of this host that Gloo and NCCL will use, Gloo's first; NCCL chooses itself where it excludes."""
-    chosen = [word for word in gloo.split(",") if word in names][:1]
-    return list(dict.fromkeys([*chosen, *_nccl_interfaces(nccl, names)[:1]]))
-
-
-def _nccl_words(nccl: str) -> list[str]:
-    """NCCL: "^" excludes, "=" is exact, else each of the list is a prefix, and one that is there will do."""
-    return [] if nccl.startswith("^") else [word.partition(":")[0] for word in nccl.lstrip("=").split(",") if word]
-
-
-def _nccl_interfaces(nccl: str, names: tuple[str, ...]) -> list[str]:
-    exact = nccl.startswith("=")
-    wanted = _nccl_words(nccl)
-    return [name for word in wanted for name in names if (name == word if exact else name.startswith(word))]
 
 
 def _processes(args: MultiNodeArgs, facts: HostFacts, gpus_per_node: int | None) -> int:

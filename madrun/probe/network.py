@@ -1,4 +1,4 @@
-"""Interfaces, addresses, routes and free ports of this host."""
+"""Names, routes and free ports of this host."""
 
 from __future__ import annotations
 
@@ -9,25 +9,6 @@ import socket
 from pathlib import Path
 
 from madrun.errors import ContextError
-from madrun.spec.facts import Interface
-
-
-def interfaces() -> tuple[Interface, ...]:
-    """Interfaces in the kernel's order, with their IPv4 and IPv6 addresses.
-
-    Also those that are down at this moment: a cable that was just plugged in takes a second to be reported up.
-    """
-    import psutil
-
-    found = []
-    for name, entries in psutil.net_if_addrs().items():
-        literals = [entry.address.partition("%")[0] for entry in entries if entry.family in _FAMILIES]
-        if literals:
-            found.append(Interface(name=name, addresses=tuple(literals)))
-    return tuple(found)
-
-
-_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def resolve(address: str) -> str:
@@ -46,6 +27,15 @@ def resolve(address: str) -> str:
         ) from None
     literals = [str(entry[4][0]) for entry in found]
     return next((literal for literal in literals if ":" not in literal), literals[0])
+
+
+def addresses_of(name: str) -> tuple[str, ...]:
+    """The literals that the name or literal means to this host; empty for one that means nothing here."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM) if name else []
+    except (socket.gaierror, UnicodeError):
+        return ()
+    return tuple(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
 
 
 def local_address_towards(address: str) -> str:
@@ -174,16 +164,3 @@ def line_of_hosts(name: str, file: Path = Path("/etc/hosts")) -> str:
         if name.lower() in line.partition("#")[0].lower().split()[1:]:
             return f"{file}:{number}"
     return ""
-
-
-def interface_states() -> dict[str, str]:
-    """Of every interface of this host: `up`, `down`, or `without an address`.
-
-    Up as the administrator said it: a cable that was just plugged in takes a second until it carries something.
-    """
-    import psutil
-
-    up = psutil.net_if_stats()
-    known = {interface.name for interface in interfaces()}
-    states = {name: "up" if "up" in found.flags.split(",") else "down" for name, found in up.items()}
-    return {name: state if name in known else "without an address" for name, state in states.items()}

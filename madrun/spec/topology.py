@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Topology:
     """One node's view of the job; addresses are IP literals, names of interfaces are this node's.
 
-    `network`: the chosen interface's, as `10.0.0.0/24`; empty where it is not known.
+    `address`: this node's own, on the way to node 0. `network`: the chosen interface's, as `10.0.0.0/24`. Both are
+    empty where they are not known. `why`: what the interface was chosen by, and `doubts` what speaks against it.
     """
 
     nnodes: int
@@ -20,7 +21,10 @@ class Topology:
     control_port: int
     nccl_ifname: str
     gloo_ifname: str
+    address: str = ""
     network: str = ""
+    why: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def world_size(self) -> int:

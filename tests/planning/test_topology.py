@@ -7,15 +7,13 @@ from madrun.planning.topology import (
     check_master_is_here,
     check_name_of_master,
     check_ranks,
-    interface_notes,
-    interface_of,
-    interface_problems,
+    check_scope,
     resolve_topology,
-    used_interfaces,
     with_scheduler,
+    with_variables,
 )
 from madrun.spec.context import MultiNodeArgs
-from madrun.spec.facts import Accelerator, Gpu
+from madrun.spec.facts import Accelerator, Gpu, Interface
 
 KNOWN = ("torchrun", "plain")
 
@@ -72,16 +70,6 @@ def test_on_another_node_the_master_may_be_anywhere(make_facts):
     check_master_is_here(MultiNodeArgs(NODE_RANK=1, NNODES=2), "10.9.9.9", make_facts())
 
 
-@pytest.mark.parametrize(("address", "name"), [("10.0.0.5", "eth0"), ("127.0.0.1", "lo"), ("127.0.1.1", "lo")])
-def test_an_address_belongs_to_an_interface(make_facts, address, name):
-    assert interface_of(address, make_facts().interfaces) == name
-
-
-def test_an_address_of_no_interface_asks_for_a_name(make_facts):
-    with pytest.raises(ContextError, match="10.9.9.9; give NCCL_SOCKET_IFNAME"):
-        interface_of("10.9.9.9", make_facts().interfaces)
-
-
 def resolved(facts, gpus_per_node=None, **args):
     return resolve_topology(MultiNodeArgs(**args), facts, gpus_per_node, "10.0.0.4", "10.0.0.5", 23456)
 
@@ -133,30 +121,6 @@ def test_more_processes_than_accelerators_is_an_error(make_facts):
         )
 
 
-@pytest.mark.parametrize(
-    ("nccl", "gloo", "named"),
-    [
-        ("eth", "eth0", []),
-        ("=eth0", None, []),
-        ("ib0,eth", None, []),
-        ("eth0:5000", None, []),
-        ("^docker", None, []),
-        ("^=docker0", None, []),
-        (None, None, []),
-        ("=eth", None, ["NCCL_SOCKET_IFNAME"]),
-        ("ens14np0", "ens14np0", ["NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"]),
-        (None, "eth", ["GLOO_SOCKET_IFNAME"]),
-        (None, "=eth0", ["GLOO_SOCKET_IFNAME"]),
-    ],
-)
-def test_an_interface_that_this_host_lacks_is_named_with_those_it_has(make_facts, nccl, gloo, named):
-    args = MultiNodeArgs(NCCL_SOCKET_IFNAME=nccl, GLOO_SOCKET_IFNAME=gloo)
-    resolved(make_facts(), NCCL_SOCKET_IFNAME=nccl, GLOO_SOCKET_IFNAME=gloo)
-    notes = interface_notes(args, make_facts().interfaces)
-    assert [note.partition(":")[0] for note in notes] == named
-    assert all("this host has no interface" in note and note.endswith("it has: lo, eth0") for note in notes)
-
-
 @pytest.mark.parametrize("runner", ["mpirun", "slurm"])
 def test_a_runner_that_is_like_none_gets_no_suggestion(runner):
     with pytest.raises(ContextError, match="allowed: plain, torchrun") as caught:
@@ -185,42 +149,25 @@ def test_one_node_may_have_any_name(make_facts):
     check_name_of_master(MultiNodeArgs(NNODES=1, MASTER_ADDR="head"), "127.0.1.1", make_facts())
 
 
-@pytest.mark.parametrize(
-    ("gloo", "nccl", "words"),
-    [
-        ("eth0", "=eth0", []),
-        ("eth0,lo", "^lo,docker", []),
-        ("eth0", "eth,ib", []),
-        ("ib0", "eth", ["GLOO_SOCKET_IFNAME: this host has no interface ib0; it has: lo, eth0"]),
-        ("eth", "eth", ["eth (Gloo takes whole names: no prefix, no =, no ^)"]),
-        ("=eth0", "=eth0", ["=eth0 (Gloo takes whole names"]),
-        ("eth0", "=eth", ["NCCL_SOCKET_IFNAME: this host has no interface eth;"]),
-        ("eth1", "eth", ["eth1 with an address (it is there, and has none)"]),
-        ("eth0,ib0", "eth", ["no interface ib0;"]),
-    ],
-)
-def test_interfaces_that_will_not_serve_are_named_with_why(make_facts, gloo, nccl, words):
-    states = {"lo": "up", "eth0": "up", "eth1": "without an address"}
-    found = interface_problems(gloo, nccl, make_facts().interfaces, states)
-    assert len(found) == len(words), found
-    assert all(word in line for word, line in zip(words, found, strict=True))
+@pytest.mark.parametrize("address", ["fe80::1", "fe80::1%eth0"])
+def test_an_address_of_a_single_link_is_refused_with_what_is_allowed(address):
+    with pytest.raises(ContextError, match="link-local address.*allowed: another address of node 0"):
+        check_scope(MultiNodeArgs(MASTER_ADDR=address), address)
 
 
-def test_an_interface_that_is_down_is_named_with_the_command_that_brings_it_up(make_facts):
-    assert interface_problems("eth0", "=eth0", make_facts().interfaces, {"eth0": "down"}) == [
-        "interface eth0 of this host is down; ip link set eth0 up"
-    ]
+@pytest.mark.parametrize("address", ["10.0.0.1", "169.254.0.1", "fd00::1", "::1"])
+def test_an_address_that_needs_no_interface_passes(address):
+    check_scope(MultiNodeArgs(MASTER_ADDR=address), address)
 
 
-@pytest.mark.parametrize(
-    ("gloo", "nccl", "used"),
-    [
-        ("eth0", "=eth0", ["eth0"]),
-        ("eth0", "ib", ["eth0", "ib0"]),
-        ("eth0", "^eth", ["eth0"]),
-        ("none", "=ib1", ["ib1"]),
-        ("none", "=ib", []),
-    ],
-)
-def test_the_interfaces_that_will_be_used_are_those_of_gloo_and_nccl(gloo, nccl, used):
-    assert used_interfaces(gloo, nccl, ("lo", "eth0", "ib0", "ib1")) == used
+def test_an_interface_in_docker_env_vars_stands_above_that_of_the_args(make_facts):
+    args = MultiNodeArgs(NCCL_SOCKET_IFNAME="eth0", GLOO_SOCKET_IFNAME="eth1")
+    found = with_variables(args, {"NCCL_SOCKET_IFNAME": "ib0", "GLOO_SOCKET_IFNAME": ""})
+    assert (found.NCCL_SOCKET_IFNAME, found.GLOO_SOCKET_IFNAME) == ("ib0", "eth1")
+
+
+def test_the_topology_says_the_network_and_why_its_interface_was_chosen(make_facts):
+    eth0 = Interface(name="eth0", addresses=("10.0.0.5",), networks=("10.0.0.0/24",), kind="ethernet")
+    found = resolved(make_facts(interfaces=(eth0,)), NNODES=2, NODE_RANK=1)
+    assert (found.network, found.doubts) == ("10.0.0.0/24", ())
+    assert found.why == "eth0 (10.0.0.0/24, ethernet): MASTER_ADDR lies in its network"

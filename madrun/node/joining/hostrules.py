@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from madrun.node.joining.differences import nodes, odd_one, spread
@@ -73,7 +73,13 @@ def compare(offers: Offers, hosts: Mapping[int, str]) -> list[Finding]:
         if text:
             advice = f"; {rule.advice}" if rule.advice else ""
             findings.append(Finding(rule.refuses, odd_one(values), f"{rule.what} differs: {text}{advice}"))
-    checks: tuple[Callable[[Offers, Mapping[int, str]], list[Finding]], ...] = (_disks, _shared_gpus, _names)
+    checks: tuple[Callable[[Offers, Mapping[int, str]], list[Finding]], ...] = (
+        _rdma,
+        _disks,
+        _shared_gpus,
+        _names,
+        _networks,
+    )
     return [*findings, *(finding for check in checks for finding in check(offers, hosts))]
 
 
@@ -109,6 +115,17 @@ def _loopback(offers: Offers, hosts: Mapping[int, str]) -> list[Finding]:
     return found
 
 
+def _rdma(offers: Offers, hosts: Mapping[int, str]) -> list[Finding]:
+    """The ports that carry the job: a collective is as fast as its slowest node."""
+    values = {rank: offer.get("rdma") or "" for rank, offer in offers.items()}
+    text = spread(values, hosts)
+    if not text:
+        return []
+    asked = any(offer.get("transport") == "rdma" for offer in offers.values())
+    advice = "look why a port is down or slower, or give NCCL_IB_HCA with as many alike on every node"
+    return [Finding(asked, odd_one(values), f"RDMA ports that carry the job differ: {text}; {advice}")]
+
+
 def _disks(offers: Offers, hosts: Mapping[int, str]) -> list[Finding]:
     """No space for the run's files refuses; little space is said."""
     found = []
@@ -135,6 +152,23 @@ def _shared_gpus(offers: Offers, hosts: Mapping[int, str]) -> list[Finding]:
         Finding(False, ranks[-1], f"{nodes(list(ranks), hosts)} use the same GPUs: the number is that of shared GPUs")
         for ranks in sorted(shared)
     ]
+
+
+def _networks(offers: Offers, hosts: Mapping[int, str]) -> list[Finding]:
+    """The nodes' interfaces lie in networks that have nothing in common; those of one address lie in none."""
+    said = {rank: str(offer.get("network") or "") for rank, offer in offers.items()}
+    networks = {rank: ip_network(text) for rank, text in said.items() if text}
+    if any(network.num_addresses == 1 for network in networks.values()):
+        return []
+    widest = sorted(set(networks.values()), key=lambda network: network.prefixlen)
+    groups = {
+        rank: str(next(wide for wide in widest if wide.version == network.version and wide.overlaps(network)))
+        for rank, network in networks.items()
+    }
+    text = spread(groups, hosts)
+    if not text:
+        return []
+    return [Finding(False, odd_one(groups), f"network of the chosen interface differs: {text}; packets go by a router")]
 
 
 def _names(offers: Offers, hosts: Mapping[int, str]) -> list[Finding]:

@@ -10,6 +10,7 @@ from madrun.node.channel.link import Aborted, Link, PeerLink, SoloLink, connect
 from madrun.node.channel.protocol import hello
 from madrun.node.joining.judges import JUDGES
 from madrun.node.task import Interrupt, Reporter, Stopped
+from madrun.planning.namedinterfaces import interface_notes
 from madrun.probe.environment import nodes_secret
 from madrun.spec.facts import HostFacts
 from madrun.spec.plan import Plan
@@ -46,12 +47,19 @@ class Party:
 def join(plans: list[Plan], facts: HostFacts, timeout_s: float, interrupt: Interrupt, reporter: Reporter) -> Party:
     """Returns when every node has joined with the same jobs.
 
-    Raises `ContextError` where the nodes' secrets differ, else `NodesError`, `Aborted` or `Stopped`.
+    Raises `ContextError` where the nodes' secrets differ or an interface does not serve, else `NodesError`, `Aborted`
+    or `Stopped`.
     """
     node, job = plans[0].node, plans[0].job
     if job.nnodes == 1:
+        if any(interface_notes(p.node.gloo_ifname, p.node.nccl_ifname, facts.interfaces) for p in plans):
+            from madrun.node.joining.doorways import check_names
+
+            for plan in plans:
+                check_names(plan, facts)
         return Party(SoloLink(JUDGES))
-    from madrun.node.joining.gate import check_interfaces, other_addresses, pass_gate
+    from madrun.node.joining.doorways import check_interfaces, other_addresses
+    from madrun.node.joining.gate import pass_gate
     from madrun.node.joining.room import WaitingRoom
 
     secret = nodes_secret()

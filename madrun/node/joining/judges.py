@@ -34,14 +34,15 @@ def same_jobs(payloads: Payloads) -> Ruling:
     hosts = {rank: str(payload["hostname"]) for rank, payload in payloads.items()}
     findings = hostrules.compare({rank: payload.get("offer") or {} for rank, payload in payloads.items()}, hosts)
     refusals = [(finding.node, finding.text) for finding in findings if finding.refuses]
-    refusals = [*_job_refusals(payloads, hosts), *refusals]
+    refusals = [*job_refusals(payloads, hosts), *refusals]
     if refusals:
         return _refuse(refusals)
     notes = [finding.text for finding in findings if not finding.refuses]
     return Ruling(each=routes.assign(payloads, notes))
 
 
-def _job_refusals(payloads: Payloads, hosts: dict[int, str]) -> list[tuple[int, str]]:
+def job_refusals(payloads: Payloads, hosts: dict[int, str]) -> list[tuple[int, str]]:
+    """In what the jobs of the nodes differ, each with the node it is put down to: versions, numbers, parts."""
     versions = {rank: payload["madrun"] for rank, payload in payloads.items()}
     found = [_differing("madrun version", versions, hosts)]
     numbers = {rank: len(payload["jobs"]) for rank, payload in payloads.items()}

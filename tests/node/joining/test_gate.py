@@ -12,9 +12,10 @@ import pytest
 from madrun.errors import ContextError, MadrunError
 from madrun.node.channel.link import Aborted
 from madrun.node.joining.farewell import farewell
-from madrun.node.joining.gate import check_interfaces, gate_of, offer, other_addresses, used_addresses
+from madrun.node.joining.gate import gate_of, offer
 from madrun.node.joining.join import join
 from madrun.node.task import Interrupt
+from madrun.spec.fabric import Hca, HcaPort
 from madrun.spec.facts import Accelerator, Gpu, Interface, Partition
 from madrun.spec.topology import Meeting
 
@@ -70,6 +71,14 @@ def test_an_offer_is_about_a_kilobyte_and_names_the_gpus_of_the_job(make_test_pl
     assert len(json.dumps(found)) < 1200
 
 
+def test_the_ports_that_carry_rdma_are_offered_in_numbers(make_test_plan, make_node, make_facts):
+    ports = [HcaPort(number=1, state="ACTIVE", link_layer="InfiniBand", rate=rate) for rate in (400, 400, 100)]
+    hcas = tuple(Hca(name=f"mlx5_{index}", ports=(port,)) for index, port in enumerate(ports))
+    found = offer(make_test_plan(node=make_node(hcas=("mlx5_0:1", "mlx5_1:1"))), make_facts(hcas=hcas))
+    assert (found["rdma"], found["transport"]) == ("2 x infiniband 400 Gb/s", "auto")
+    assert offer(make_test_plan(node=make_node()), make_facts(hcas=hcas))["rdma"] == ""
+
+
 def test_partitions_are_offered_by_kind(make_test_plan, make_node, make_facts):
     parts = tuple(Partition(name="1g.18gb", uuid=f"MIG-{i}") for i in range(7))
     gpu = Gpu(index=0, model="H200", uuid="GPU-0", mig=True, partitions=parts)
@@ -77,20 +86,6 @@ def test_partitions_are_offered_by_kind(make_test_plan, make_node, make_facts):
     found = offer(make_test_plan(node=make_node(gpus=(0,))), facts)
     assert found["partitions"] == "7 x 1g.18gb"
     assert found["uuids"] == []  # nodes may share a GPU that is partitioned
-
-
-def test_the_addresses_are_those_of_the_chosen_interfaces_in_the_masters_family(make_test_plan, make_node, make_facts):
-    interfaces = (
-        Interface(name="lo", addresses=("127.0.0.1", "::1")),
-        Interface(name="eth0", addresses=("fe80::5", "2001:db8::5", "10.0.0.5")),
-        Interface(name="ib0", addresses=("10.1.0.5",)),
-    )
-    plan = make_test_plan(node=make_node(master_addr="10.0.0.1", gloo_ifname="eth0", nccl_ifname="=ib0"))
-    facts = make_facts(interfaces=interfaces)
-    assert used_addresses(plan, facts) == [("eth0", "10.0.0.5"), ("ib0", "10.1.0.5")]
-    six = make_test_plan(node=make_node(master_addr="2001:db8::1", gloo_ifname="eth0", nccl_ifname="=eth0"))
-    assert used_addresses(six, facts) == [("eth0", "2001:db8::5")]
-    assert other_addresses("10.0.0.5", facts) == ["127.0.0.1", "::1", "2001:db8::5", "10.1.0.5"]
 
 
 def test_nodes_that_fit_know_each_others_addresses_and_clocks(plans, make_facts):
@@ -136,16 +131,6 @@ def test_an_interface_that_is_missing_is_an_error_there_and_told_to_the_other(pl
     assert isinstance(answers[1 - rank], Aborted)
     for answer in answers:
         assert "GLOO_SOCKET_IFNAME: this host has no interface ib7; it has: lo, eth0" in str(answer)
-
-
-@pytest.mark.e2e
-def test_an_interface_that_leads_nowhere_is_an_error_where_the_nodes_are_on_several_hosts(plans, make_facts):
-    (one, _), facts = plans(), make_facts()
-    remote = replace(one, nodes=(replace(one.node, master_addr="10.0.0.1", gloo_ifname="lo", nccl_ifname="=lo"),))
-    with pytest.raises(ContextError, match=r"interface lo of this host has 127\.0\.0\.1, which no other host reaches"):
-        check_interfaces(remote, facts)
-    local = replace(one, nodes=(replace(one.node, gloo_ifname="lo", nccl_ifname="=lo"),))
-    check_interfaces(local, facts)
 
 
 def test_notes_of_both_stages_stand_in_the_gate():

@@ -130,5 +130,33 @@ def test_a_clock_is_told_of_beyond_a_second(offset, words):
     assert all(f"the clock of node 1 (h1) is {words}" in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("networks", "text"),
+    [
+        (("10.0.0.0/24", "10.0.0.0/24"), ""),
+        (("10.0.0.0/24", "10.0.0.0/16"), ""),
+        (("10.0.0.0/24", ""), ""),
+        (("10.128.0.2/32", "10.128.0.7/32"), ""),
+        (("10.0.0.0/24", "10.0.1.0/24"), "10.0.0.0/24 on node 0, 10.0.1.0/24 on node 1 (h1); packets go by a router"),
+        (("10.0.0.0/24", "fd00::/64", "10.0.0.0/16"), "10.0.0.0/16 on node 0, node 2 (h2), fd00::/64 on node 1 (h1)"),
+    ],
+)
+def test_interfaces_in_networks_with_nothing_in_common_are_a_note(networks, text):
+    offers = {rank: OFFER | {"network": network, "host_id": str(rank)} for rank, network in enumerate(networks)}
+    findings = compare(offers, {rank: f"h{rank}" for rank in offers})
+    assert [(one.refuses, one.node) for one in findings] == ([(False, 1)] if text else [])
+    assert all(one.text.startswith(f"network of the chosen interface differs: {text}") for one in findings)
+
+
 def test_no_rule_is_there_twice():
     assert len({rule.key for rule in RULES}) == len(RULES)
+
+
+@pytest.mark.parametrize(("transport", "refuses"), [("rdma", True), ("auto", False)])
+def test_rdma_ports_that_differ_refuse_where_rdma_was_asked_for(transport, refuses):
+    offer = {"rdma": "7 x infiniband 400 Gb/s", "transport": transport}
+    (finding,) = found(**offer)
+    assert (finding.refuses, finding.node) == (refuses, 1)
+    assert (
+        "RDMA ports that carry the job differ: none on node 0, 7 x infiniband 400 Gb/s on node 1 (h1)" in finding.text
+    )
