@@ -7,12 +7,13 @@ import socket
 import sys
 from pathlib import Path
 
-from madrun.probe import accelerator, environment, fabric, network
+from madrun.probe import accelerator, environment, fabric, interfaces
 from madrun.spec.facts import Engine, HostFacts
 
 
 def facts(engine: Engine | None, engine_absent: str = "") -> HostFacts:
     """Everything but the engine is read here; the engine comes in because asking it is the slow part."""
+    found, hcas = accelerator.find_accelerator(), fabric.find_hcas()
     return HostFacts(
         hostname=socket.gethostname(),
         host_id=_host_id(),
@@ -24,9 +25,11 @@ def facts(engine: Engine | None, engine_absent: str = "") -> HostFacts:
         gid=os.getgid(),
         python=".".join(map(str, sys.version_info[:3])),
         machine=os.uname().machine,
-        accelerator=accelerator.find_accelerator(),
+        accelerator=found,
         infiniband=fabric.infiniband_devices(),
-        interfaces=network.interfaces(),
+        hcas=hcas,
+        bridges=fabric.bridges_above(gpu.bus for gpu in found.gpus) if hcas else {},
+        interfaces=interfaces.interfaces(),
         process_env=environment.process_env(),
         engine=engine,
         engine_absent=engine_absent,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from madrun.spec.fabric import Hca
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +75,24 @@ class Accelerator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """A network interface and its addresses as literals."""
+    """A network interface and its addresses as literals; what is not known is empty, 0 or None.
+
+    `networks`: of each address in the same order, as `10.0.0.0/24`. `kind`: `ethernet`, `wireless`, `infiniband` (IP
+    over it), `loopback`, `bridge`, `bond`, `vlan`, `wireguard`, `tunnel`, `virtual` and so on. `master`: the bond or
+    bridge that it is a part of. `lower`: what it stands on; of a bridge only those parts that lead out of the host.
+    `up`: as the administrator said it; `carrier`: whether a cable carries something. `mtu` in bytes, `speed` in Mbit/s.
+    """
 
     name: str
     addresses: tuple[str, ...]
+    networks: tuple[str, ...] = ()
+    kind: str = ""
+    master: str = ""
+    lower: tuple[str, ...] = ()
+    up: bool | None = None
+    carrier: bool | None = None
+    mtu: int = 0
+    speed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +129,10 @@ class Engine:
 class HostFacts:
     """One host as it was when the plan was made.
 
-    `machine` as uname says it (`x86_64`); `infiniband`: the device files under /dev/infiniband. `data`: files, bytes
-    and newest time of each data source when the run began. `disks`: bytes free for this user and bytes in all, of the
-    file system of each place that a run fills.
+    `machine` as uname says it (`x86_64`); `infiniband`: the device files under /dev/infiniband; `hcas`: the adapters.
+    `bridges`: what of the PCI tree is above each GPU, by its bus, where there are adapters. `data`: files, bytes and
+    newest time of each data source when the run began. `disks`: bytes free for this user and bytes in all, of the file
+    system of each place that a run fills.
     """
 
     hostname: str
@@ -129,6 +147,8 @@ class HostFacts:
     machine: str = ""
     accelerator: Accelerator
     infiniband: tuple[str, ...] = ()
+    hcas: tuple[Hca, ...] = ()
+    bridges: dict[str, tuple[str, ...]] = field(default_factory=dict)
     interfaces: tuple[Interface, ...] = ()
     process_env: dict[str, str] = field(default_factory=dict)
     engine: Engine | None = None

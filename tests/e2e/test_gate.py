@@ -397,3 +397,60 @@ def test_a_mirror_directory_that_is_missing_is_never_made(hosts: Hosts, tmp_path
         hosts.start(rank, "--tags", "pair", "--force-mirror-local", str(tmp_path / "none"), binds=binds[rank])
     hosts.refused([f"--force-mirror-local: {tmp_path}/none does not exist on this host"], (2, 2))
     assert not (tmp_path / "none").exists()
+
+
+# Adapters over /sys/class and a device file that is that of /dev/null, for this process and what it starts alone.
+PLANTED = """
+cp -a /sys/class/net "$1"; mount --bind "$1" /sys/class
+mkdir "$1/dev"; mount -t tmpfs none "$1/dev"; cp -a /dev/null /dev/zero /dev/urandom "$1/dev"
+ln -s /proc/self/fd "$1/dev/fd"; mkdir "$1/dev/shm" "$1/dev/infiniband"
+mknod "$1/dev/infiniband/uverbs0" c 1 3; mount --move "$1/dev" /dev
+shift; exec "$@"
+"""
+
+
+def with_adapters(hosts: Hosts, rank: int, *states: str) -> list[str]:
+    """The command under which this host has an adapter for each state."""
+    home = hosts.folder / f"class-{rank}"
+    for index, state in enumerate(states):
+        port = home / f"infiniband/mlx5_{index}/ports/1"
+        port.mkdir(parents=True)
+        words = {"state": state, "phys_state": "5: LinkUp", "rate": "400 Gb/sec (4X NDR)", "link_layer": "InfiniBand"}
+        for name, text in words.items():
+            (port / name).write_text(f"{text}\n")
+    return ["bash", "-ec", PLANTED, "bash", str(home)]
+
+
+UP, INIT = "4: ACTIVE", "2: INIT"
+RDMA = {"TRANSPORT": "rdma", "RUNNER": "plain"}
+
+
+def test_a_node_whose_adapters_are_not_up_refuses_rdma_and_the_others_hear_of_it(hosts: Hosts) -> None:
+    hosts.add("pair")
+    hosts.start(0, "--tags", "pair", args=RDMA, under=with_adapters(hosts, 0, UP))
+    hosts.start(1, "--tags", "pair", args=RDMA, under=with_adapters(hosts, 1, INIT))
+    hosts.refused(["no RDMA port of this host can be used: mlx5_0:1: state INIT: no subnet manager"], (3, 4), 15)
+    assert "node 1 (" in hosts.output(0)
+
+
+def test_adapters_that_differ_between_nodes_refuse_rdma(hosts: Hosts) -> None:
+    hosts.add("pair")
+    hosts.start(0, "--tags", "pair", args=RDMA, under=with_adapters(hosts, 0, UP, UP))
+    hosts.start(1, "--tags", "pair", args=RDMA, under=with_adapters(hosts, 1, UP, INIT))
+    words = "RDMA ports that carry the job differ: 2 x infiniband 400 Gb/s on node 0, 1 x infiniband 400 Gb/s on node 1"
+    hosts.refused([words], within_s=15)
+
+
+def test_what_rdma_lacks_around_the_script_is_found_before_anything_starts(hosts: Hosts) -> None:
+    hosts.add("pair")
+    program, library = hosts.folder / "bin/ibv_devinfo", hosts.folder / "lib/libibverbs.so.1"
+    for file, text in ((program, "#!/bin/bash\necho No IB devices found >&2\nexit 255\n"), (library, "")):
+        file.parent.mkdir()
+        file.write_text(text)
+        file.chmod(0o755)
+    variables = [f"PATH={program.parent}:{os.environ['PATH']}", f"LD_LIBRARY_PATH={library.parent}"]
+    for rank in (0, 1):
+        hosts.start(rank, "--tags", "pair", args=RDMA, under=[*with_adapters(hosts, rank, UP), "env", *variables])
+    hosts.refused(
+        ["rdma: TRANSPORT rdma, and on node ", "ibv_devinfo fails with code 255 (No IB devices found)"], (2, 2), 15
+    )
