@@ -34,12 +34,21 @@ def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...], said: tupl
         lines += _metric_lines(ended.record) if ended.record else ["  the record is on node 0"]
         shown_before = (*plan.node.notes, *said)
         notes = ended.record.notes if ended.record else ()
+        lines += _transport_lines(ended.record)
+        shown_before += ended.record.transport.warnings if ended.record and ended.record.transport else ()
         lines += [f"  note: {note}" for note in notes if note not in shown_before]
         return [*lines, *warning, f"  {run}"]
     if ended.status == "SKIPPED":
         return [f"SKIPPED {job.card}  {where}", *(f"  {reason}" for reason in ended.reasons), *warning, f"  {run}"]
     head = f"FAILURE {job.card}  {where}"
-    return [head, *_failure_lines(ended), *warning, f"  log: {_log(ended)}", f"  again: {quoted(command)}"]
+    return [
+        head,
+        *_failure_lines(ended),
+        *_transport_lines(ended.record),
+        *warning,
+        f"  log: {_log(ended)}",
+        f"  again: {quoted(command)}",
+    ]
 
 
 def _log(ended: Ended) -> str:
@@ -61,6 +70,15 @@ def _metric_lines(record: Record) -> list[str]:
     names = [f"{metric.model} {metric.metric}".strip() for metric in metrics]
     width = max(map(len, names), default=0)
     return [f"  {name:<{width}}  {_value(metric)}" for name, metric in zip(names, metrics, strict=True)]
+
+
+def _transport_lines(record: Record | None) -> list[str]:
+    """What the ranks talked over, and what must be known of it though nobody excluded it."""
+    transport = record.transport if record is not None else None
+    if transport is None:
+        return []
+    line = [f"  transport  {transport.text}"] if transport.text else []
+    return [*line, *(f"  warning: {text}" for text in transport.warnings)]
 
 
 def _partial_lines(record: Record) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,15 +21,16 @@ _ESCAPE = re.compile(
 _XTRACE = re.compile(r"\++ ")
 
 
-def pieces(path: Path, sought: tuple[bytes, ...] = ()) -> Iterator[tuple[int, bytes]]:
+def pieces(path: Path, sought: tuple[bytes, ...] = (), most: int = sys.maxsize) -> Iterator[tuple[int, bytes]]:
     """What stands between line ends, with the number of its line; a carriage return ends a piece too.
 
     Of a piece without end only the last 64 KiB are there. Blocks in which nothing of `sought` stands are left out: a
-    log of a gigabyte is then read about as fast as the disk gives it.
+    log of a gigabyte is then read about as fast as the disk gives it. Only the first `most` bytes count.
     """
     number, rest = 1, b""
     with path.open("rb") as log:
-        while block := log.read(_BLOCK):
+        while block := log.read(min(_BLOCK, most)):
+            most -= len(block)
             block = rest + block
             if sought and not any(text in block for text in sought):
                 number += block.count(b"\n")
@@ -49,12 +51,17 @@ def _bounded(piece: bytes) -> bytes:
     return piece[:_HEAD] + _CUT + piece[-LONGEST:]
 
 
+def without_escapes(line: str) -> str:
+    """The line without colours, titles and what else moves a terminal."""
+    return _ESCAPE.sub("", line) if "\x1b" in line else line
+
+
 def marked(path: Path, mark: str) -> Iterator[tuple[int, str]]:
     """The lines that hold the mark, as text without escape codes; lines that `set -x` printed are none of them."""
     sought = mark.encode()
     for number, piece in pieces(path, (sought, b"\x1b")):
         if sought not in piece and b"\x1b" not in piece:
             continue
-        line = _ESCAPE.sub("", piece.decode("utf-8", "replace"))
+        line = without_escapes(piece.decode("utf-8", "replace"))
         if mark in line and not _XTRACE.match(line):
             yield number, line

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from madrun.errors import ExitCode
 from madrun.results.aggregate import MEASURED, aggregate
 from madrun.results.samples import repeated
-from madrun.spec.plan import Plan
+from madrun.spec.plan import JobPlan, Plan
 from madrun.spec.record import FORMAT, Check, Failure, Gate, NodeOutcome, Record
+from madrun.spec.transport import RunTransport
 
-USAGE_KINDS = frozenset({"image", "engine", "data"})
+USAGE_KINDS = frozenset({"image", "engine", "data", "rdma"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,8 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
     job = plan.job
     samples = [sample for outcome in outcomes for sample in outcome.samples]
     results, metric_checks, notes = aggregate(samples, job.metrics, job.nnodes)
-    checks = [*_node_checks(outcomes, job.nnodes), *metric_checks]
+    network_checks, network_notes, transport = _network(job, outcomes, culprit)
+    checks = [*_node_checks(outcomes, job.nnodes), *network_checks, *metric_checks]
     skipped = _why_skipped(checks, outcomes, culprit, facts.unmeasured)
     if skipped:
         checks = [check for check in checks if check.passed]
@@ -70,6 +72,7 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
             *facts.notes,
             *(facts.gate.notes if facts.gate else ()),
             *_node_notes(outcomes),
+            *network_notes,
             *(f"an error in the log: {text}" for text in _log_errors(outcomes)),
             *notes,
             *repeated(samples),
@@ -78,8 +81,22 @@ def judge(plan: Plan, facts: RunFacts, outcomes: Sequence[NodeOutcome], culprit:
         provenance=facts.provenance,
         gate=facts.gate,
         skew_s=_skew(outcomes, facts.gate),
+        transport=transport,
         partial=culprit is None and bool(failed) and all(check.one_row for check in failed),
     )
+
+
+def _network(
+    job: JobPlan, outcomes: Sequence[NodeOutcome], culprit: Failure | None
+) -> tuple[tuple[Check, ...], tuple[str, ...], RunTransport | None]:
+    """Checks, notes and summary of what the ranks talked over; nothing of one node on which nobody spoke of it."""
+    if job.nnodes == 1 and all(outcome.transport is None for outcome in outcomes):
+        return (), (), None
+    from madrun.results.transport import judge_transport
+
+    judged = judge_transport(job, outcomes, culprit is None)
+    warnings = judged.transport.warnings if judged.transport else ()
+    return judged.checks, (*judged.notes, *warnings), judged.transport
 
 
 def _why_skipped(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from madrun.spec.transport import NodeTransport, RunTransport
+
 Status = Literal["SUCCESS", "FAILURE", "SKIPPED"]
 FORMAT = 1
 UNCLASSIFIED = "script error"  # kind of the failure of a script of which nothing tells why
@@ -92,7 +94,8 @@ class NodeOutcome:
     the summary of telemetry.csv: by column, `mean`, `max` and `last`, None where nothing could be read. `oom_kills`
     counts processes of the run that the kernel killed for memory; None where it is not known. `commit`: what was cloned
     for a card with `url`. `skipped`: why the script was not started, empty where it was to be. `log_errors`: lines of
-    the log of a MAD card that decide only where nothing was measured.
+    the log of a MAD card that decide only where nothing was measured. `transport`: what its ranks talked over; None
+    where nothing tells.
     """
 
     node: int
@@ -120,6 +123,7 @@ class NodeOutcome:
     commit: str = ""
     skipped: str = ""
     log_errors: tuple[str, ...] = ()
+    transport: NodeTransport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +160,7 @@ class Record:
     """What is known of a run when it has ended; every CSV row is derived from one of these.
 
     `partial`: it failed only because rows of its `multiple_results` lack their number; the other rows stand.
+    `transport`: what the ranks talked over; None where they ran on one node and said nothing.
     """
 
     format: int
@@ -188,3 +193,4 @@ class Record:
     gate: Gate | None = None
     skew_s: float | None = None
     partial: bool = False
+    transport: RunTransport | None = None

@@ -8,6 +8,7 @@ from madrun.cli.verdict import quoted, timing_lines, verdict_lines
 from madrun.node.conduct import Ended
 from madrun.results.rundir import RunDir
 from madrun.spec.record import Failure, MetricResult, NodeOutcome
+from madrun.spec.transport import RunTransport
 
 COMMAND = ("madrun", "run", "--tags", "one")
 CULPRIT = Failure(kind="script error", text="exit code 3 on node 1\nand more", node=1, last_lines=("a", "  b"))
@@ -128,3 +129,23 @@ def test_evidence_of_another_kind_of_end_is_not_shown(ended, make_test_plan):
     (ended.run.node(0) / "evidence").mkdir(parents=True)
     lines = verdict_lines(replace(ended, exit_code=3, culprit=CULPRIT), make_test_plan(), COMMAND, ())
     assert not any("evidence" in line for line in lines)
+
+
+def test_what_the_ranks_talked_over_is_one_line_and_what_was_missed_is_a_warning(ended, make_test_plan, make_record):
+    missed = "node 1 (beta): NCCL used NET/Socket on eth0 though mlx5_0 is ACTIVE there"
+    transport = RunTransport(text="NCCL 2.21.5, NET/Socket on eth0; eth0 31 GiB", warnings=(missed,))
+    record = make_record(notes=("memlock left out", missed), transport=transport)
+    lines = verdict_lines(replace(ended, record=record), make_test_plan(), COMMAND, ())
+    assert [line for line in lines if "NET/Socket" in line] == [
+        "  transport  NCCL 2.21.5, NET/Socket on eth0; eth0 31 GiB",
+        f"  warning: {missed}",
+    ]
+    assert "  note: memlock left out" in lines
+
+
+def test_an_invalid_run_shows_what_the_ranks_talked_over(ended, make_test_plan, make_record):
+    reason = "node 0 (alpha): TRANSPORT rdma was asked for, and NCCL used NET/Socket on eth0"
+    record = make_record(transport=RunTransport(asked="rdma", text="NCCL 2.21.5, NET/Socket on eth0"))
+    failed = replace(ended, exit_code=3, record=record, reasons=(reason,))
+    lines = verdict_lines(failed, make_test_plan(), COMMAND, ())
+    assert lines[1:3] == [f"  invalid: {reason}", "  transport  NCCL 2.21.5, NET/Socket on eth0"]

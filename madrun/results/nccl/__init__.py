@@ -1,0 +1,1 @@
+"""What NCCL and RCCL print while they start."""
