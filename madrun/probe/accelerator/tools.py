@@ -14,28 +14,44 @@ _LIMITS_S = {"nvidia-smi": 60.0}
 _ANSWERED = (0, 6)
 
 
+class Unanswered(Exception):
+    """Why a tool gave no answer, in a few words."""
+
+
 def run_tool(argv: Sequence[str], limit: float | None = None) -> str | None:
     """What the tool wrote to stdout; None where it is not installed, failed or took more than `limit` seconds.
 
     The limit of nvidia-smi is 60 s, that of the others 5 s.
     """
+    try:
+        return ask_tool(argv, limit)
+    except Unanswered:
+        return None
+
+
+def ask_tool(argv: Sequence[str], limit: float | None = None) -> str:
+    """What `run_tool` gives; `Unanswered` says why there is nothing."""
     import subprocess
 
+    limit = _LIMITS_S.get(argv[0], _LIMIT_S) if limit is None else limit
     try:
         process = subprocess.Popen(
             list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_env()
         )
-    except OSError:
-        return None
+    except OSError as error:
+        raise Unanswered(f"{argv[0]}: {error.strerror}") from None
     try:
-        output, _ = process.communicate(timeout=_LIMITS_S.get(argv[0], _LIMIT_S) if limit is None else limit)
+        output = process.communicate(timeout=limit)[0].decode(errors="replace")
     except subprocess.TimeoutExpired:
         process.kill()
         # A tool that hangs inside the driver cannot be killed either: it is not waited for.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=1)
-        return None
-    return output.decode(errors="replace") if process.returncode in _ANSWERED else None
+        raise Unanswered(f"{argv[0]} did not answer within {limit:g} s") from None
+    if process.returncode not in _ANSWERED:
+        said = (output.strip().splitlines() or ["it said nothing"])[0][:200]
+        raise Unanswered(f"{argv[0]} failed with {process.returncode}: {said}")
+    return output
 
 
 def nvml_binding() -> object | None:
