@@ -127,6 +127,25 @@ def _explain(
         explain_run(options, (run, node), keys or [], as_json)
 
 
+@app.command("doctor", help="Look for what would stop a run or slow it, on this node or on all; measure nothing.")
+@takes(options=RunOptions)
+def _doctor(
+    options: RunOptions,
+    nodes: Annotated[
+        str | None, typer.Option("--nodes", metavar="HOST,HOST", help="Look at these hosts by ssh; node 0 first.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Count what is well, show what is not.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    if nodes is None:
+        from madrun.cli.doctor import visit
+
+        raise typer.Exit(visit(options, quiet, as_json))
+    from madrun.cli.doctornodes import visit_nodes
+
+    raise typer.Exit(visit_nodes(options, nodes, quiet, as_json))
+
+
 @app.command("build", help="Build or pull the images of the selected cards; run nothing.")
 @takes(options=RunOptions, repository=RepositoryOptions, files=BuildFiles)
 def _build(options: RunOptions, repository: RepositoryOptions, files: BuildFiles, as_json: AsJson = False) -> None:

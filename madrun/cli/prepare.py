@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from madrun import __version__
-from madrun.cli.around import with_tools
+from madrun.cli.around import Said, with_tools
 from madrun.cli.cardfacts import card_facts
 from madrun.cli.cases import cases_of, is_of_header
 from madrun.cli.contexts import check_mounts, context_of
 from madrun.cli.imagepolicy import policy_of
 from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.leftout import LeftOut, failed, from_broken, not_reached, why_skipped
-from madrun.cli.place import Tell, find_topology, meeting_of, nobody, port_notes
+from madrun.cli.place import Tell, find_topology, meeting_of, nobody, place_notes, place_whys
 from madrun.cli.repository import chosen_of, find_repository, read_catalogue
 from madrun.cli.request import Request
+from madrun.cli.runnerfile import runner_file
 from madrun.cli.secretvalues import secrets_of
 from madrun.data.config import check_named
 from madrun.data.sources import check_mirror
@@ -38,7 +39,7 @@ from madrun.registry.mad.tools import Stack
 from madrun.runners import RUNNERS
 from madrun.runtimes.images.policy import Policy
 from madrun.spec.card import Card
-from madrun.spec.context import Context, Layer, Origin, mount_source
+from madrun.spec.context import Context, Layer, mount_source
 from madrun.spec.facts import GitState, HostFacts
 from madrun.spec.plan import Plan, make_plan
 
@@ -148,9 +149,7 @@ class _Way:
     tolerant: bool
 
 
-def _plan_or_tell(
-    card: Card, said: tuple[Context, list[Origin], list[str]], request: Request, prepared: Prepared, way: _Way
-) -> None:
+def _plan_or_tell(card: Card, said: Said, request: Request, prepared: Prepared, way: _Way) -> None:
     meeting = meeting_of(said[0].multi_node_args, prepared.facts, way.names)
     try:
         _plan_cases(card, said, request, prepared, way.leave_out)
@@ -169,9 +168,7 @@ def _plan_or_tell(
         prepared.left_out.append(failed(card.name, error, card, said[0]))
 
 
-def _plan_cases(
-    card: Card, said: tuple[Context, list[Origin], list[str]], request: Request, prepared: Prepared, leave_out: bool
-) -> None:
+def _plan_cases(card: Card, said: Said, request: Request, prepared: Prepared, leave_out: bool) -> None:
     """Adds a plan for each case of the card, or the card to those that are left out."""
     context = said[0]
     topo.check_ranks(context.multi_node_args, tuple(RUNNERS))
@@ -181,7 +178,7 @@ def _plan_cases(
         return
     said, stack = with_tools(card, said, request.repository.tools_config)
     for case in cases_of(card, said[0], prepared.facts, prepared.layers):
-        prepared.planned.append(_plan(case, said, prepared, stack))
+        prepared.planned.append(plan_case(case, said, prepared, stack))
 
 
 def _given(file: str | None) -> GivenManifest | None:
@@ -241,7 +238,8 @@ def _host_and_engine(runtime: str) -> tuple[HostFacts, Any]:
     return host.facts(engine), client
 
 
-def _plan(card: Card, said: tuple[Context, list[Origin], list[str]], prepared: Prepared, stack: Stack) -> Planned:
+def plan_case(card: Card, said: Said, prepared: Prepared, stack: Stack, open_ports: bool = True) -> Planned:
+    """The plan of one case of a card. `open_ports`: an error where a port of node 0 cannot be listened on."""
     context, origins, warnings = said
     context = replace(context, force_mirror_local=check_mirror(context.force_mirror_local))
     check_mounts(context)
@@ -250,14 +248,16 @@ def _plan(card: Card, said: tuple[Context, list[Origin], list[str]], prepared: P
     facts = chosen.facts
     runtime, why = choose_runtime(context, facts)
     found, files, image_context = card_facts(card, context, facts, runtime, stack, prepared.data_config)
-    found = replace(found, options=written(card, prepared.layers, context.docker_cpus))
-    topology = find_topology(card, context, facts, prepared.claims)
+    options = written(card, prepared.layers, context.docker_cpus)
+    found = replace(found, options=options, runner_file=runner_file(card, context.multi_node_args))
+    topology = find_topology(card, context, facts, prepared.claims, open_ports)
     variables, arguments = secrets_of(card, context, facts, stack)
     job = plan_job(card, context, facts, topology, found, frozenset(variables))
     node = plan_node(card, job, context, chosen, topology, found)
     plan = make_plan(__version__, job, node)
     cred = f"{job.cred}_" if job.cred else "\0"
     whys = {name: f"{job.cred} of credential.json" for name in variables if name.startswith(cred)}
+    whys |= place_whys(context, topology)
     whys |= {"runtime": why, "docker_gpus": chosen.note, "multi_node_args.NPROC_PER_NODE": share.why}
     return Planned(
         card=card,
@@ -273,20 +273,18 @@ def _plan(card: Card, said: tuple[Context, list[Origin], list[str]], prepared: P
             *filter(None, (why, chosen.note)),
             *share.notes,
             *unheard(card, context, runtime, facts.accelerator.vendor),
-            *_host_notes(context, facts, runtime),
-            *port_notes(topology, topology.nnodes),
+            *_host_notes(facts, runtime),
+            *place_notes(context, topology, facts),
         ),
         filesystems=filesystems([*node.data_sources.values(), *map(_host_path, context.docker_mounts.values())]),
         explained=explain(context, origins, plan, card, whys),
     )
 
 
-def _host_notes(context: Context, facts: HostFacts, runtime: str) -> list[str]:
-    """What of the context does not fit this host, or of this host does not reach the script."""
+def _host_notes(facts: HostFacts, runtime: str) -> list[str]:
+    """What of this host is unclear, or does not reach the script."""
     dropped = environment.dropped() if runtime == "process" else []
-    partitions = partition_note(facts.accelerator)
-    unclear = [*facts.accelerator.notes, *([partitions] if partitions else [])]
-    return [*unclear, *topo.interface_notes(context.multi_node_args, facts.interfaces), *dropped]
+    return [*facts.accelerator.notes, *filter(None, [partition_note(facts.accelerator)]), *dropped]
 
 
 def _host_path(source: str) -> str:

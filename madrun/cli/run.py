@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from types import FrameType
 
 from madrun.cli.aftermath import Story, worst, write_summary
 from madrun.cli.again import again_of
@@ -26,6 +24,7 @@ from madrun.cli.provenance import provenance_of_left_out
 from madrun.cli.request import Request
 from madrun.cli.screen import Screen
 from madrun.cli.sharednotes import shared_notes
+from madrun.cli.signals import catch_signals
 from madrun.cli.summary import Finished, summary_lines
 from madrun.cli.task import make_task
 from madrun.cli.verdict import quoted, timing_lines, verdict_lines
@@ -44,7 +43,6 @@ from madrun.spec.record import Failure
 from madrun.units import parse_duration
 
 _LOOK_EVERY_S = 0.1
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def _run(request: Request, show: Show, how: tuple[int, bool], story: Story) -> i
     outputs = checked(request, prepared, runs if keep_alive else [])
     before = story.before
     before["plan"] = time.monotonic() - started
-    interrupt = _catch_signals()
+    interrupt = catch_signals()
     screen = Screen(lambda: interrupt.count, out=2 if show.as_json else 1, quiet=show.quiet)
     command = _Command(request, show, prepared, runs, keep_alive, interrupt, screen, story, outputs)
     screen.live = heard(request, prepared)
@@ -275,16 +273,3 @@ def _must_stop(ended: Ended, interrupt: Interrupt) -> bool:
     """After an interrupt or the loss of a node there is nobody to run the next card with."""
     lost = ended.culprit is not None and ended.culprit.kind in ("node lost", "interrupted")
     return lost or interrupt.event.is_set()
-
-
-def _catch_signals() -> Interrupt:
-    """From now on a signal ends the run in order instead of the process at once."""
-    interrupt = Interrupt()
-
-    def caught(number: int, _frame: FrameType | None) -> None:
-        interrupt.set(f"interrupted by {signal.Signals(number).name}")
-
-    for number in _SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup asked for that
-            signal.signal(number, caught)
-    return interrupt

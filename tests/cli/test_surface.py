@@ -38,6 +38,7 @@ SURFACE = {
     | {"--dry-run", "--plan", "--repeat", "--keep-alive"},
     "plan": WHAT | CONTEXT | SHORT | HOW | MAD | {"--json", "--plan"},
     "explain": WHAT | CONTEXT | SHORT | HOW | {"keys", "--json", "--run", "--node"},
+    "doctor": WHAT | CONTEXT | SHORT | HOW | {"--nodes", "--quiet", "-q", "--json"},
     "build": WHAT | CONTEXT | SHORT | HOW | MAD | WRITES | {"--json", "--target-archs", "--batch-manifest"},
     "list": WHAT | {"--json"},
     "discover": WHAT | {"--json"},

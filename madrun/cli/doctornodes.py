@@ -1,0 +1,125 @@
+"""`madrun doctor --nodes`: the same visit started on each host by ssh, and one answer put together from theirs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from madrun import __version__
+from madrun.cli.doctor import answer
+from madrun.cli.doctorplan import DEFAULT_CARD
+from madrun.cli.options import RunOptions
+from madrun.doctor import remote
+from madrun.doctor.bandwidth import not_run
+from madrun.doctor.report import Examination, NodeReport
+from madrun.errors import ContextError, UsageError
+from madrun.planning.layers import parse_text
+from madrun.probe import network
+from madrun.spec.codec import from_plain
+from madrun.spec.finding import Finding
+from madrun.spec.validation import Invalid
+
+_KEY = "multi_node_args"
+_NOT_ALL = "5s"  # how long those that can be visited wait for one that cannot
+
+
+def visit_nodes(options: RunOptions, nodes: str, brief: bool, as_json: bool) -> int:
+    """The exit code of the visit to all hosts; `UsageError` and `ContextError` for what is typed wrongly."""
+    hosts = _hosts(nodes)
+    context = _context(options)
+    said = context.get(_KEY) or {}
+    if not isinstance(said, dict):
+        raise ContextError(f"{_KEY}: found {type(said).__name__}, allowed: a map of names to values")
+    sys.stderr.write(f"madrun: looking at {', '.join(hosts)} by ssh\n")
+    wrong = remote.versions(hosts, remote.here())
+    common = {"MASTER_ADDR": said.get("MASTER_ADDR") or _address(hosts[0])} if len(hosts) > 1 else {}
+    words = []
+    for rank in range(len(hosts)):
+        own = context | {_KEY: {**said, **common, "NNODES": len(hosts), "NODE_RANK": rank}}
+        words.append(_words(options, json.dumps(own), any(wrong)))
+    able = [rank for rank, finding in enumerate(wrong) if finding is None]
+    replies = remote.visits([hosts[rank] for rank in able], remote.here(), [words[rank] for rank in able])
+    return answer(merged(hosts, wrong, dict(zip(able, replies, strict=True)), _card(options)), brief, as_json)
+
+
+def _hosts(nodes: str) -> list[str]:
+    hosts = [host.strip() for host in nodes.split(",") if host.strip()]
+    if not hosts or len(set(hosts)) < len(hosts) or any(host.startswith("-") for host in hosts):
+        raise UsageError(f"--nodes: found {nodes!r}, allowed: hosts as ssh knows them, each once: n0,n1")
+    if shutil.which("ssh") is None:
+        raise UsageError("--nodes: no ssh on PATH; install OpenSSH's client, or type madrun doctor on each node")
+    return hosts
+
+
+def _context(options: RunOptions) -> dict[str, Any]:
+    if options.additional_context is None:
+        return {}
+    return dict(parse_text(options.additional_context, "--additional-context"))
+
+
+def _address(host: str) -> str:
+    """Node 0's address for all others, as this host finds it; the name itself where it means nothing here."""
+    name = remote.name_behind(host)
+    try:
+        return network.resolve(name)
+    except ContextError:
+        return name
+
+
+def _words(options: RunOptions, context: str, not_all: bool) -> list[str]:
+    """The command line of one host."""
+    words = ["doctor", "--json", "--additional-context", context]
+    for one in fields(options):
+        value = getattr(options, one.name)
+        flag = f"--{one.name.replace('_', '-')}"
+        if value is None or value is False or one.name in ("additional_context", "join_timeout"):
+            continue
+        if isinstance(value, list):
+            words += [word for entry in value for word in (flag, entry)]
+        else:
+            words += [flag] if value is True else [flag, str(value)]
+    limit = _NOT_ALL if not_all else options.join_timeout
+    return [*words, "--join-timeout", limit] if limit else words
+
+
+def _card(options: RunOptions) -> str:
+    return ", ".join(options.tags or [DEFAULT_CARD])
+
+
+def merged(
+    hosts: Sequence[str], wrong: Sequence[Finding | None], replies: Mapping[int, remote.Reply], card: str
+) -> Examination:
+    """One answer: node 0's where it heard of a node, else the node's own, else why there is none."""
+    documents = {rank: found for rank, reply in replies.items() if (found := remote.document_of(reply))}
+    nodes: list[NodeReport] = []
+    for rank, host in enumerate(hosts):
+        told = (_of_node(documents[teller], rank) for teller in dict.fromkeys((0, rank)) if teller in documents)
+        report = next((found for found in told if found is not None), None)
+        if report is None:
+            why = wrong[rank] or remote.unanswered(replies[rank])
+            report = NodeReport(rank=rank, hostname=host, findings=(why,))
+        nodes.append(report)
+    first = documents.get(0)
+    together = _findings(first.get("together")) if first else (not_run("node 0 could not be visited"),)
+    return Examination(card=card, madrun=__version__, nodes=tuple(nodes), together=together)
+
+
+def _of_node(document: Mapping[str, Any], rank: int) -> NodeReport | None:
+    for node in document["nodes"]:
+        if isinstance(node, dict) and node.get("rank") == rank:
+            try:
+                return from_plain(NodeReport, node)
+            except Invalid:
+                return None
+    return None
+
+
+def _findings(plain: Any) -> tuple[Finding, ...]:
+    try:
+        return tuple(from_plain(Finding, one) for one in plain)
+    except (Invalid, TypeError):
+        return (not_run("node 0's answer could not be read"),)

@@ -1,0 +1,183 @@
+"""Other hosts by the system's ssh: never a password prompt, never a terminal, and what was started ends with its input.
+
+Options: ssh_config(5) of OpenSSH. A host that is not let in, has no madrun or another one becomes a finding.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from madrun import __version__
+from madrun.spec.finding import Finding
+
+CONNECT_S = 10
+_OPTIONS = ("BatchMode=yes", f"ConnectTimeout={CONNECT_S}", "ServerAliveInterval=5", "ServerAliveCountMax=3")
+_ENOUGH_S = 15.0  # for a remote doctor to end in order after its input has ended
+_LAST, _LONGEST = 4, 400
+_NO_MADRUN, _NO_CONNECTION = 127, 255  # of a shell without the program; of ssh itself, ssh(1)
+_MANUAL = "https://man.openbsd.org/ssh"
+# The interpreter of this madrun where that host has it with madrun, else the madrun of that host's PATH.
+_CHOOSE = """cd {folder} 2>/dev/null
+if {python} -c 'import madrun' 2>/dev/null; then set -- {python} -m madrun
+elif command -v madrun >/dev/null; then set -- madrun
+else echo "no madrun: {python} has none, and none is on PATH" >&2; exit 127; fi
+"""
+# In the background a shell gives /dev/null for an input: 3 is that of ssh, whose end ends what was started.
+_START = """exec 3<&0
+"$@" {words} </dev/null & doctor=$!
+(cat <&3; kill -TERM $doctor) >/dev/null 2>&1 & guard=$!
+wait $doctor; code=$?
+kill $guard 2>/dev/null
+exit $code
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a command on a host came to; `code` as a shell tells it."""
+
+    code: int
+    out: str
+    err: str
+
+
+def versions(hosts: Sequence[str], folder: str) -> list[Finding | None]:
+    """For each host, asked all at once: None where it has this madrun, else the FAIL that says why no visit can be."""
+    scripts = [_script(folder, '"$@" --version\n')] * len(hosts)
+    with _started(hosts, scripts) as running:
+        return [_of_version(one.reply()) for one in running]
+
+
+def visits(hosts: Sequence[str], folder: str, words: Sequence[Sequence[str]]) -> list[Reply]:
+    """`madrun WORDS` on each host at the same time, in `folder` where the host has it; all are ended with this call."""
+    scripts = [_script(folder, _START.format(words=shlex.join(each))) for each in words]
+    with _started(hosts, scripts) as running:
+        return [one.reply() for one in running]
+
+
+def name_behind(host: str) -> str:
+    """The host name or address to which ssh would connect for this word; the word without its user where it fails."""
+    with suppress(OSError, subprocess.SubprocessError):
+        command = ["ssh", "-G", "--", host]
+        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CONNECT_S)
+        for line in said.stdout.splitlines():
+            if line.startswith("hostname "):
+                return line.removeprefix("hostname ").strip()
+    return host.rpartition("@")[2]
+
+
+def document_of(reply: Reply) -> Mapping[str, Any] | None:
+    """The one JSON document of a visit; None where there is none."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(reply.out)
+        if isinstance(found, dict) and isinstance(found.get("nodes"), list):
+            return found
+    return None
+
+
+def unanswered(reply: Reply) -> Finding:
+    """Why a host gave no document."""
+    if reply.code == _NO_CONNECTION:
+        advice = f"make `ssh -o BatchMode=yes HOST true` work: a key without a passphrase or an agent; {_KNOWN}"
+        return Finding(name="ssh", state="FAIL", text=_tail(reply), advice=advice, source=_MANUAL)
+    if reply.code == _NO_MADRUN:
+        advice = "install the same madrun there, on the PATH that `ssh HOST env` shows or at the same place as here"
+        return Finding(name="madrun", state="FAIL", text=_tail(reply), advice=advice)
+    text = f"madrun doctor ended there with {reply.code}: {_tail(reply)}"
+    advice = "type it on that host; the same words have to be right on every host"
+    return Finding(name="madrun", state="FAIL", text=text, advice=advice)
+
+
+_KNOWN = "and the host's own key in known_hosts"
+
+
+def _of_version(reply: Reply) -> Finding | None:
+    if reply.code:
+        return unanswered(reply)
+    found = reply.out.strip()[:_LONGEST]
+    if found == f"madrun {__version__}":
+        return None
+    text = f"{found or 'something without a version'} there, madrun {__version__} here"
+    return Finding(name="madrun", state="FAIL", text=text, advice="install one version on every host")
+
+
+def _tail(reply: Reply) -> str:
+    lines = [line.strip() for line in reply.err.splitlines() if line.strip()]
+    return "; ".join(lines[-_LAST:])[-_LONGEST:] or f"ended with {reply.code} and said nothing"
+
+
+def _script(folder: str, then: str) -> str:
+    """One word for whatever shell the user has there."""
+    text = _CHOOSE.format(folder=shlex.quote(folder), python=shlex.quote(sys.executable)) + then
+    return f"sh -c {shlex.quote(text)}"
+
+
+@dataclass(slots=True)
+class _Running:
+    """ssh to one host, with its input held open, and what it has printed so far."""
+
+    child: subprocess.Popen[str]
+    out: IO[str]
+    err: IO[str]
+
+    def reply(self) -> Reply:
+        """Waits for its end."""
+        code = self.child.wait()
+        texts = []
+        for file in (self.out, self.err):
+            file.seek(0)
+            texts.append(file.read())
+        return Reply(code=code, out=texts[0], err=texts[1])
+
+    def close(self) -> None:
+        """Ends its input, by which it ends, and waits a while for that."""
+        if self.child.stdin is not None:
+            with suppress(OSError):
+                self.child.stdin.close()
+        try:
+            self.child.wait(_ENOUGH_S)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        self.out.close()
+        self.err.close()
+
+
+@contextmanager
+def _started(hosts: Sequence[str], scripts: Sequence[str]) -> Iterator[list[_Running]]:
+    options = [word for option in _OPTIONS for word in ("-o", option)]
+    running: list[_Running] = []
+    try:
+        for host, script in zip(hosts, scripts, strict=True):
+            out, err = (tempfile.TemporaryFile("w+", errors="replace") for _ in range(2))  # noqa: SIM115 - close() does
+            child = subprocess.Popen(
+                ["ssh", *options, "-T", "--", host, script],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                text=True,
+                start_new_session=True,  # Ctrl-C here ends them by their input, in order
+            )
+            running.append(_Running(child, out, err))
+        yield running
+    finally:
+        for one in running:
+            if one.child.stdin is not None:
+                with suppress(OSError):
+                    one.child.stdin.close()
+        for one in running:
+            one.close()
+
+
+def here() -> str:
+    """The folder in which the visit begins on every host that has it."""
+    return str(Path.cwd())
