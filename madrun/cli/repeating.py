@@ -24,9 +24,10 @@ from madrun.planning import repeat
 from madrun.planning.explain import Explained
 from madrun.planning.job import plan_image
 from madrun.planning.layers import resolve
+from madrun.planning.namedinterfaces import interface_notes
 from madrun.planning.node import owner_of
 from madrun.planning.samegpus import gpu_changes
-from madrun.planning.topology import check_ranks, interface_notes, with_scheduler
+from madrun.planning.topology import check_ranks, with_scheduler
 from madrun.probe import network
 from madrun.registry import cardtree
 from madrun.registry.mad import credentials
@@ -35,7 +36,7 @@ from madrun.runtimes.images.policy import Policy
 from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
 from madrun.spec.context import Context, MultiNodeArgs
-from madrun.spec.facts import GitState, HostFacts
+from madrun.spec.facts import GitState
 from madrun.spec.mad import COMMON
 from madrun.spec.plan import SECRET, NodePlan, Plan
 
@@ -134,7 +135,10 @@ def _planned(plan: Plan, context: Context, prepared: Prepared, of: tuple[Path, F
         files=files,
         image_context=image_context,
         secrets=_secrets(plan),
-        notes=(*_interface_notes(node, prepared.facts), *port_notes(node, job.nnodes)),
+        notes=(
+            *interface_notes(node.gloo_ifname, node.nccl_ifname, prepared.facts.interfaces),
+            *port_notes(node, job.nnodes),
+        ),
         filesystems=filesystems([*node.data_sources.values(), *_mounted(node)]),
         explained=then.explained or _as_planned(plan, then.run_id or str(file)),
         changes=_changes(moved, bool(then.facts), file),
@@ -152,11 +156,6 @@ def _changes(moved: list[str], known: bool, file: Path) -> tuple[str, ...]:
 def _mounted(node: NodePlan) -> list[str]:
     mounts = node.container.mounts if node.container else ()
     return [mount.source for mount in mounts if mount.source.startswith("/")]
-
-
-def _interface_notes(node: NodePlan, facts: HostFacts) -> list[str]:
-    args = MultiNodeArgs(NCCL_SOCKET_IFNAME=node.nccl_ifname, GLOO_SOCKET_IFNAME=node.gloo_ifname)
-    return interface_notes(args, facts.interfaces)
 
 
 def _unchanged_files(

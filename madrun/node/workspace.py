@@ -16,7 +16,7 @@ from madrun.errors import NodesError
 from madrun.registry.cardtree import add_file
 from madrun.results.regular import kind_of, open_regular
 from madrun.spec.mad import MODELS
-from madrun.spec.plan import BIN, JobPlan
+from madrun.spec.plan import BIN, TRANSPORT_LOGS, JobPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +108,11 @@ def lay_out(workspace: Workspace, files: dict[str, Path], job: JobPlan) -> None:
     (workspace.box / "steps").touch()
     workspace.boxed_ranks.mkdir(mode=0o700)  # secrets are masked in these only when they are kept
     workspace.launches.mkdir(mode=0o700)  # what a script exports goes through it to other nodes, secrets too
+    (workspace.box / TRANSPORT_LOGS).mkdir(mode=0o700)  # as ranks: what a script puts there is masked when it is kept
     (workspace.box / BIN).mkdir()
-    for name, copied in runners.FILES.items():
-        shutil.copyfile(Path(runners.__file__).with_name(name), workspace.box / copied)
-        (workspace.box / copied).chmod(0o755)
+    for name, beside in runners.FILES.items():
+        shutil.copyfile(Path(runners.__file__).with_name(beside), workspace.box / name)
+        (workspace.box / name).chmod(0o755)
 
 
 def _root(workspace: Workspace) -> Path:

@@ -134,8 +134,12 @@ missing=                                        # an engine may take a request f
 for file in ${MADRUN_DEVICES:-}; do { [[ -e $file ]] && : <>"$file"; } 2>/dev/null || missing+=" $file"; done
 [[ -z $missing ]] || say "missing$missing"
 lacking=
-for name in ${MADRUN_PROGRAMS:-}; do hash -- "$name" 2>/dev/null || lacking+=" $name"; done
+for name in ${MADRUN_PROGRAMS:-}; do                # ours in its place says whether there is something to start
+  found=$(type -P -- "$name") && { [[ $found != "$box/bin/$name" ]] || "$found" --ready 2>/dev/null; } ||
+    lacking+=" $name"
+done
 [[ -z $lacking ]] || say "lacking$lacking"
+@INSIDE@
 [[ -z ${MADRUN_HOLD:-} ]] || exec 7<> <(:)      # a pipe to ourselves: what is to be started here
 snapshot >"$box/environment" 2>/dev/null
 say ready
@@ -165,10 +169,11 @@ def run_line(script: str, args: str) -> str:
     return f"{prefix} {quoted} {args}".rstrip()
 
 
-def render(card: str, run: str, grace_s: float, reporting: bool = False) -> str:
+def render(card: str, run: str, grace_s: float, reporting: bool = False, inside: str = "") -> str:
     """The driver's text; `run` is the shell text that starts the script, with the work directory as its own.
 
-    `reporting`: the text reports steps of its own, and keeps the channel from what it starts.
+    `reporting`: the text reports steps of its own, and keeps the channel from what it starts. `inside`: shell text that
+    looks at what surrounds the driver, before it is ready.
     """
     replacements = {
         "@CARD@": card,
@@ -178,6 +183,7 @@ def render(card: str, run: str, grace_s: float, reporting: bool = False) -> str:
         "@LEASE@": f"{LEASE_S:g}",
         "@SECRETS@": _SECRETS,
         "@MASK@": MASK,
+        "@INSIDE@\n": f"{inside}\n" if inside else "",
     }
     text = _TEMPLATE
     for mark, value in replacements.items():

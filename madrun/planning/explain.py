@@ -10,6 +10,7 @@ from typing import Any
 from madrun.errors import UsageError
 from madrun.planning.mad.environment import WHY
 from madrun.planning.mad.layering import HOST_LAYER
+from madrun.planning.transport import why_of
 from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
 from madrun.spec.context import Context, MultiNodeArgs, Origin, is_secret
@@ -49,6 +50,7 @@ def explain(
     said = {origin.key: origin.said for origin in origins}
     derived = _derived(plan, card, bool(context.more_args))
     derived |= {key: (derived[key][0], why) for key, why in whys.items() if why and key in derived}
+    whys = why_of(_environment(plan)) | _of_transport(plan) | dict(whys)
     rows = [_row(key, value, said, derived) for key, value in _values(context)]
     given = {name for row in rows if (name := row.variable)}
     rows += [_variable(name, value, said, whys) for name, value in _environment(plan).items() if name not in given]
@@ -165,11 +167,24 @@ _WHY: dict[str, str] = {
     "MAD_DATANAME": "the card's data",
     "MADRUN_OWNER": "user and group of who runs it; empty for root",
     "MADRUN_DEVICES": "device files that the driver looks for",
+    "MADRUN_FABRIC": "plug-ins of libibverbs that the driver looks for; - where the adapters are not known",
     "MADRUN_RUN_ID": "given out by node 0",
+    "NCCL_SOCKET_FAMILY": "MASTER_ADDR is of IPv6, and NCCL would take the interface's first address",
+    "TP_SOCKET_IFNAME": "the interface of GLOO_SOCKET_IFNAME, for torch.distributed.rpc",
+    "UCX_NET_DEVICES": "the interface of GLOO_SOCKET_IFNAME, for MPI over UCX",
     "PYTHON_EXEC": "torchrun starts each rank with this, so that its output is kept apart",
     "PYTHONUNBUFFERED": "so that output is seen as it is printed",
     **WHY,
 }
+
+
+def _of_transport(plan: Plan) -> dict[str, str]:
+    """Why the variables stand that TRANSPORT sets."""
+    job, ports = plan.job, f"TRANSPORT rdma: {', '.join(plan.node.hcas)}"
+    if job.transport == "rdma" and plan.node.hcas:
+        index = "TRANSPORT rdma: the RoCE v2 address of the ports"
+        return {"NCCL_IB_HCA": ports, "NCCL_IB_GID_INDEX": index, "UCX_NET_DEVICES": ports}
+    return dict.fromkeys(("NCCL_IB_DISABLE", "NCCL_NET"), "TRANSPORT sockets") if job.transport == "sockets" else {}
 
 
 def _variable(name: str, value: str, said: Said, whys: Mapping[str, str]) -> Explained:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,9 @@ from madrun.planning.mad.command import run_lines, step_paths
 from madrun.planning.mad.distributed import launcher_of
 from madrun.planning.mad.environment import OF_ONE_NODE, mad_job_env
 from madrun.planning.mad.results import log_rules
+from madrun.planning.runnerfile import RunnerFile
+from madrun.planning.runnerwords import check_named_configs, runner_words
+from madrun.planning.topology import OF_INTERFACES
 from madrun.spec.card import Card
 from madrun.spec.codec import sha256
 from madrun.spec.context import Context, MultiNodeArgs
@@ -32,7 +34,7 @@ class CardFacts:
 
     Of a MAD repository, `checkout`: what its scripts find beside them; `around`: what is run around the script;
     `placed`: where files lie that are not in the card's folder, by name; `cache`: where models are kept; `common`: hash
-    of what the card's files use of scripts/common.
+    of what the card's files use of scripts/common. `runner_file`: the runner's configuration file.
     """
 
     script_hash: str
@@ -49,6 +51,7 @@ class CardFacts:
     common: str = ""
     notes: tuple[str, ...] = ()
     options: str = ""
+    runner_file: RunnerFile | None = None
 
 
 def choose_runtime(context: Context, facts: HostFacts) -> tuple[RuntimeName, str]:
@@ -79,7 +82,8 @@ def _job_env(
         env["MAD_OUTPUT_CSV"] = card.multiple_results
     if card.mad is not None:
         env |= mad_job_env(context, facts.accelerator, topology, files.dockerfile_text)
-    left_out = secrets | frozenset(OF_ONE_NODE if card.mad is not None else ())
+    named = {name for name in OF_INTERFACES if context.docker_env_vars.get(name)}
+    left_out = secrets | named | frozenset(OF_ONE_NODE if card.mad is not None else ())
     env |= {name: value for name, value in context.docker_env_vars.items() if name not in left_out}
     return dict(sorted(env.items()))
 
@@ -104,6 +108,7 @@ def plan_job(
     given = Given.of(facts, secrets)
     image = plan_image(card, context, vendor, files, given) if runtime != "process" else ImagePlan(kind="none")
     args = arguments_of(card, context)
+    check_named_configs(card, context, args, files.files)
     grace = parse_duration(context.grace)
     return JobPlan(
         card=card.name,
@@ -130,7 +135,13 @@ def plan_job(
         timeout_s=DEFAULT_TIMEOUT_S if context.timeout is None else parse_duration(context.timeout),
         grace_s=grace,
         lease_s=driver.LEASE_S,
-        driver=driver.render(card.name, _run_lines(card, args, runtime, files.around), grace, card.mad is not None),
+        driver=driver.render(
+            card.name,
+            _run_lines(card, args, runtime, files.around),
+            grace,
+            card.mad is not None,
+            _inside() if topology.nnodes > 1 else "",
+        ),
         stall_timeout_s=0.0 if context.stall_timeout is None else parse_duration(context.stall_timeout),
         collect_limit=parse_size(context.collect_limit),
         training_precision=card.training_precision,
@@ -143,15 +154,24 @@ def plan_job(
         log_errors=log_rules(card, context),
         checkout=context.checkout if card.mad else "",
         common=files.common,
-        **_of_runner(context.multi_node_args),
+        **_of_runner(context.multi_node_args, topology, vendor, files.runner_file),
     )
 
 
-def _of_runner(args: MultiNodeArgs) -> dict[str, Any]:
+def _inside() -> str:
+    """How the driver looks at what RDMA between nodes needs."""
+    from madrun.planning.inside import SCRIPT
+
+    return SCRIPT
+
+
+def _of_runner(args: MultiNodeArgs, topology: Topology, vendor: str, file: RunnerFile | None) -> dict[str, Any]:
     """What the job says of how its ranks are started; no more than the runner heeds."""
+    words = runner_words(args, topology, vendor, file)
     return {
-        "runner_args": tuple(shlex.split(args.RUNNER_ARGS or "")),
-        "elastic": args.ELASTIC or "",
+        "runner_args": words.args,
+        "runner_config": words.config,
+        "elastic": words.elastic,
         "mpi_launch": args.MPI_LAUNCH if args.RUNNER == "mpirun" else "",
         "transport": args.TRANSPORT,
     }

@@ -7,15 +7,20 @@ import posixpath
 from madrun.errors import ContextError
 from madrun.planning.container import plan_container
 from madrun.planning.devices import Chosen
+from madrun.planning.interfaces import variables
 from madrun.planning.job import CardFacts
 from madrun.planning.mad.environment import mad_node_env
 from madrun.planning.mad.workspace import workspace_mounts
+from madrun.planning.mpihosts import names_of
+from madrun.planning.runnerwords import runner_notes
+from madrun.planning.transport import transport_env
 from madrun.runners import RUNNERS
+from madrun.runners.mpirun import ways
 from madrun.spec.card import Card
 from madrun.spec.context import Context, mount_source
 from madrun.spec.facts import HostFacts
 from madrun.spec.mad import WORKSPACE
-from madrun.spec.plan import BOX, CONFIG, RANK, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
+from madrun.spec.plan import BOX, RANK, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
 from madrun.spec.topology import Starting, Topology
 
 
@@ -27,17 +32,22 @@ def plan_node(
     sources = {source.name: source.path for source in files.data}
     box_on_host = f"{RUN_DIR}/node-{topology.node_rank}/box"
     owner = owner_of(job, facts)
-    more = mad_node_env(context, chosen, topology, facts.process_env) if card.mad else {}
+    more = variables(topology, job.runner, bool(facts.infiniband) and job.transport != "sockets")
+    more |= mad_node_env(context, chosen, topology, facts.process_env) if card.mad else {}
+    rdma, rdma_notes, hcas = _rdma(job, context, facts)
+    more |= rdma
     notes: tuple[str, ...] = ()
     container, process = None, None
     if job.in_container:
         env = _node_env(job, topology, (owner, more), {item.name: item.home for item in job.data}, BOX)
+        env |= transport_env(job, BOX, env)
         inside = workspace_mounts(files.checkout, topology.node_rank, files.cache) if job.run_directory else ()
         mounts = _mounts(box_on_host, job, sources, inside, context)
         container, notes = plan_container(job, context, chosen, topology, (env, mounts))
     else:
         _refuse_mounts(context)
         env = facts.process_env | chosen.env | _node_env(job, topology, (owner, more), sources, box_on_host)
+        env |= transport_env(job, box_on_host, env)
         process = HostProcess(
             command=("bash", f"{box_on_host}/driver.sh"),
             workdir=f"{box_on_host}/work",
@@ -61,7 +71,8 @@ def plan_node(
         container=container,
         process=process,
         gpus=tuple(gpu.index for gpu in facts.accelerator.gpus),
-        notes=(*notes, *_rank_notes(job), *files.notes),
+        notes=(*notes, *_rank_notes(job), *runner_notes(job), *rdma_notes, *files.notes),
+        hcas=hcas,
         mirror_root=context.force_mirror_local or "" if job.data else "",
         local_data=context.local_data,
         check_reach=context.check_reach,
@@ -71,7 +82,23 @@ def plan_node(
         placed=files.placed,
         cache=files.cache,
         dockerfile=files.dockerfile if card.mad else "",
+        runner_config=files.runner_file.path if files.runner_file else "",
+        host_list=names_of(context.multi_node_args),
     )
+
+
+def _rdma(job: JobPlan, context: Context, facts: HostFacts) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
+    """Of RDMA between nodes: variables, with what the driver looks for before ranks start; notes; the ports."""
+    if job.nnodes == 1 and job.transport == "auto":
+        return {}, (), ()
+    from madrun.planning.fabric import plan_fabric
+    from madrun.planning.inside import VARIABLE, wanted
+
+    around = {} if job.in_container else facts.process_env
+    devices = () if job.in_container and "infiniband" in context.docker_drop else facts.infiniband
+    made = plan_fabric(job, facts, around | job.env, devices)
+    looks = job.nnodes > 1 and (job.transport == "rdma" or (devices and made.hcas))
+    return made.env | ({VARIABLE: wanted(facts.hcas)} if looks else {}), made.notes, made.hcas
 
 
 def owner_of(job: JobPlan, facts: HostFacts) -> str:
@@ -110,8 +137,9 @@ def _node_env(
     }
     if runner.starter:
         env[runner.starter] = f"{box}/{RANK}"
-    if runner.programs:
-        env["MADRUN_PROGRAMS"] = " ".join(runner.programs)
+    # Scripts of MAD repositories install what they need; only what starts other nodes has to be there before.
+    if runner.programs and (runner.head or not job.run_directory):
+        env["MADRUN_PROGRAMS"] = " ".join((*runner.programs, *ways(job.mpi_launch, job.nnodes)))
     if runner.head and topology.node_rank:
         env["MADRUN_HOLD"] = "1"
     if job.data:
@@ -128,7 +156,7 @@ def starting_of(job: JobPlan, box: str) -> Starting:
         box=box,
         vendor=job.vendor,
         args=job.runner_args,
-        config=f"{box}/{CONFIG}" if job.runner_config else "",
+        config=f"{box}/{job.runner_config.partition(':')[0]}" if job.runner_config else "",
         elastic=job.elastic,
         mpi_launch=job.mpi_launch,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -153,7 +153,7 @@ def with_addresses(node: NodePlan, job: JobPlan, address: str, port: int, contro
     command = runner.command(topology, starting)
     env = {
         "MULTI_NODE_RUNNER": command,
-        "MAD_MULTI_NODE_RUNNER": command,
+        "MAD_MULTI_NODE_RUNNER": job.env.get("MAD_MULTI_NODE_RUNNER", command),
         "MASTER_ADDR": address,
         "MASTER_PORT": str(port),
         **runner.env(topology, starting),
@@ -250,12 +250,23 @@ def seen(facts: Mapping[str, Any], in_container: bool) -> dict[str, str]:
         "memory": format_size(int(facts["memory"])) if facts.get("memory") else "",
         "GPUs": f"{len(gpus)} x {', '.join(models)}" if gpus else "",
         "driver": accelerator.get("driver"),
+        "RDMA": _rdma(facts.get("hcas") or []),
         "ROCm or CUDA": accelerator.get("stack"),
         "engine": f"{engine.get('name')} {engine.get('version')}" if engine and in_container else "",
         "python": "" if in_container else facts.get("python"),
     }
     data = {f"data {name}": state for name, state in (facts.get("data") or {}).items()}
     return {name: str(value) for name, value in {**found, **data}.items() if value}
+
+
+def _rdma(hcas: Sequence[Mapping[str, Any]]) -> str:
+    """The adapters with the rate of each port: `mlx5_0 400 Gb/s`, and of one that is not up its state."""
+    ports = [(hca.get("name"), port) for hca in hcas for port in hca.get("ports") or ()]
+    words = []
+    for name, port in ports:
+        rate, state = port.get("rate"), port.get("state")
+        words.append(f"{name} {rate:g} Gb/s" if rate and state == "ACTIVE" else f"{name} {state or 'state not known'}")
+    return ", ".join(words)
 
 
 def changes(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -3,7 +3,20 @@
 #   madrun-rank PROGRAM ARGUMENTS...      a Python file, or -m MODULE, is started by python
 fail() { echo "madrun-rank: $*" >&2; exit 96; }
 
+# Where MPI has given this rank node 0's variables (Intel MPI), its node's own are those that MPI was started with here.
+if [[ -n ${MADRUN_HOLD-} && ${NODE_RANK-} == 0 ]]; then
+  while IFS= read -r -d '' entry; do
+    case ${entry%%=*} in
+      PMI_* | MPI_LOCAL* | I_MPI_* | PWD | _) ;;
+      *) [[ ${entry%%=*} =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] && export "${entry?}" ;;
+    esac
+  done <"/proc/$PPID/environ"
+fi
 box=${MADRUN_BOX:-${BASH_SOURCE[0]%/*}/..}
+if [[ -n ${MADRUN_HEAD_BOX-} && $MADRUN_HEAD_BOX != "$box" ]]; then    # on the host itself: every node has its own files
+  cd "${MADRUN_DIRECTORY:-$box/work}" || fail "$MADRUN_DIRECTORY: no such directory on node $NODE_RANK"
+  set -- "${@//"$MADRUN_HEAD_BOX"/"$box"}"
+fi
 rank=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-${PMIX_RANK:-}}}
 size=${OMPI_COMM_WORLD_SIZE:-${PMI_SIZE:-}}
 own=${OMPI_COMM_WORLD_LOCAL_RANK:-${MPI_LOCALRANKID:-}}
@@ -26,6 +39,7 @@ shift
 # On the other nodes the output goes to their own console, as with every runner, and not the way over node 0.
 if [[ -n ${MADRUN_CONSOLE-} ]] && { : >>"$MADRUN_CONSOLE"; } 2>/dev/null; then exec >>"$MADRUN_CONSOLE" 2>&1; fi
 if [[ -n $python && -f $box/rank.py && -d $box/ranks ]]; then
+  [[ -n ${OMPI_COMM_WORLD_RANK-} ]] || export MADRUN_BY_SIGNAL=1
   unset RANK                                    # whoever looks for ranks among processes finds the rank alone
   exec "$python" -I -S "$box/rank.py" "$rank" "$program" "$@"
 fi

@@ -23,7 +23,7 @@ PIPE_BUF = 4096  # the kernel writes this much to a pipe at once, or waits: line
 READ = 1 << 18
 PARTIAL_S = 0.05  # how long a line may wait for its end: progress bars have none
 MOST_HELD = 1 << 16
-LINGER_S = 1.0  # how long what a dead rank has left behind may hold its output open before somebody else takes over
+LINGER_S = 0.3  # how long what a dead rank has left behind may hold its output open before somebody else takes over
 PR_SET_PDEATHSIG = 1
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGWINCH")
 
@@ -243,7 +243,12 @@ def finish(copier: Copier) -> None:
 
 
 def end_like(code: int) -> int:
-    """The exit code; does not return where the rank died by a signal, for then this process does so too."""
+    """The exit code; does not return where the rank died by a signal, for then this process does so too.
+
+    Hydra ends the other ranks for a signal alone, where a rank has never called MPI: MADRUN_BY_SIGNAL asks for one.
+    """
+    if code > 0 and "MADRUN_BY_SIGNAL" in os.environ:
+        code = -signal.SIGTERM
     if code >= 0:
         return code
     import resource

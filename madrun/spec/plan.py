@@ -18,6 +18,7 @@ FORMAT = 1
 BOX = "/madrun"  # where a container finds the directory of its run
 RANK = "rank"  # the program in it that starts a rank and keeps its output apart
 BIN = "bin"  # the folder in it that comes last on PATH
+TRANSPORT_LOGS = "nccl"  # the folder in it where NCCL and RCCL write what they use
 CONFIG = "runner-config"  # the beginning of the name of the runner's configuration file in it
 RUN_ID, RUN_DIR, SECRET, HOSTS = "{run_id}", "{run_dir}", "{secret}", "{hosts}"
 CHECKSUM = "checksum"
@@ -79,8 +80,9 @@ class JobPlan:
     `launcher`: as the card names it. `options`: hash of free-form options of the container as they were written.
     `checkout`: whether the script may write into the folders beside it. `common`: hash of the files of scripts/common
     that the card's files speak of; empty without any. `runner_args`: the user's own words for the runner;
-    `runner_config`: hash of its configuration file; `elastic`: `MIN:MAX` nodes of torchrun; `mpi_launch`: how mpirun
-    reaches the other nodes; `transport`: what the ranks are to talk over, `auto`, `rdma` or `sockets`.
+    `runner_config`: name in the box and hash of its configuration file, `NAME:HASH`; `elastic`: `MIN:MAX` nodes of
+    torchrun; `mpi_launch`: how mpirun reaches the other nodes; `transport`: what the ranks are to talk over, `auto`,
+    `rdma` or `sockets`.
     """
 
     card: str
@@ -199,7 +201,8 @@ class NodePlan:
     not reach each other are refused. `checkout`: what of a MAD repository stands in its workspace. `placed`: files that
     are not in the card's folder and stand among its work files, by name. `cache`: where this user's runs share models.
     `dockerfile`: that of a MAD card, relative to the repository. `runner_config`: where this host has the runner's
-    configuration file. A node whose role is `hold` waits for what the runner of node 0 starts on it.
+    configuration file. `host_list`: the names of HOST_LIST. `hcas`: the RDMA ports that are to carry the job, as
+    `mlx5_0:1`. A node whose role is `hold` waits for what the runner of node 0 starts on it.
     """
 
     node_rank: int
@@ -230,6 +233,8 @@ class NodePlan:
     cache: str = ""
     dockerfile: str = ""
     runner_config: str = ""
+    host_list: tuple[str, ...] = ()
+    hcas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,6 +111,8 @@ def test_guest_os_leaves_one_of_two_dockerfiles(checkout: Checkout) -> None:
 
 def test_a_runner_that_is_given_is_kept(checkout: Checkout) -> None:
     words = "{'docker_env_vars': {'MAD_MULTI_NODE_RUNNER': 'deepspeed --num_gpus=1'}}"
+    planned = checkout.run("plan", "--tags", "launch_deepspeed", "-c", words)
+    assert "MAD_MULTI_NODE_RUNNER=deepspeed --num_gpus=1" in planned.stdout
     done = checkout.run("run", "--tags", "launch_deepspeed", "-c", words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert checkout.run("run", "--tags", "option_launcher").returncode == 3

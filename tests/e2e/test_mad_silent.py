@@ -68,7 +68,7 @@ def test_rows_that_an_older_run_left_in_a_csv_never_count(failing: tuple[Checkou
 
 
 def test_every_selected_card_has_a_row_and_one_that_is_wrong_stops_no_other(checkout: Checkout) -> None:
-    wrong = ["build_fails", "amd_only", "launch_deepspeed", "unset_word", "data_gone"]
+    wrong = ["build_fails", "amd_only", "unset_word", "data_gone"]
     done = checkout.run("run", "--tags", *wrong, "old", "dummy")
     assert done.returncode in (2, 3, 4)
     assert "no such wheel" in done.stdout + done.stderr
@@ -115,7 +115,12 @@ TOLD: list[tuple[str, list[str], int, tuple[str, ...]]] = [
         0,
         ("--nnodes 2 ", "--nproc_per_node 8 ", "WORLD_SIZE=16"),
     ),
-    ("1.7 an unknown launcher became torchrun", ["run", "--tags", "launch_deepspeed"], 2, ("deepspeed", "allowed")),
+    (
+        "1.7 an unknown launcher became torchrun",
+        ["plan", "--tags", "launch_deepspeed"],
+        0,
+        ("MAD_MULTI_NODE_RUNNER=deepspeed --hostfile",),
+    ),
     ("1.6 --timeout below zero that is not -1", ["run", "--tags", "dummy", "--timeout", "-5"], 4, ("timeout", "-5")),
 ]  # fmt: skip
 

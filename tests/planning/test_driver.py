@@ -113,6 +113,18 @@ def test_a_python_script_is_started_by_the_runner(start, until):
     assert ends_with(process)[1].strip() == "['./main.py', 'x']"
 
 
+def test_a_program_that_is_lacking_is_told_and_what_stands_in_its_place_says_whether_it_can(start, until, tmp_path):
+    (tmp_path / "bin").mkdir()
+    for name, code in (("deepspeed", 0), ("accelerate", 127)):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n[[ $1 == --ready ]] && exit {code}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    process = start(env={"MADRUN_PROGRAMS": "bash deepspeed accelerate no-such-program"})
+    steps = until("ready")
+    assert [step for step in steps if step[0] == "lacking"] == [("lacking", "accelerate", "no-such-program")]
+    send(process, "bye")
+    ends_with(process)
+
+
 def test_nothing_starts_before_go(start, until):
     process = start("echo started\n")
     until("ready")

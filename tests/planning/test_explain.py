@@ -26,9 +26,9 @@ ENV = {
 
 @pytest.fixture
 def explained(make_job, make_node):
-    def make(*layers, card=CARD, whys=None, env=None, **job):
+    def make(*layers, card=CARD, whys=None, env=None, hcas=(), **job):
         context, origins, _ = resolve(list(layers))
-        node = make_node()
+        node = make_node(hcas=hcas)
         node = replace(node, process=replace(node.process, env=env or ENV))
         rows = explain(context, origins, make_plan("0", make_job(**job), node), card, whys or {})
         return {row.key: row for row in rows}
@@ -133,7 +133,7 @@ def test_a_map_without_entries_is_shown_as_such(explained):
 
 def test_a_part_means_all_of_its_keys_and_no_word_means_everything(explained):
     rows = explained()
-    assert len(chosen(rows.values(), ["multi_node_args"])) == 10
+    assert len(chosen(rows.values(), ["multi_node_args"])) == 15
     assert chosen(rows.values(), []) == list(rows.values())
 
 
@@ -169,3 +169,13 @@ def test_variables_of_the_image_are_rows_of_their_own():
     assert [(row.key, row.value, row.layer) for row in of_the_image(rows, {"A": "1", "PATH": "/bin"})] == [
         ("PATH", "/bin", "image or engine")
     ]
+
+
+def test_what_transport_sets_is_put_down_to_it_and_what_the_user_set_is_not(explained):
+    variables = ENV | {"NCCL_IB_HCA": "=mlx5_0:1", "NCCL_IB_DISABLE": "1"}
+    rows = explained(env=variables, hcas=("mlx5_0:1",), transport="rdma")
+    assert (rows["NCCL_IB_HCA"].layer, rows["NCCL_IB_HCA"].why) == ("madrun", "TRANSPORT rdma: mlx5_0:1")
+    assert explained(env=variables, transport="sockets")["NCCL_IB_DISABLE"].why == "TRANSPORT sockets"
+    said = Layer("site", env(NCCL_IB_HCA="=mlx5_0:1"))
+    assert explained(said, env=variables, hcas=("mlx5_0:1",), transport="rdma")["NCCL_IB_HCA"].layer == "site"
+    assert explained(env=variables)["NCCL_IB_HCA"].layer == rows["HOME"].layer

@@ -110,6 +110,15 @@ def test_the_environment_of_the_job_holds_sizes_and_the_users_words(make_facts, 
     }
 
 
+def test_interfaces_that_variables_name_are_each_nodes_own_and_no_part_of_the_job(make_facts, make_topology):
+    jobs = [
+        planned(make_facts, make_topology, Context(docker_env_vars={"NCCL_SOCKET_IFNAME": name, "A": "1"}))
+        for name in ("ib0", "ib1")
+    ]
+    assert jobs[0] == jobs[1]
+    assert jobs[0].env["A"] == "1"
+
+
 def test_a_secret_is_in_the_job_by_name_alone(make_facts, make_topology):
     context = Context(docker_env_vars={"HF_TOKEN": "hf_very_secret", "A": "1"})
     job = planned(make_facts, make_topology, context, secrets=frozenset({"HF_TOKEN"}))

@@ -8,9 +8,11 @@ from madrun.errors import ContextError
 from madrun.planning.devices import Chosen
 from madrun.planning.job import CardFacts
 from madrun.planning.node import plan_node
+from madrun.planning.runnerfile import RunnerFile
 from madrun.spec.card import Card
 from madrun.spec.context import Context
 from madrun.spec.data import Fetch, Source
+from madrun.spec.fabric import Hca, HcaPort
 from madrun.spec.facts import Accelerator, Engine
 from madrun.spec.plan import DataPlan, ImagePlan, Mount
 
@@ -77,6 +79,15 @@ def test_a_users_own_starter_of_ranks_is_left_alone_and_said(docker_plan):
 
 def test_the_users_variable_stands_above_the_one_chosen_by_the_route(docker_plan):
     assert docker_plan(env={"NCCL_SOCKET_IFNAME": "ib0"}).container.env["NCCL_SOCKET_IFNAME"] == "ib0"
+
+
+def test_libraries_beside_nccl_and_gloo_are_told_the_interface_and_the_user_stands_above(docker_plan):
+    assert docker_plan().container.env["TP_SOCKET_IFNAME"] == "eth0"
+    assert "UCX_NET_DEVICES" not in docker_plan().container.env
+    assert docker_plan(runner="mpirun").container.env["UCX_NET_DEVICES"] == "eth0"
+    env = {"UCX_NET_DEVICES": "mlx5_0:1", "TP_SOCKET_IFNAME": "ib0"}
+    found = docker_plan(runner="mpirun", env=env).container.env
+    assert {name: found[name] for name in env} == env
 
 
 def test_a_secret_is_a_reference(docker_plan):
@@ -198,3 +209,82 @@ def test_the_host_itself_cannot_be_made_read_only(process_plan, source, refused)
             process_plan(context)
     else:
         assert process_plan(context).process is not None
+
+
+def test_ranks_on_gpus_say_which_network_they_use_unless_their_environment_says_otherwise(docker_plan):
+    env = docker_plan(vendor="amd", nnodes=2).container.env
+    assert (env["NCCL_DEBUG"], env["NCCL_DEBUG_FILE"]) == ("INFO", "/madrun/nccl/%h.%p.log")
+    quiet = docker_plan(vendor="amd", nnodes=2, env={"NCCL_DEBUG": "WARN"}).container.env
+    assert (quiet["NCCL_DEBUG"], "NCCL_DEBUG_FILE" in quiet) == ("WARN", False)
+    assert "NCCL_DEBUG" not in docker_plan(nnodes=2).container.env
+
+
+PORT = HcaPort(number=1, state="ACTIVE", phys_state="LinkUp", link_layer="InfiniBand", rate=400)
+HCAS = (Hca(name="mlx5_0", driver="mlx5_core", ports=(PORT,)),)
+VERBS = ("/dev/infiniband/uverbs0",)
+
+
+@pytest.fixture
+def rdma_plan(make_job, make_facts, make_topology):
+    """A node of two with an adapter; `process_env` is that of its shell."""
+
+    def plan(runtime="docker", process_env=None, context=None, nnodes=2, **job):
+        engine = Engine(name="docker", version="27") if runtime == "docker" else None
+        facts = make_facts(engine=engine, hcas=HCAS, infiniband=VERBS, process_env=process_env or {})
+        values = {"runtime": runtime, "image": ImagePlan(kind="ready", name="img:1"), "nnodes": nnodes} | job
+        return plan_node(
+            CARD, make_job(**values), context or Context(), Chosen(facts=facts), make_topology(nnodes=nnodes), FILES
+        )
+
+    return plan
+
+
+def test_the_ports_that_carry_rdma_and_what_the_driver_looks_for_stand_in_the_plan(rdma_plan):
+    node = rdma_plan(transport="rdma")
+    assert node.container.env["NCCL_IB_HCA"] == "=mlx5_0:1"
+    assert node.container.env["MADRUN_FABRIC"] == "mlx5"
+    assert node.hcas == ("mlx5_0:1",)
+    assert node.notes[0].startswith("TRANSPORT rdma: NCCL_IB_HCA==mlx5_0:1")
+
+
+def test_without_transport_nothing_of_rdma_is_set_but_what_mpi_may_use_is_looked_at(rdma_plan):
+    assert not {"NCCL_IB_HCA", "MADRUN_FABRIC"} & set(rdma_plan(runner="torchrun").container.env)
+    env = rdma_plan(runner="mpirun").container.env
+    assert "NCCL_IB_HCA" not in env
+    assert env["MADRUN_FABRIC"] == "mlx5"
+    assert rdma_plan(runner="mpirun", transport="rdma").container.env["UCX_NET_DEVICES"] == "mlx5_0:1"
+    assert "MADRUN_FABRIC" not in rdma_plan(transport="rdma", nnodes=1).container.env
+
+
+def test_what_the_user_said_of_rdma_stands_in_a_container_and_on_the_host(rdma_plan):
+    assert rdma_plan(transport="rdma", env={"NCCL_IB_HCA": "mlx5"}).container.env["NCCL_IB_HCA"] == "mlx5"
+    env = rdma_plan("process", {"NCCL_IB_HCA": "mlx5"}, transport="rdma").process.env
+    assert env["NCCL_IB_HCA"] == "mlx5"
+    with pytest.raises(ContextError, match="NCCL_IB_DISABLE is set to '1'"):
+        rdma_plan("process", {"NCCL_IB_DISABLE": "1"}, transport="rdma")
+    assert "NCCL_IB_DISABLE" not in rdma_plan("docker", {"NCCL_IB_DISABLE": "1"}, transport="rdma").container.env
+
+
+def test_device_files_that_are_left_out_stand_against_rdma(rdma_plan):
+    node = rdma_plan(transport="rdma", context=Context(docker_drop=("infiniband",)))
+    assert any("leave infiniband out of docker_drop" in note for note in node.notes)
+
+
+def test_what_a_runner_needs_is_looked_for_in_the_image_unless_the_script_may_bring_it(docker_plan):
+    assert docker_plan(runner="accelerate").container.env["MADRUN_PROGRAMS"] == "accelerate"
+    assert "MADRUN_PROGRAMS" not in docker_plan(runner="torchrun").container.env
+    assert "MADRUN_PROGRAMS" not in docker_plan(runner="deepspeed", run_directory="run_directory").container.env
+    assert docker_plan(runner="mpirun", run_directory="run_directory").container.env["MADRUN_PROGRAMS"] == "mpirun"
+
+
+def test_a_runner_is_told_where_its_file_lies_and_the_node_where_it_comes_from(docker_plan):
+    file = RunnerFile(path="/h/acc.yaml", suffix=".yaml", digest="ab12", values={})
+    plan = docker_plan(
+        runner="accelerate", runner_config="runner-config.yaml:ab12", files=replace(FILES, runner_file=file)
+    )
+    assert "--config_file /madrun/runner-config.yaml" in plan.container.env["MULTI_NODE_RUNNER"]
+    assert plan.runner_config == "/h/acc.yaml"
+
+
+def test_a_range_of_nodes_is_a_note(docker_plan):
+    assert any("torchrun numbers the nodes itself" in note for note in docker_plan(nnodes=2, elastic="1:2").notes)

@@ -13,6 +13,7 @@ from madrun.errors import ContextError
 from madrun.planning import repeat
 from madrun.spec.binding import bind
 from madrun.spec.codec import sha256, to_json, to_plain
+from madrun.spec.fabric import Hca, HcaPort
 from madrun.spec.facts import Accelerator, Engine, Gpu
 from madrun.spec.plan import ImagePlan, Mount, make_plan, sealed
 
@@ -218,6 +219,14 @@ def test_other_addresses_reach_every_variable_that_names_them(make_job, docker_n
     assert changed[:2] == ["MASTER_ADDR 127.0.0.1 -> 10.0.0.9", "MASTER_PORT 29501 -> 20001"]
 
 
+def test_words_that_a_script_was_given_for_its_runner_stay_as_they_are(make_job, docker_node):
+    words = {"MAD_MULTI_NODE_RUNNER": "mine --x"}
+    given = replace(docker_node, container=replace(docker_node.container, env=docker_node.container.env | words))
+    job = make_job(runner="torchrun", nnodes=2, env=words)
+    env = repeat.with_addresses(given, job, "10.0.0.9", 20001, 20002).container.env
+    assert (env["MAD_MULTI_NODE_RUNNER"], env["MULTI_NODE_RUNNER"][:8]) == ("mine --x", "torchrun")
+
+
 def test_the_files_of_a_repeated_run_belong_to_who_repeats_it(docker_node, process_node):
     moved = repeat.for_owner(docker_node, "7:8", 7)
     assert (moved.owner, moved.container.env["MADRUN_OWNER"]) == ("7:8", "7:8")
@@ -243,7 +252,11 @@ def test_what_has_changed_on_a_host_is_named_with_both_values(make_facts):
         (("nodes", 0, "container", "entrypoint"), [], "nodes.0.command: is empty"),
         (("nodes", 0, "container"), None, "found none with runtime docker, allowed: a container alone"),
         (("job", "runtime"), "process", "found container with runtime process, allowed: a process alone"),
-        (("job", "runner"), "x", "job.runner: found 'x', allowed: plain, script, torchrun"),
+        (
+            ("job", "runner"),
+            "x",
+            "job.runner: found 'x', allowed: accelerate, deepspeed, mpirun, plain, script, torchrun",
+        ),
         (("job", "vendor"), "x", "job.vendor: found 'x', allowed: amd, cpu, nvidia"),
         (("job", "script"), "", "job.script: found ''"),
         (("job", "nnodes"), 0, "job.nnodes: found 0"),
@@ -318,3 +331,16 @@ def test_the_card_of_a_job_means_its_files_and_its_image(make_job, process_node,
     assert (source.dockerfile, source.base, source.args) == (
         ("cpu.Dockerfile", "b", {"X": "1"}) if kind == "build" else (None, None, {})
     )
+
+
+def test_an_adapter_that_is_slower_or_down_since_is_a_change(make_facts):
+    def host(*ports):
+        hcas = tuple(Hca(name=f"mlx5_{index}", ports=(port,)) for index, port in enumerate(ports))
+        return repeat.seen(to_plain(make_facts(hcas=hcas)), True)
+
+    fast = HcaPort(number=1, state="ACTIVE", rate=400)
+    then, now = host(fast, fast), host(replace(fast, rate=200), replace(fast, state="DOWN"))
+    assert repeat.changes(then, now) == ["RDMA mlx5_0 400 Gb/s, mlx5_1 400 Gb/s -> mlx5_0 200 Gb/s, mlx5_1 DOWN"]
+    older = to_plain(make_facts())
+    del older["hcas"]  # a record of before they were looked at
+    assert "RDMA" not in repeat.seen(older, True)

@@ -16,7 +16,7 @@ from madrun.spec.validation import did_you_mean
 BY_SCRIPT = "script"  # the runner of launchers that start their processes themselves
 SELF_STARTING = ("vllm", "sglang", "sglang-disagg", "primus", "slurm_multi")
 LIKE_TORCHRUN = ("torchrun", "megatron", "megatron-lm", "torchtitan", "none")
-_LATER = ("deepspeed", "mpirun")
+_OWN_WORDS = ("deepspeed", "mpirun", "accelerate")  # where a script's own words are given, these start nothing else
 _KNOWN = ("launcher", "nnodes", "nproc_per_node", "backend", "port", "primus", "sglang_disagg", "vllm_disagg")
 _MEETING = ("MASTER_ADDR", "NODE_RANK", "NNODES", "MASTER_PORT", "HOST_LIST")
 
@@ -32,16 +32,10 @@ def launcher_of(distributed: Mapping[str, Any]) -> str:
 
 
 def runner_of(distributed: Mapping[str, Any]) -> str:
-    """The runner that stands for the launcher; empty where none is named. `ContextError` for one not built yet."""
+    """The runner that stands for the launcher; empty where none is named."""
     launcher = launcher_of(distributed)
     if not launcher or launcher in RUNNERS:
         return launcher
-    if launcher in _LATER:
-        can = ", ".join(dict.fromkeys((*RUNNERS, *LIKE_TORCHRUN, *SELF_STARTING)))
-        raise ContextError(
-            f"distributed.launcher: found {launcher!r}, which this madrun cannot start yet; allowed: {can}. Or set "
-            "MAD_MULTI_NODE_RUNNER in docker_env_vars to the words that start it"
-        )
     return BY_SCRIPT if launcher in SELF_STARTING else "torchrun"
 
 
@@ -54,7 +48,13 @@ def args_of(merged: Mapping[str, Any], card: Card, scheduled: bool) -> tuple[dic
     if not isinstance(distributed, dict) or not isinstance(args, dict) or card.mad is None:
         return {}, []
     kept = MAD_RUNNER in merged.get("docker_env_vars", {})  # then the words of the launcher are not madrun's
-    runner = BY_SCRIPT if kept and launcher_of(distributed) in _LATER else runner_of(distributed)
+    if kept and args.get("RUNNER") in RUNNERS and RUNNERS[args["RUNNER"]].head:
+        raise ContextError(
+            f"docker_env_vars.{MAD_RUNNER}: found {merged['docker_env_vars'][MAD_RUNNER]!r} with multi_node_args."
+            f"RUNNER {args['RUNNER']!r}, which is started on node 0 alone while the other nodes wait for it; leave one "
+            "of the two out"
+        )
+    runner = BY_SCRIPT if kept and launcher_of(distributed) in _OWN_WORDS else runner_of(distributed)
     found: dict[str, Any] = {"RUNNER": runner} if runner else {}
     notes = _unknown(distributed)
     nnodes = distributed.get("nnodes")
@@ -83,7 +83,7 @@ def _unknown(distributed: Mapping[str, Any]) -> list[str]:
         for key in distributed
         if key not in _KNOWN
     ]
-    if launcher and launcher not in (*RUNNERS, *LIKE_TORCHRUN, *SELF_STARTING, *_LATER):
+    if launcher and launcher not in (*RUNNERS, *LIKE_TORCHRUN, *SELF_STARTING):
         notes.append(f"distributed.launcher: {launcher!r} is not known; MAD_MULTI_NODE_RUNNER is that of torchrun")
     if distributed.get("backend"):
         notes.append(f"distributed.backend {distributed['backend']!r} has no effect: a script names its own to torch")

@@ -35,12 +35,18 @@ def test_a_launcher_means_a_runner(launcher, runner):
     assert runner_of({"launcher": launcher}) == runner
 
 
-@pytest.mark.parametrize("launcher", ["deepspeed", "mpirun"])
-def test_a_launcher_that_cannot_be_started_is_refused_unless_the_words_are_given(launcher):
-    with pytest.raises(ContextError, match=f"distributed.launcher: found '{launcher}'.*MAD_MULTI_NODE_RUNNER"):
-        args({"launcher": launcher})
+@pytest.mark.parametrize("launcher", ["deepspeed", "mpirun", "accelerate"])
+def test_a_launcher_is_the_runner_of_its_name_unless_the_words_are_given(launcher):
+    assert args({"launcher": launcher}) == ({"RUNNER": launcher}, [])
     given = {"docker_env_vars": {"MAD_MULTI_NODE_RUNNER": "deepspeed --num_gpus 2"}}
     assert args({"launcher": launcher}, **given)[0] == {"RUNNER": "script"}
+
+
+def test_words_of_ones_own_beside_a_runner_for_which_other_nodes_would_wait_are_refused():
+    given = {"docker_env_vars": {"MAD_MULTI_NODE_RUNNER": "mine"}, "multi_node_args": {"RUNNER": "mpirun"}}
+    with pytest.raises(ContextError, match="MAD_MULTI_NODE_RUNNER: found 'mine' with multi_node_args.RUNNER 'mpirun'"):
+        args({}, **given)
+    assert args({}, **given | {"multi_node_args": {"RUNNER": "accelerate"}}) == ({}, [])
 
 
 def test_nodes_of_a_card_count_only_where_the_command_says_how_they_meet():
