@@ -150,7 +150,7 @@ class Agent:
             for refused in self._keeper.box.deviations:
                 reporter.line(refused)
             reporter.follow(self._space.console)
-            self._keeper.await_ready()
+            self._tell_notes(self._keeper.await_ready(), reporter)
             keep_environment(self._space, task.secrets)
             if "unranked" in self._keeper.steps.seen:
                 self._note(f"no logs of single ranks: nothing below {self._space.box} can be executed")
@@ -168,11 +168,13 @@ class Agent:
         started = time.monotonic()
         try:
             code = self._keeper.run_script(self._watch.look)
+            self._launching.over(code)
         finally:
             self._launching.end()
             seconds = time.monotonic() - started
             self._timings.add("script", seconds)
             self._outcome = replace(self._outcome, script_s=seconds, telemetry=self._watch.stop())
+            self._outcome = replace(self._outcome, transport=self._watch.transport)
             if self._watch.note:
                 self._note(self._watch.note)
         self._outcome = replace(self._outcome, exit_code=code)

@@ -49,8 +49,11 @@ class BoxKeeper:
         while not self._over.wait(HEARTBEAT_S):
             self.box.send(".")
 
-    def await_ready(self) -> None:
-        """Returns when the driver stands; `Stopped` where it ended, is not heard of, or the run is over."""
+    def await_ready(self) -> tuple[str, ...]:
+        """Notes on what it stands in, when the driver stands.
+
+        `Stopped` where it ended, is not heard of, or lacks what the plan needs, and where the run is over.
+        """
         self._until("ready", _READY_TIMEOUT_S, self._fail("engine", "the driver did not report within 60 s"))
         missing = self.steps.seen.get("missing")
         if missing is not None:
@@ -62,12 +65,31 @@ class BoxKeeper:
             raise Stopped(self._fail("engine", text))
         lacking = self.steps.seen.get("lacking")
         if lacking is not None:
-            where = "on the PATH of the image" if self._job.in_container else "on the PATH of this host"
-            text = (
-                f"RUNNER {self._job.runner} needs {lacking.value.strip()}, which is not {where} (node {self._rank}); "
-                "install it there, or give another RUNNER in multi_node_args"
-            )
-            raise Stopped(self._fail("image", text))
+            raise Stopped(self._fail("runner", self._lacking(lacking.value.split())))
+        told = self.steps.seen.get("inside")
+        return self._judge_inside(told.value) if told is not None else ()
+
+    def _lacking(self, names: list[str]) -> str:
+        """That programs are missing which the runner needs, and what can be done."""
+        where = "on the PATH of the image" if self._job.in_container else "on the PATH of this host"
+        other = "MPI_LAUNCH 'agent'" if self._job.mpi_launch == "ssh" and "mpirun" not in names else "another RUNNER"
+        verb = "is" if len(names) == 1 else "are"
+        return (
+            f"RUNNER {self._job.runner} needs {', '.join(names)}, which {verb} not {where} (node {self._rank}); "
+            f"install {'it' if len(names) == 1 else 'them'} there, or give {other} in multi_node_args"
+        )
+
+    def _judge_inside(self, words: str) -> tuple[str, ...]:
+        """Notes on what RDMA finds there; `Stopped` where RDMA was asked for and cannot be."""
+        from madrun.planning.inside import describe, doubts, obstacles, parse
+
+        inside, asked = parse(words), self._job.transport == "rdma"
+        found = obstacles(inside)
+        where = f"{'in the container ' if self._job.in_container else ''}on node {self._rank}"
+        if found and asked:
+            raise Stopped(self._fail("rdma", f"TRANSPORT rdma, and {where}: {'; '.join(found)}"))
+        lines = [*([describe(inside)] if asked else []), *found, *doubts(inside)]
+        return tuple(f"RDMA {where}: {line}" for line in lines)
 
     def run_script(self, look: Look = _none) -> int:
         """Starts the script and returns its exit code; `Stopped` on time-out, interrupt or a driver that died.

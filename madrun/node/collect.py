@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from madrun.node import workspace as ws
 from madrun.node.models import keep_models
+from madrun.node.proof import with_transport
 from madrun.node.ranks import keep_ranks, read_ranks
 from madrun.node.task import Task
 from madrun.results.regular import readable
@@ -33,6 +34,7 @@ def collect(
     results, log_errors = job.result_places, job.log_errors
     if space.box.exists():
         outcome = replace(outcome, notes=(*outcome.notes, *keep_ranks(space, secrets, stays)))
+    outcome = with_transport(space, job, task.plan.node, outcome, secrets)
     first, notes = read_ranks(space.ranks)
     outcome = replace(outcome, first_rank=first, notes=(*outcome.notes, *notes))
     kept = ws.Kept()

@@ -21,6 +21,7 @@ from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.results import perfcsv, rundir
 from madrun.results.rundir import EXPLAINED, RunDir
 from madrun.results.verdict import RunFacts, judge
+from madrun.runners import RUNNERS
 from madrun.spec.binding import bind
 from madrun.spec.codec import from_plain, to_json
 from madrun.spec.plan import NodePlan, Plan
@@ -225,7 +226,8 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: _Seen) -> E
         from madrun.node.ranks import with_rank
         from madrun.results import causes
 
-        culprit = with_rank(causes.culprit(from_plain(Failure, failure), outcomes), outcomes, offsets)
+        head = RUNNERS[task.plan.job.runner].head
+        culprit = with_rank(causes.culprit(from_plain(Failure, failure), outcomes), outcomes, offsets, head)
     run.tell(outcomes, offsets)
     if len(nodes) > 1:
         run.write_plan(replace(plan, nodes=nodes))

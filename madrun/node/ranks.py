@@ -105,24 +105,33 @@ def read_ranks(folder: Path) -> tuple[RankEnd | None, list[str]]:
     return first, notes
 
 
-def with_rank(failure: Failure, outcomes: Iterable[NodeOutcome], offsets: Mapping[str, float | None]) -> Failure:
+def with_rank(
+    failure: Failure, outcomes: Iterable[NodeOutcome], offsets: Mapping[str, float | None], head: bool = False
+) -> Failure:
     """The failure put down to the rank that ended first, where a rank is what failed.
 
     A failure of which the words say that it caused the others stays with its node. Else the rank counts that ended
-    first on any node; a node's clock counts where its offset is known.
+    first on any node; a node's clock counts where its offset is known. `head`: node 0 started the ranks of all nodes,
+    so that those of others count also where none of its own failed; not those that ended after its script had.
     """
     from madrun.results import causes
 
     told = {outcome.node: outcome for outcome in outcomes}
     ends = {node: outcome.first_rank for node, outcome in told.items() if outcome.first_rank is not None}
-    if failure.exit_code is None or failure.node not in ends:
-        return failure  # the script failed without a rank, or was ended from outside
     times = {node: end.at - offset for node, end in ends.items() if (offset := offsets.get(str(node))) is not None}
-    moves = failure.node in times and not causes.is_root(failure)
+    if head and failure.node == 0:
+        times = {node: at for node, at in times.items() if at <= _script_ended(told[0])}
+    if failure.exit_code is None or (failure.node not in ends and not (head and times)):
+        return failure  # the script failed without a rank, or was ended from outside
+    # What started all ranks ends as any of them did: its signal is no word of its own node's.
+    root = causes.is_root(failure) and not (head and failure.kind == "killed")
+    moves = (head or failure.node in times) and bool(times) and not root
+    if not moves and failure.node not in ends:
+        return failure
     node = min(times, key=lambda node: (times[node], node)) if moves else failure.node
     end = ends[node]
     own = told[node].failure or failure  # what was found out there counts, and not what was seen from elsewhere
-    failure = own if causes.is_root(own) else _as_said(end, own)
+    failure = own if causes.is_root(own) and not (head and moves) else _as_said(end, own)
     _, *advice = failure.text.split("\n")
     return replace(
         failure,
@@ -132,6 +141,12 @@ def with_rank(failure: Failure, outcomes: Iterable[NodeOutcome], offsets: Mappin
         exit_code=end.exit_code,
         last_lines=end.last_lines or failure.last_lines,
     )
+
+
+def _script_ended(outcome: NodeOutcome) -> float:
+    """When the node's script, and what is run around it, had ended by its own clock; infinity where nobody knows."""
+    seconds = outcome.timings.get("script")
+    return outcome.started_at + seconds if outcome.started_at and seconds else float("inf")
 
 
 def _as_said(end: RankEnd, failure: Failure) -> Failure:

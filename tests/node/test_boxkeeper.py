@@ -75,6 +75,29 @@ def keep(tmp_path, make_job, monkeypatch):
                 keeper.end(by_itself=True)
 
 
+INSIDE = "inside wanted=mlx5 nofile=512 memlock=64 shm=64m device=uverbs0 library=libibverbs.so.1 provider=mlx5 said="
+
+
+def test_a_container_that_cannot_pin_memory_is_not_started_where_rdma_was_asked_for(keep):
+    keeper, box = keep(transport="rdma", runtime="docker")
+    box.report("driver 5.2", INSIDE, "ready")
+    with pytest.raises(Stopped) as stopped:
+        keeper.await_ready()
+    assert stopped.value.failure.kind == "rdma"
+    assert "TRANSPORT rdma, and in the container on node 0: ulimit -l is 64 KiB" in stopped.value.failure.text
+
+
+@pytest.mark.parametrize(
+    ("transport", "memlock", "words"),
+    [("auto", "64", "ulimit -l is 64 KiB"), ("rdma", "unlimited", "memlock unlimited, nofile 512, /dev/shm 64")],
+)
+def test_what_rdma_finds_in_a_container_is_a_note_where_nothing_stands_against_it(keep, transport, memlock, words):
+    keeper, box = keep(transport=transport, runtime="docker")
+    box.report("driver 5.2", INSIDE.replace("memlock=64 ", f"memlock={memlock} "), "ready")
+    (note,) = keeper.await_ready()
+    assert note.startswith(f"RDMA in the container on node 0: {words}")
+
+
 def test_a_container_without_its_gpus_is_not_started(keep):
     keeper, box = keep()
     box.report("driver 5.2", "missing  /dev/nvidia0 /dev/nvidia1", "ready")

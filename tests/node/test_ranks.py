@@ -153,3 +153,38 @@ def test_ranks_that_were_ended_because_of_something_else_are_not_blamed():
     assert with_rank(first, outcomes, {"0": 0.0, "1": 0.0}) == first
     stopped = Failure(kind="interrupted", text="SIGINT", node=0)
     assert with_rank(stopped, [outcome(0, ended(0, 1.0, -15))], {"0": 0.0}) == stopped
+
+
+def of_a_script(first=None, failure=None):
+    """Node 0, whose script began at 1 s and ended at 9 s."""
+    return NodeOutcome(
+        node=0, hostname="h0", first_rank=first, failure=failure, started_at=1.0, timings={"script": 8.0}
+    )
+
+
+CLOCKS = {"0": 0.0, "1": 0.0}
+
+
+def test_where_node_zero_starts_all_ranks_those_of_other_nodes_are_blamed_too():
+    told = failed(0, lines=("mpirun noticed that rank 3 exited",))
+    outcomes = [of_a_script(None, told), outcome(1, ended(3, 5.0, 7, ("boom",)))]
+    found = with_rank(told, outcomes, CLOCKS, head=True)
+    assert (found.node, found.rank, found.exit_code, found.last_lines) == (1, 3, 7, ("boom",))
+    victims = [of_a_script(ended(0, 6.0, -15), told), outcomes[1]]
+    assert with_rank(told, victims, CLOCKS, head=True).rank == 3
+    assert with_rank(told, outcomes, CLOCKS) == told
+
+
+def test_the_signal_that_mpirun_ends_with_is_that_of_any_rank():
+    told = failed(0, "killed", "the script was ended by signal 9 (SIGKILL) on node 0\nsomething sent SIGKILL")
+    outcomes = [of_a_script(ended(0, 6.0, -15), told), outcome(1, ended(3, 5.0, -9))]
+    found = with_rank(told, outcomes, CLOCKS, head=True)
+    assert (found.node, found.rank, found.kind) == (1, 3, "killed")
+    assert found.text.startswith("rank 3 (node 1) ended first, by signal 9 (SIGKILL)")
+
+
+def test_ranks_that_ended_after_the_script_did_not_end_it():
+    told = failed(0)
+    outcomes = [of_a_script(None, told), outcome(1, ended(3, 9.5, -15))]
+    assert with_rank(told, outcomes, CLOCKS, head=True) == told
+    assert with_rank(told, outcomes, {"0": 0.0, "1": None}, head=True) == told

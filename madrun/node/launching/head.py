@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from madrun.node.channel.protocol import LINE_LIMIT, NotOurs, decode, encode
-from madrun.node.launching.requests import FAILED, Request, Unreadable, answer, parse_request, pending
+from madrun.node.launching.requests import FAILED, Request, Unreadable, answer, pending, taken
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,8 +39,11 @@ class Launches:
             return
         finally:
             with self._lock:
-                if self._writers.get(rank, (None, None))[1] is writer:
+                current = self._writers.get(rank, (None, None))[1] is writer
+                if current:
                     del self._writers[rank]
+            if current:
+                self._heard({"type": "lost", "rank": rank})
 
     def listen(self, heard: Callable[[dict[str, Any]], None]) -> None:
         """From now on answers of the nodes go there."""
@@ -65,11 +68,17 @@ class Launches:
 
 
 class Dispatcher:
-    """Looks for requests in the box of node 0 while its script runs. `hosts`: rank of the node by what it is called."""
+    """Looks for requests in the box of node 0 while its script runs.
 
-    def __init__(self, folder: Path, launches: Launches, hosts: Mapping[str, int]) -> None:
-        self._folder, self._launches, self._hosts = folder, launches, hosts
+    `hosts`: rank of the node by what it is called; `addresses`: of the nodes, in order of rank.
+    """
+
+    def __init__(
+        self, folder: Path, launches: Launches, hosts: Mapping[str, int], addresses: Sequence[str] = ()
+    ) -> None:
+        self._folder, self._launches, self._hosts, self._addresses = folder, launches, hosts, addresses
         self._known: set[str] = set()
+        self._waiting: dict[str, int] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         launches.listen(self._answered)
@@ -79,8 +88,12 @@ class Dispatcher:
         self._thread.start()
 
     def end(self) -> None:
-        """Node 0's script has ended: nothing more is asked for, and the nodes need not wait."""
+        """Nothing more is passed on."""
         self._over.set()
+
+    def over(self) -> None:
+        """Node 0's script has ended by itself: the nodes need not wait."""
+        self.end()
         for rank in self._launches.ranks():
             self._launches.send(rank, {"type": "over"})
 
@@ -92,7 +105,7 @@ class Dispatcher:
 
     def _pass_on(self, name: str) -> None:
         try:
-            request = parse_request(name, (self._folder / f"{name}.request").read_bytes())
+            request = taken(self._folder, name)
         except (OSError, Unreadable) as error:
             self._refuse(name, f"what was asked for cannot be read: {error}")
             return
@@ -100,23 +113,36 @@ class Dispatcher:
         if rank is None:
             known = ", ".join(sorted(self._hosts, key=lambda host: (self._hosts[host], host)))
             self._refuse(name, f"{request.host} is no node of this run; its nodes are: {known}")
-        elif not self._launches.send(rank, _message(request)):
+            return
+        self._waiting[name] = rank
+        if not self._launches.send(rank, self._message(request, rank)):
             self._refuse(name, f"node {rank} does not wait for starts")
 
     def _refuse(self, name: str, reason: str) -> None:
+        self._waiting.pop(name, None)
         answer(self._folder, name, f"madrun-launch: {reason}\n", FAILED)
 
     def _answered(self, message: dict[str, Any]) -> None:
+        if message["type"] == "lost":
+            self._lost(message["rank"])
+            return
         name, text, code = message.get("name"), message.get("text"), message.get("code")
-        if isinstance(name, str) and name in self._known and isinstance(text, str) and isinstance(code, int):
-            answer(self._folder, name, text, code)
+        whole = isinstance(text, str) and isinstance(code, int)
+        if isinstance(name, str) and whole and self._waiting.pop(name, None) is not None:
+            answer(self._folder, name, str(text), int(code or 0))
 
+    def _lost(self, rank: int) -> None:
+        if self._over.is_set():
+            return  # when the script has ended they all leave, and nobody is to complain of it
+        for name in [name for name, at in list(self._waiting.items()) if at == rank]:
+            self._refuse(name, f"node {rank} is gone")
 
-def _message(request: Request) -> dict[str, Any]:
-    return {
-        "type": "launch",
-        "name": request.name,
-        "directory": request.directory,
-        "text": request.text,
-        "env": request.env,
-    }
+    def _message(self, request: Request, rank: int) -> dict[str, Any]:
+        own = {"MADRUN_ADDRESS": self._addresses[rank]} if rank < len(self._addresses) else {}
+        return {
+            "type": "launch",
+            "name": request.name,
+            "directory": request.directory,
+            "text": request.text,
+            "env": request.env | own,
+        }

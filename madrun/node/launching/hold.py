@@ -87,10 +87,24 @@ def _code(file: Path) -> int | None:
     return int(text) if text.endswith("\n") and text.strip().isdecimal() else None
 
 
+_OWN_FILES = """\
+: "${MADRUN_HEAD_BOX=$MADRUN_BOX}"
+for name in @NAMES@; do
+  [[ $MADRUN_HEAD_BOX == "$MADRUN_BOX" ]] || export "$name=${!name//"$MADRUN_HEAD_BOX"/"$MADRUN_BOX"}"
+done
+[[ :$PATH: == *:"$MADRUN_BOX/bin":* ]] || export PATH="$PATH:$MADRUN_BOX/bin"
+cd "$MADRUN_DIRECTORY" 2>/dev/null
+"""
+
+
 def script(directory: str, text: str, env: Mapping[str, str]) -> str:
-    """The bash text of one start: variables first, then the words as a shell reads them, as behind ssh."""
-    exports = [
-        f"export {name}={shlex.quote(str(value))}" for name, value in env.items() if VARIABLE_NAME.fullmatch(name)
-    ]
+    """The bash text of one start: variables first, then the words as a shell reads them, as behind ssh.
+
+    It removes itself, for what is exported may be secret. Without containers node 0's box lies elsewhere than this
+    node's: paths below it become paths below this one.
+    """
+    known = {name: str(value) for name, value in env.items() if VARIABLE_NAME.fullmatch(name)}
+    names = ["MADRUN_DIRECTORY", *(name for name in known if name != "MADRUN_HEAD_BOX")]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in {**known, names[0]: directory}.items()]
     # Where the directory is not there, whoever is started says so itself.
-    return "\n".join([*exports, f"cd {shlex.quote(directory)} 2>/dev/null", text, ""])
+    return "\n".join(['rm -f -- "$0"', *exports, _OWN_FILES.replace("@NAMES@", " ".join(names)) + text, ""])

@@ -25,11 +25,14 @@ def hostfiles(job: JobPlan) -> dict[str, str]:
     }
 
 
-def ranks_by_name(nnodes: int, gate: Gate | None) -> dict[str, int]:
-    """The rank of the node that a name or an address means, for those that mean one node alone."""
+def ranks_by_name(nnodes: int, gate: Gate | None, listed: tuple[str, ...] = ()) -> dict[str, int]:
+    """The rank of the node that a name or an address means, for those that mean one node alone.
+
+    `listed`: the names of HOST_LIST, in order of rank.
+    """
     found = {name_of(rank): rank for rank in range(nnodes)}
     hosts = gate.hosts if gate is not None else ()
     words = [word for host in hosts for word in host]
     for rank, host in enumerate(hosts):
         found |= {word: rank for word in host if words.count(word) == 1}
-    return found
+    return dict(zip(listed, range(nnodes), strict=False)) | found

@@ -38,12 +38,22 @@ class Launching:
             assert connection is not None
             self._holder = Holder(connection, self._space.launches, send)
         elif self._launches is not None:
-            hosts = ranks_by_name(self._task.plan.job.nnodes, self._task.gate)
-            self._dispatcher = Dispatcher(self._space.launches, self._launches, hosts)
+            gate = self._task.gate
+            hosts = ranks_by_name(self._task.plan.job.nnodes, gate, self._node.host_list)
+            addresses = tuple(address for _, address in gate.hosts) if gate is not None else ()
+            self._dispatcher = Dispatcher(self._space.launches, self._launches, hosts, addresses)
             self._dispatcher.start()
 
+    def over(self, code: int) -> None:
+        """The script of this node has ended by itself; on node 0 that is the end for all.
+
+        Where it failed, the failure says so to all, and not who took no part in it.
+        """
+        if self._dispatcher is not None and code == 0:
+            self._dispatcher.over()
+
     def end(self) -> None:
-        """The script of this node has ended; on node 0 that is the end for all."""
+        """However it ended, nothing more is started. What is held still stands, for whoever examines it."""
         if self._dispatcher is not None:
             self._dispatcher.end()
         if self._holder is not None:

@@ -1,7 +1,8 @@
 """What `madrun-launch` leaves in the box of node 0, and what it finds there: files, one name for each start.
 
-`NAME.request` holds host, directory, words and variables, each ended by NUL; `NAME.ready` says that it is whole. Then
-come `NAME.out` and, last, `NAME.code`. `NAME.stop` says that whoever asked waits no longer.
+`NAME.request` holds host, directory, words and variables, each ended by NUL; `NAME.ready` says that it is whole. It is
+removed as soon as it is read, for it may hold what a script exports of secrets. Then come `NAME.out` and, last,
+`NAME.code`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,15 @@ def parse_request(name: str, data: bytes) -> Request:
         if equals and VARIABLE_NAME.fullmatch(variable):  # bash exports functions under other names
             env[variable] = value
     return Request(name, parts[0], parts[1], parts[2], env)
+
+
+def taken(folder: Path, name: str) -> Request:
+    """The request of that name, which is gone from the folder then; raises `Unreadable` or `OSError`."""
+    file = folder / f"{name}.request"
+    try:
+        return parse_request(name, file.read_bytes())
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def pending(folder: Path, known: set[str]) -> list[str]:

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from madrun.node.channel.link import Link
+from madrun.node.proof import Counting
 from madrun.node.watching import stall
+from madrun.node.watching.fallen import Fallen
 from madrun.node.workspace import Workspace
 from madrun.spec.plan import JobPlan, NodePlan
 from madrun.spec.record import Failure
+from madrun.spec.transport import NodeTransport
 
 if TYPE_CHECKING:
     from madrun.node.watching.sampling import Row, Sampling, Summary
@@ -26,7 +29,8 @@ _LAST_S = 5.0  # a reading of a GPU that hangs is not waited for any longer
 class Watch:
     """Made before the script starts; `pid` is the driver's as this host sees it, None where it cannot be seen.
 
-    `note` says why telemetry.csv is not complete; empty where it is.
+    `note` says why telemetry.csv is not complete; empty where it is. `transport`: the bytes that moved while the script
+    ran; None on one node, and until it has ended.
     """
 
     def __init__(self, job: JobPlan, node: NodePlan, space: Workspace, link: Link, pid: int | None) -> None:
@@ -36,18 +40,25 @@ class Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._stalled: Failure | None = None
+        self._fallen = Fallen(job, node.node_rank, space)
         self._summary: Summary = {}
         self._last_known = stall.LastKnown()
         self._idle_s = 0.0
         self.note = ""
+        self._counting: Counting | None = None
+        self.transport: NodeTransport | None = None
 
     def start(self) -> None:
         """From now on samples are written to telemetry.csv, once a second; none of a script that has ended at once."""
         self._thread.start()
+        self._counting = Counting(self._job, self._node)
 
     def look(self) -> Failure | None:
-        """On node 0 the failure of a run that stalls on all nodes; cheap enough for every few milliseconds."""
-        return self._stalled
+        """The failure of a rank that others outlive, on node 0 also of a run that stalls on all nodes.
+
+        Cheap enough for every few milliseconds.
+        """
+        return self._stalled or self._fallen.look()
 
     def examine(self, send: Callable[[str], None], secrets: tuple[str, ...]) -> tuple[str, ...]:
         """Writes what tells why the run stands still, within ten seconds; names below the node's directory.
@@ -72,6 +83,8 @@ class Watch:
         if not self._thread.ident:
             return {}
         self._over.set()
+        if self._counting is not None:
+            self.transport = self._counting.told()
         self._thread.join(_LAST_S)
         if self._thread.is_alive():
             self.note = f"telemetry.csv is not complete: a reading took more than {_LAST_S:g} s"
