@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/machine.sh
 
 readonly QUICK="not e2e and not torch and not docker" REAL="(e2e or torch or docker)"
-readonly VENV=.venv-test APT_PACKAGES=(docker-registry git iproute2 openssh-server procps python3-venv rsync shellcheck) TEST_USER=madrun-test
+readonly VENV=.venv-test APT_PACKAGES=(docker-registry git iproute2 libfaketime openssh-server procps python3-venv rsync shellcheck) TEST_USER=madrun-test
 
 usage() {
   cat <<'TEXT'
@@ -84,6 +84,23 @@ set_up_engine() {
   export MADRUN_TEST_BASE_IMAGE=$image
   bash scripts/podman.sh >/dev/null || lack "podman; its tests are skipped" || return
   ensure_test_user
+}
+
+# The image of the tests of mpirun, accelerate and deepspeed: made while the quick tests run, and waited for after them.
+start_runners_image() {
+  if [ -z "${MADRUN_TEST_BASE_IMAGE:-}" ]; then return 0; fi
+  bash scripts/runners_image.sh >"$work/runners-image" 2>"$work/runners-image.log" </dev/null &
+  runners_image=$!
+}
+
+await_runners_image() {
+  if [ -z "${runners_image:-}" ]; then return 0; fi
+  if ! wait "$runners_image"; then
+    cat "$work/runners-image.log" >&2
+    lack "the image with mpirun, accelerate and deepspeed; its tests are skipped"
+    return
+  fi
+  cat "$work/runners-image.log" "$work/runners-image" >&2
 }
 
 check_shell() {
@@ -164,7 +181,9 @@ main() {
   elif [ $# -gt 0 ]; then
     step "tests" run_pytest all "$markers" "$@"
   else
+    start_runners_image
     step "quick tests" run_quick_tests "$QUICK"
+    step "runners image" await_runners_image
     step "tests with real parts" run_real_tests
   fi
   step "skipped tests" list_skips

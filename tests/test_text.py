@@ -46,6 +46,7 @@ def test_the_environment_is_read_only_in_cli_and_probe():
         if any(word in path.read_text() for word in ("os.environ", "os.getenv"))
     ]
     programs = {  # started without the package around them
+        "madrun/doctor/programs/all_reduce.py",
         "madrun/runners/rank.py",
         "madrun/registry/mad/shim/ask_generator.py",
     }
@@ -61,6 +62,7 @@ def test_everything_is_caught_only_where_a_run_a_loop_or_a_thread_would_end():
             if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception"):
                 found.append(name)
     boundaries = {
+        "madrun/doctor/host.py",  # the thread of a check
         "madrun/node/agent.py",  # a step of a run
         "madrun/node/conduct.py",  # the copies of a run's files
         "madrun/node/channel/boundary.py",  # node 0's event loop

@@ -65,7 +65,7 @@ class BoxKeeper:
             raise Stopped(self._fail("engine", text))
         lacking = self.steps.seen.get("lacking")
         if lacking is not None:
-            raise Stopped(self._fail("runner", self._lacking(lacking.value.split())))
+            raise Stopped(self._fail("set-up", self._lacking(lacking.value.split())))
         told = self.steps.seen.get("inside")
         return self._judge_inside(told.value) if told is not None else ()
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 from madrun.node import workspace as ws
 from madrun.node.models import keep_models
 from madrun.node.proof import with_transport
-from madrun.node.ranks import keep_ranks, read_ranks
+from madrun.node.ranks import keep_ranks, read_ranks, unended
 from madrun.node.task import Task
 from madrun.results.regular import readable
 from madrun.results.samples import Reading, samples_of_log
 from madrun.results.table import samples_of_csv
+from madrun.runners import RUNNERS
 from madrun.spec.mad import LogErrors
+from madrun.spec.plan import JobPlan
 from madrun.spec.record import NodeOutcome
 
 _MOST_NAMES = 10
@@ -36,7 +38,7 @@ def collect(
         outcome = replace(outcome, notes=(*outcome.notes, *keep_ranks(space, secrets, stays)))
     outcome = with_transport(space, job, task.plan.node, outcome, secrets)
     first, notes = read_ranks(space.ranks)
-    outcome = replace(outcome, first_rank=first, notes=(*outcome.notes, *notes))
+    outcome = with_unended(space, job, replace(outcome, first_rank=first, notes=(*outcome.notes, *notes)))
     kept = ws.Kept()
     if space.box.exists():
         brought = [] if stays else keep_models(space.work, task.plan.node.cache)
@@ -61,6 +63,16 @@ def collect(
         findings=(*outcome.findings, *(text for reading in readings for text in reading.findings)),
         notes=(*outcome.notes, *(text for reading in readings for text in reading.notes)),
     )
+
+
+def with_unended(space: ws.Workspace, job: JobPlan, outcome: NodeOutcome) -> NodeOutcome:
+    """Of a script that ended well, the ranks that did not: against the run where its runner would not have told."""
+    if outcome.exit_code != 0:
+        return outcome
+    texts = tuple(unended(space.ranks))
+    if RUNNERS[job.runner].deaf:
+        return replace(outcome, findings=(*outcome.findings, *texts))
+    return replace(outcome, notes=(*outcome.notes, *texts))
 
 
 def _errors_in(space: ws.Workspace, rules: LogErrors) -> tuple[str, ...]:

@@ -105,6 +105,18 @@ def read_ranks(folder: Path) -> tuple[RankEnd | None, list[str]]:
     return first, notes
 
 
+def unended(folder: Path) -> list[str]:
+    """A line for each rank that printed to a log and never told how it ended; of kept files."""
+    names = _names(folder)
+    logs = [name.removesuffix(".log") for name in names if name.endswith(".log")]
+    return [
+        f"{name.replace('-', ' ')} did not end by itself: it still ran when the script had ended, or was killed "
+        f"together with what had started it"
+        for name in logs
+        if f"{name}.end" not in names
+    ]
+
+
 def with_rank(
     failure: Failure, outcomes: Iterable[NodeOutcome], offsets: Mapping[str, float | None], head: bool = False
 ) -> Failure:

@@ -12,7 +12,7 @@ from madrun.spec.plan import JobPlan, Plan
 from madrun.spec.record import FORMAT, Check, Failure, Gate, NodeOutcome, Record
 from madrun.spec.transport import RunTransport
 
-USAGE_KINDS = frozenset({"image", "engine", "data", "rdma"})
+USAGE_KINDS = frozenset({"image", "engine", "data", "rdma", "set-up"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ class Runner:
     the image. `head`: it is started on node 0 alone, and starts ranks in the boxes of the other nodes. `owns`: options
     that say what the plan says, and may not stand among the user's own words. `files`: names and texts of what it reads
     in the box. `reads_config`: it is told of a configuration file of the user. `elastic`: of a range of nodes.
+    `deaf`: it may end with 0 where what it had started was killed.
     """
 
     command: Callable[[Topology, Starting], str]
@@ -51,6 +52,7 @@ class Runner:
     files: Callable[[JobPlan], dict[str, str]] = _no_file
     reads_config: bool = False
     elastic: bool = False
+    deaf: bool = False
 
 
 RUNNERS: dict[str, Runner] = {
@@ -78,6 +80,7 @@ RUNNERS: dict[str, Runner] = {
         owns=deepspeed.OWNS,
         files=deepspeed.files,
         reads_config=True,
+        deaf=True,
     ),
     "plain": Runner(command=plain.command, env=plain.env),
     "script": Runner(command=script.command),

@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Bed:
     mark: str
     runtime: str = "docker"
     card: str = ""
+    multi: dict[str, Any] = field(default_factory=dict)  # further multi_node_args of every node
 
     def add(self, name: str, text: str, /, **card: Any) -> None:
         """The same card on every node."""
@@ -54,7 +55,7 @@ class Bed:
             "MASTER_PORT": port,
             "NNODES": len(ranks),
             "NODE_RANK": ranks.index(rank),
-        }
+        } | self.multi
         more = {"multi_node_args": multi, "grace": "1s", "memlock": "default", "nofile": None} | (context or {})
         node = next(node for node in self.nodes if node.number == rank)
         return node.start("run", "--tags", card, "--runtime", self.runtime, "-c", str(more), *words, terminal=terminal)

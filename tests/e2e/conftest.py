@@ -16,6 +16,8 @@ import pytest
 import yaml
 from e2e_parts import ROOT
 from mad_bed import BASE, Checkout, check_out
+from runner_image import nodes_with_runners
+from runner_image import runners_image as make_runners_image
 from three_nodes import Node, nodes
 
 MADRUN = [sys.executable, "-m", "madrun"]
@@ -50,6 +52,21 @@ def base_image(engine: Any) -> str:
     done = subprocess.run(["bash", str(ROOT / "scripts/base_image.sh")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def runners_image(engine: Any, base_image: str) -> str:
+    """The base image with Open MPI, MPICH, OpenSSH, accelerate and deepspeed."""
+    return make_runners_image()
+
+
+@pytest.fixture(scope="session")
+def two_with_runners(engine: Any, runners_image: str) -> Iterator[list[Node]]:
+    """Two nodes with engines of their own, whose job image is that one; each test leaves them clean."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to enter the nodes' namespaces")
+    with nodes_with_runners(engine, runners_image) as made:
+        yield made
 
 
 @dataclass

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,15 @@ def containers(client: Any, folder: Path) -> list[dict[str, Any]]:
     """Containers, running or not, that belong to runs below this folder."""
     found = client.containers(all=True, filters={"label": "madrun.run"})
     return [c for c in found if any(str(m.get("Source", "")).startswith(str(folder)) for m in c.get("Mounts", []))]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has, and the next one is free too: madrun's own agents talk there."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first, suppress(OSError):
+            port = int(first.getsockname()[1])
+            with socket.create_server(("127.0.0.1", port + 1)):
+                return port
 
 
 def two_nodes(rank: int, port: int, **more: str) -> str:

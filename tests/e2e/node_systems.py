@@ -13,7 +13,8 @@ from typing import Any
 
 _SYSTEM = ("etc/alternatives", "etc/group", "etc/ld.so.cache", "etc/nsswitch.conf", "etc/passwd", "etc/ssl/certs")
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_FOLDERS = ("dev", "etc/docker", "node", "opt", "proc", "root", "run", "sys", "tmp", "usr", "var/lib/docker", "bed")
+_FOLDERS = ("bed", "dev", "etc/docker", "node", "opt", "proc", "root", "run", "sys", "system", "tmp", "usr")
+_FOLDERS += ("var/lib/docker",)
 _TOOLS = ("bash", "cat", "chown", "dd", "env", "grep", "head", "mkdir", "rm", "setsid", "sh", "sleep", "touch", "tr")
 
 
@@ -55,6 +56,14 @@ def job_system() -> bytes:
         _skeleton(tar, ("etc", "proc", "sys", "dev", "tmp", "root", "usr/bin"))
         for file in {str(Path(file).parent.resolve() / Path(file).name) for file in map(str, files)}:
             tar.add(Path(file).resolve(), file.lstrip("/"))
+    return buffer.getvalue()
+
+
+def no_system() -> bytes:
+    """A root file system without a file, for an image whose one layer is laid over with another."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        _skeleton(tar, ("tmp",))
     return buffer.getvalue()
 
 

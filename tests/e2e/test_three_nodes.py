@@ -48,7 +48,7 @@ def test_three_nodes_train_one_model_together(bed: Bed) -> None:
     for node in bed.nodes:
         shutil.copytree(ROOT / "models", node.folder / "models")
         shutil.copy(ROOT / "data.json", node.folder)
-    started = bed.start("llama2_7b_tiny")
+    started = bed.start("llama2_7b_tiny:steps=10")
     assert bed.codes(started, 200) == [0, 0, 0], [one.output for one in started]
     record = bed.record()
     assert (record["status"], record["nnodes"]) == ("SUCCESS", 3)

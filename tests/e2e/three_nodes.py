@@ -7,6 +7,7 @@ the node's namespaces; a node's folder is seen here as `Node.folder` and there a
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -22,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from e2e_parts import ROOT, until
-from node_systems import imported, job_system, node_system, saved
+from node_systems import imported, job_system, no_system, node_system, saved
 from plain_engine import PlainEngine
 
 LABEL = "madrun.test.nodes"
 JOB_IMAGE = "madrun-test/job:latest"
 WORK = "/bed"
+_BEDS = itertools.count()
 # What the engine of a small machine may give, as docker 20.10 knows the names; --privileged is refused there.
 _CAPABILITIES = (
     "AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK "
@@ -55,6 +57,7 @@ class Node:
     shared: Path
     pid: int = 0
     address: str = ""
+    system: str = ""  # where in the node the files of the job's image stand; empty where they are in the archive
     started: list[Started] = field(default_factory=list)
 
     def enter(self, words: Sequence[str], cwd: str = WORK) -> list[str]:
@@ -101,7 +104,13 @@ class Node:
         self.client.start(self.id)
         self.look()
         self.await_engine()
+        self.load_job()
+
+    def load_job(self) -> None:
+        """Loads the job's image into an engine that has none; with a `system`, its files become those of the image."""
         self.engine.load((self.shared / "job.tar").read_bytes())
+        if self.system:
+            self.run("bash", "-c", f"mount --bind {self.system} /var/lib/docker/overlay2/*/diff")
 
     def look(self) -> None:
         """Takes note of where the node is now."""
@@ -227,22 +236,26 @@ def _is_of(pid: int, space: str, mark: str) -> bool:
 
 
 @contextmanager
-def nodes(client: Any, count: int = 3) -> Iterator[list[Node]]:
-    """So many nodes, with engines that answer and the job's image in each; nothing of them is left afterwards."""
-    _sweep(client)
-    labels = {LABEL: str(os.getpid())}
+def nodes(client: Any, count: int = 3, system: Path | None = None) -> Iterator[list[Node]]:
+    """So many nodes, with engines that answer and the job's image in each; nothing of them is left afterwards.
+
+    With `system`, a folder of this machine, the files of the job's image are those below it: an image of more than a
+    gigabyte would take half a minute to load into each engine.
+    """
+    sweep(client)
+    labels, bed = {LABEL: str(os.getpid())}, f"{next(_BEDS)}-{os.getpid()}"
     base = Path(tempfile.mkdtemp(prefix="madrun-nodes-"))
     made: list[Node] = []
-    network = client.create_network(f"madrun-nodes-{os.getpid()}", driver="bridge", labels=labels)["Id"]
-    image = imported(client, node_system(), f"madrun-test/node-{os.getpid()}")
+    network = client.create_network(f"madrun-nodes-{bed}", driver="bridge", labels=labels)["Id"]
+    image = imported(client, node_system(), f"madrun-test/node-{bed}")
     try:
         for number in range(count):
-            made.append(_boot(client, (image, network), base / str(number), number, labels))
-        job = saved(client, job_system(), JOB_IMAGE)
+            made.append(_boot(client, (image, network, bed, system), base / str(number), number, labels))
+        job = saved(client, no_system() if system else job_system(), JOB_IMAGE)
         for node in made:
             (node.shared / "job.tar").write_bytes(job)
             node.await_engine()
-            node.engine.load(job)
+            node.load_job()
         yield made
     finally:
         for node in made:
@@ -254,8 +267,10 @@ def nodes(client: Any, count: int = 3) -> Iterator[list[Node]]:
         shutil.rmtree(base, ignore_errors=True)
 
 
-def _boot(client: Any, made_of: tuple[str, str], base: Path, number: int, labels: dict[str, str]) -> Node:
-    image, network = made_of
+def _boot(
+    client: Any, made_of: tuple[str, str, str, Path | None], base: Path, number: int, labels: dict[str, str]
+) -> Node:
+    image, network, bed, system = made_of
     folder, shared = base / "work", base / "node"
     folder.mkdir(parents=True)
     shared.mkdir()
@@ -266,6 +281,7 @@ def _boot(client: Any, made_of: tuple[str, str], base: Path, number: int, labels
     mounted = [path for path in sorted(read_only) if not any(path != one and _below(path, one) for one in read_only)]
     host = client.create_host_config(
         binds=[*(f"{path}:{path}:ro" for path in mounted), f"{folder}:{WORK}", f"{shared}:/node"]
+        + ([f"{system}:/system:ro"] if system else [])
         + ["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
         tmpfs={"/var/lib/docker": "size=6g,exec,suid,dev", "/tmp": "exec", "/run": "exec"},
         cap_add=_CAPABILITIES.split(),
@@ -274,11 +290,11 @@ def _boot(client: Any, made_of: tuple[str, str], base: Path, number: int, labels
         network_mode=network,
     )
     host |= {"MaskedPaths": [], "ReadonlyPaths": []}  # systempaths=unconfined
-    name = f"madrun-node-{os.getpid()}-{number}"
+    name = f"madrun-node-{bed}-{number}"
     made = client.create_container(
         image, ["bash", "/node/boot.sh"], hostname=f"n{number}", name=name, labels=labels, host_config=host
     )
-    node = Node(number, client, made["Id"], folder, shared)
+    node = Node(number, client, made["Id"], folder, shared, system="/system" if system else "")
     try:
         client.start(node.id)
         node.look()
@@ -292,8 +308,8 @@ def _below(path: str, parent: str) -> bool:
     return Path(path).is_relative_to(parent)
 
 
-def _sweep(client: Any) -> None:
-    """Removes nodes whose tests were killed."""
+def sweep(client: Any) -> None:
+    """Removes nodes whose tests were killed, and what else has their label."""
     dead = [
         one for one in client.containers(all=True, filters={"label": LABEL}) if not _lives(int(one["Labels"][LABEL]))
     ]

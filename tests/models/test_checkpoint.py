@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.beside]
 
 RUN = "--preset tiny --steps 30 --warmup 5 --seq 64 --save-every 5"
 STEPS = 35

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.node.ranks import first_to_fail, keep_ranks, parse_ends, read_ranks, with_rank
+from madrun.node.collect import with_unended
+from madrun.node.ranks import first_to_fail, keep_ranks, parse_ends, read_ranks, unended, with_rank
 from madrun.node.workspace import Workspace
 from madrun.spec.record import Failure, NodeOutcome, RankEnd
 
@@ -188,3 +189,23 @@ def test_ranks_that_ended_after_the_script_did_not_end_it():
     outcomes = [of_a_script(None, told), outcome(1, ended(3, 9.5, -15))]
     assert with_rank(told, outcomes, CLOCKS, head=True) == told
     assert with_rank(told, outcomes, {"0": 0.0, "1": None}, head=True) == told
+
+
+def test_a_rank_that_printed_and_never_told_its_end_is_named(tmp_path):
+    (tmp_path / "rank-0.log").touch()
+    (tmp_path / "rank-0.end").write_text("1.5 0 7.0\n")
+    (tmp_path / "rank-3.log").touch()
+    (line,) = unended(tmp_path)
+    assert line.startswith("rank 3 did not end by itself")
+
+
+@pytest.mark.parametrize(
+    ("runner", "code", "against", "noted"),
+    [("deepspeed", 0, 1, 0), ("torchrun", 0, 0, 1), ("deepspeed", 1, 0, 0)],
+)
+def test_it_stands_against_a_run_whose_runner_would_not_have_told(tmp_path, make_job, runner, code, against, noted):
+    space = Workspace(tmp_path)
+    space.ranks.mkdir()
+    (space.ranks / "rank-3.log").touch()
+    outcome = with_unended(space, make_job(runner=runner), NodeOutcome(node=1, hostname="a", exit_code=code))
+    assert (len(outcome.findings), len(outcome.notes)) == (against, noted)

@@ -49,20 +49,25 @@ def test_readme_names_every_script(script: Path) -> None:
     assert f"`{script.name}`" in (ROOT / "scripts/README.md").read_text()
 
 
-def test_base_image_name_is_stable_and_alone_on_stdout() -> None:
-    first = bash(ROOT / "scripts/base_image.sh", "--name").stdout
-    assert re.fullmatch(r"madrun/cpu-base:[0-9a-f]{12}\n", first)
-    assert bash(ROOT / "scripts/base_image.sh", "--name").stdout == first
-
-
-def test_base_image_name_does_not_depend_on_where_the_clone_lies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("image", ["base", "runners"])
+def test_image_name_is_stable_and_alone_on_stdout_wherever_the_clone_lies(tmp_path: Path, image: str) -> None:
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    here, there = (bash(root / "scripts/base_image.sh", "--name").stdout for root in (ROOT, tmp_path))
+    here, there = (bash(root / f"scripts/{image}_image.sh", "--name").stdout for root in (ROOT, tmp_path))
+    assert re.fullmatch(rf"madrun/cpu-{image}:[0-9a-f]{{12}}\n", here)
     assert here == there
 
 
-def test_base_image_name_changes_with_the_recipe(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("image", "file", "package"),
+    [("base", "base", "torch=="), ("runners", "runners", "accelerate=="), ("runners", "base", "torch==")],
+)
+def test_image_name_changes_with_its_recipe_and_that_of_its_base(
+    tmp_path: Path, image: str, file: str, package: str
+) -> None:
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    script = tmp_path / "scripts/base_image.sh"
-    script.write_text(script.read_text().replace('"torch==', '"torch=='.upper()))
-    assert bash(script, "--name").stdout != bash(ROOT / "scripts/base_image.sh", "--name").stdout
+    recipe = tmp_path / f"scripts/{file}_image.sh"
+    assert f'"{package}' in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace(f'"{package}', f'"{package}'.upper()))
+    changed, before = (bash(root / f"scripts/{image}_image.sh", "--name").stdout for root in (tmp_path, ROOT))
+    assert changed
+    assert changed != before
