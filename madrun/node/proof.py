@@ -62,9 +62,9 @@ def with_transport(
 ) -> NodeOutcome:
     """The outcome with what NCCL said beside what the counters say; its files are kept in `nccl/`, secrets masked.
 
-    Nothing is looked for where one process ran alone.
+    Nothing is looked for where one process ran alone, or on one node those that have no GPU and so no NCCL.
     """
-    if job.nnodes * job.nproc_per_node == 1:
+    if job.nnodes == 1 and (job.nproc_per_node == 1 or job.vendor == "cpu"):
         return outcome
     from madrun.results.nccl.reading import heard_in
 

@@ -67,7 +67,7 @@ def data_plane(facts: HostFacts) -> DataPlane:
     """
     rails = rails_of(facts)
     out: dict[str, str] = {}
-    for sieve in (_down, _unfit, _slow, _of_the_host, _far):
+    for sieve in (_down, _virtual, _unfit, _slow, _of_the_host, _far):
         here = [rail for rail in rails if rail.name not in out]
         out |= sieve(here, facts)
     return DataPlane(
@@ -83,6 +83,16 @@ def rails_of(facts: HostFacts) -> list[Rail]:
 
 def _down(rails: Sequence[Rail], _facts: HostFacts) -> dict[str, str]:
     return {rail.name: why_not_up(rail.port) for rail in rails if not rail.port.up}
+
+
+def _virtual(rails: Sequence[Rail], _facts: HostFacts) -> dict[str, str]:
+    """Virtual functions beside the adapter that they are a part of: one cable would count twice."""
+    whole = {rail.hca.bus: rail.hca.name for rail in rails if rail.hca.bus}
+    return {
+        rail.name: f"a virtual function (SR-IOV) of {whole[rail.hca.physical]}"
+        for rail in rails
+        if rail.hca.physical in whole
+    }
 
 
 def why_not_up(port: HcaPort) -> str:

@@ -62,8 +62,8 @@ def plan_fabric(job: JobPlan, facts: HostFacts, said: Mapping[str, str], devices
         return Fabric(env=open_ones, notes=found, hcas=_carrying(facts, plane, said))
     if not facts.hcas or not _uses_rdma(job, facts):
         return Fabric()
-    if said.get(DISABLE) not in (None, *_OFF):
-        return Fabric(notes=(f"RDMA is off: {DISABLE}={said[DISABLE]}; this host has {describe(plane)}",))
+    if off := _switched_off(facts, said, devices):
+        return Fabric(notes=(f"RDMA is off: {off}; this host has {describe(plane)}",))
     head = f"proposed: {_words(open_ones)} (TRANSPORT rdma sets this)" if open_ones else "RDMA"
     more = (*notes, *_affinity(facts, plane), *_astray(said, facts, plane))
     return Fabric(notes=(f"{head}: {describe(plane)}", *more), hcas=_carrying(facts, plane, said))
@@ -74,11 +74,22 @@ def _uses_rdma(job: JobPlan, facts: HostFacts) -> bool:
     return bool(facts.accelerator.gpus) or job.runner == "mpirun"
 
 
+def _switched_off(facts: HostFacts, said: Mapping[str, str], devices: tuple[str, ...]) -> str:
+    """By which words the user turned RDMA off; empty where nobody did."""
+    if said.get(DISABLE) not in (None, *_OFF):
+        return f"{DISABLE}={said[DISABLE]}"
+    if said.get(NET, "").lower() == "socket":
+        return f"{NET}={said[NET]}"
+    has, gets = (any(name.startswith(_VERBS) for name in names) for names in (facts.infiniband, devices))
+    return "docker_drop keeps /dev/infiniband from the ranks" if has and not gets else ""
+
+
 def _sockets(facts: HostFacts, said: Mapping[str, str]) -> Fabric:
-    """NCCL_IB_DISABLE is heard by NCCL itself alone, and not by the plugin that EFA needs."""
-    env = {DISABLE: "1"}
-    if any(hca.kind(port) == EFA for hca in facts.hcas for port in hca.ports):
-        env[NET] = "Socket"
+    """NCCL_IB_DISABLE is heard by NCCL itself alone, and not by plugins, as EFA needs one and many images have one.
+
+    Source: issue 676 of NVIDIA/nccl, where the plugin of HPC-X (IBext) goes on with InfiniBand.
+    """
+    env = {DISABLE: "1"} | ({NET: "Socket"} if facts.hcas else {})
     env = {name: value for name, value in env.items() if name not in said}
     return Fabric(env=env, notes=(f"TRANSPORT sockets: {_words(env)}, no RDMA",) if env else ())
 

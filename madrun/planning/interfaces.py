@@ -113,8 +113,10 @@ def _checked(
 ) -> Choice:
     network = network_towards(one, master)
     if several and is_loopback(one.addresses[0]):
+        has = master in one.addresses
+        what = f"an address of {one.name}" if has else f"towards which this host has an address of {one.name}"
         raise ContextError(
-            f"multi_node_args.MASTER_ADDR: found {master}, an address of {one.name}, of which torch tells the other "
+            f"multi_node_args.MASTER_ADDR: found {master}, {what}, of which torch tells the other "
             f"nodes {one.addresses[0]}; allowed: an address of another interface: {_candidates(one, interfaces)}; or "
             "give NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME"
         )

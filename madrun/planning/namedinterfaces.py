@@ -120,7 +120,7 @@ def _lacking(gloo: str, nccl: str, interfaces: tuple[Interface, ...], states: Ma
     absent = [word for word in gloo.split(",") if word and word not in names]
     if absent:
         missing.append(("GLOO_SOCKET_IFNAME", absent))
-    has = named(interfaces)
+    has = named(one for one in interfaces if not joined_in(one, interfaces))
     keys: dict[str, list[str]] = {}  # one name that is given twice is told once
     for key, words in missing:
         keys.setdefault(_told(key, words, names, states), []).append(key)
@@ -155,6 +155,7 @@ def _nccl_words(nccl: str) -> list[str]:
 
 
 def _nccl_interfaces(nccl: str, names: tuple[str, ...]) -> list[str]:
+    """In the kernel's order, as NCCL goes through them: the order of the words does not matter to it."""
     exact = nccl.startswith("=")
     wanted = _nccl_words(nccl)
-    return [name for word in wanted for name in names if (name == word if exact else name.startswith(word))]
+    return [name for name in names if any(name == word if exact else name.startswith(word) for word in wanted)]

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from madrun.spec.plan import TRANSPORT_LOGS, JobPlan
 
 _ASKED = "NCCL_DEBUG"
-# INIT: version, network, interfaces, adapters, connections. NET: whether the GPUs' memory is reached directly. ENV: the
-# variables that were heeded. All of them speak while communicators are made, and not in collectives.
-_PARTS = "INIT,BOOTSTRAP,NET,ENV"
+# INIT: version, network, interfaces, adapters, connections and whether these reach the GPUs' memory. ENV: the variables
+# that were heeded. All of them speak while communicators are made, and not in collectives. NET does not belong to
+# them: AMD's plugin for RCCL (amd-anp, anpNetIrecv) has a line in it for every receive.
+_PARTS = "INIT,BOOTSTRAP,ENV"
 _FILES = f"{TRANSPORT_LOGS}/%h.%p.log"
 _WHY = "so that NCCL and RCCL say which network they use, in files that are kept and not on the console"
 

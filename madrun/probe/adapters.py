@@ -82,6 +82,7 @@ def _hca(root: Path, folder: Path, defaults: frozenset[str]) -> Hca:
         numa=numa if numa is not None and numa >= 0 else None,  # -1: the firmware does not say
         bus=bus,
         bridges=_bridges(real),
+        physical=_link(device / "physfn"),
         ports=tuple(
             _port(int(port.name), port, device, defaults)
             for port in sorted(_listed(folder / "ports"), key=lambda port: _natural(port.name))

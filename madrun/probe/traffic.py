@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,25 +26,27 @@ class Counters:
 def read_counters(chosen: Iterable[str], root: Path = Path("/")) -> Counters:
     """As they stand now: of the chosen interfaces, of those with hardware, of the default route's, and of all ports.
 
-    What cannot be read is left out.
+    Where there are ports, all interfaces of IP over InfiniBand count too. What cannot be read is left out.
     """
-    try:
-        names = interesting(root, chosen)
+    names: tuple[str, ...] = ()
+    told: dict[str, tuple[float, float]] = {}
+    with suppress(OSError):
         told = bytes_of_interfaces((root / "proc/net/dev").read_text())
-    except OSError:
-        names, told = (), {}
+        names = interesting(root, chosen)
     ports = {}
     for port in open_ports(root):
         ports[f"{port.hca}:{port.number}"] = port.read()
         port.close()
+    ipoib = tuple(name for name in told if _is_ipoib(root / "sys/class/net" / name)) if ports else ()
     return Counters(
-        interfaces={name: told[name] for name in names if name in told},
-        ports=ports,
-        ipoib=tuple(name for name in names if _is_ipoib(root / "sys/class/net" / name)),
+        interfaces={name: told[name] for name in sorted({*names, *ipoib}) if name in told}, ports=ports, ipoib=ipoib
     )
 
 
 def _is_ipoib(home: Path) -> bool:
+    """A bond of such interfaces has their type, and its bytes are theirs."""
+    if (home / "bonding").exists():
+        return False
     try:
         return (home / "type").read_text().strip() == _OVER_INFINIBAND
     except OSError:

@@ -18,6 +18,11 @@ MUCH, TIMES = 256 << 20, 10
 NAME = "transport"
 _MOST_NODES = 3
 _DOCTOR = "madrun doctor shows what RDMA lacks there"
+_SPEAK = (
+    f"{_DOCTOR}; NCCL says what it uses with NCCL_DEBUG=INFO, as the plan has it unless docker_env_vars or the script "
+    "set NCCL_DEBUG, NCCL_DEBUG_SUBSYS or NCCL_DEBUG_FILE"
+)
+_GLOO = "ranks without GPUs talk by Gloo, which has sockets alone: give TRANSPORT auto, or RUNNER mpirun with UCX"
 _ADVICE = {
     "Failed to open libibverbs.so[.1]": "install libibverbs and the adapter's provider library in the image "
     "(Debian: libibverbs1, ibverbs-providers)",
@@ -74,7 +79,7 @@ class _Seen:
         """One for each thing that is wrong, or one that passes; none where nothing was asked for."""
         wanted = {"rdma": self._no_rdma, "sockets": _no_sockets}.get(self._job.transport)
         failed = self._grouped(lambda outcome: wanted(outcome, ended_well)) if wanted else []
-        failed += self._grouped(self._other_interface)
+        failed += self._grouped(lambda outcome: self._other_interface(outcome, True))
         if wanted and not failed and ended_well:
             return [Check(name=f"{NAME} is {self._job.transport}, as asked for", passed=True)]
         return [Check(name=NAME, passed=False, text=text) for text in failed]
@@ -82,6 +87,7 @@ class _Seen:
     def notes(self) -> tuple[str, ...]:
         """What a reader may want to know."""
         notes = [*self._grouped(_other_traffic), *self._grouped(_through_memory)]
+        notes += self._grouped(lambda outcome: self._other_interface(outcome, False))
         for_rdma = (self._counters_alone, _other_adapters) if self._job.transport == "rdma" else ()
         return (*notes, *(text for find in for_rdma for text in self._grouped(find)))
 
@@ -106,15 +112,18 @@ class _Seen:
         moved = transport.rdma_bytes
         if transport.kinds and moved is None:
             return ""  # a plugin of which neither name nor counter tells; a note says so
-        if moved is not None and moved >= MOVED:
+        if _ports_moved(transport):
             return ""
+        carried = _carried(transport)
         counted = "no RDMA port could be counted" if moved is None else f"its RDMA ports moved {format_size(moved)}"
+        if moved is not None and moved >= MOVED:
+            counted += f", as storage or management may, and the interface of the ranks {format_size(carried)}"
         lines = (
             f"{used(transport)} which may be either" if transport.kinds else "no line of NCCL or RCCL names a network"
         )
+        gloo = self._job.vendor == "cpu" and self._job.runner != "mpirun"
         return (
-            f"TRANSPORT rdma was asked for, and nothing shows it: {lines}, and {counted}; {_DOCTOR}, and "
-            "NCCL_DEBUG=INFO in docker_env_vars has NCCL say what it uses"
+            f"TRANSPORT rdma was asked for, and nothing shows it: {lines}, and {counted}; {_GLOO if gloo else _SPEAK}"
         )
 
     def _counters_alone(self, outcome: NodeOutcome) -> str:
@@ -123,28 +132,46 @@ class _Seen:
             return ""
         if transport.kinds and transport.rdma_bytes is None:
             return f"{used(transport)}; whether that is RDMA is not known, and no RDMA port could be counted"
-        if (transport.rdma_bytes or 0) < MOVED:
+        if not _ports_moved(transport):
             return ""
         moved = format_size(transport.rdma_bytes or 0)
         return f"that RDMA was used is known by the counters alone: its RDMA ports moved {moved} while the script ran"
 
-    def _other_interface(self, outcome: NodeOutcome) -> str:
+    def _other_interface(self, outcome: NodeOutcome, data: bool) -> str:
+        """Names interfaces that the plan does not allow: those of the data, or those that only made connections."""
         transport = outcome.transport
         if transport is None:
             return ""
+        carrying = transport.interfaces if "sockets" in transport.kinds else ()  # NCCL 2.4 names them beside IB too
         asked = self._asked if len(transport.hosts) > 1 else (transport.asked_interface,)
         others = [
             name
-            for name in dict.fromkeys((*transport.interfaces, *transport.oob))
-            if not any(names_interface(words, name) for words in asked)
+            for name in dict.fromkeys(carrying if data else transport.oob)
+            if not any(names_interface(words, name) for words in asked) and (data or name not in carrying)
         ]
         if not others:
             return ""
         return (
             f"the plan has NCCL_SOCKET_IFNAME {transport.asked_interface!r}, and {transport.library or 'NCCL'} used "
-            f"{', '.join(others)}; see who sets it otherwise (the script, nccl.conf), or give "
-            "NCCL_SOCKET_IFNAME in multi_node_args"
+            f"{', '.join(others)}{'' if data else ' to make its connections'}; see who sets it otherwise (the script, "
+            "nccl.conf), or give NCCL_SOCKET_IFNAME in multi_node_args"
         )
+
+
+def _ports_moved(transport: NodeTransport) -> bool:
+    """Whether the counters alone show RDMA: storage and management move some too, and IPoIB a head for each packet.
+
+    Sockets of the ranks would have carried many times as much as these.
+    """
+    moved = transport.rdma_bytes or 0
+    return moved >= MOVED and moved * TIMES > _carried(transport)
+
+
+def _carried(transport: NodeTransport) -> int:
+    """Bytes of the busiest interface that NCCL was given; 0 where none was named."""
+    asked = transport.asked_interface
+    own = [moved for name, moved in transport.bytes.items() if ":" not in name and names_interface(asked, name)]
+    return max((moved.most for moved in own), default=0) if asked else 0
 
 
 def _no_sockets(outcome: NodeOutcome, _ended_well: bool) -> str:
@@ -159,12 +186,12 @@ def _no_sockets(outcome: NodeOutcome, _ended_well: bool) -> str:
 
 def _missed(outcome: NodeOutcome) -> str:
     transport = outcome.transport
-    if transport is None or transport.kinds != {"sockets"} or not transport.at_hand:
+    if transport is None or "sockets" not in transport.kinds or not transport.at_hand:
         return ""
     names = transport.at_hand
     return (
-        f"{used(transport)} though {adapters(names)} {'are' if len(names) > 1 else 'is'} fit for RDMA there: this is "
-        f"the speed of TCP{_said(transport)}; {_advice(transport)}; say TRANSPORT sockets where it is meant"
+        f"{used(transport, 'sockets')} though {adapters(names)} {'are' if len(names) > 1 else 'is'} fit for RDMA there:"
+        f" this is the speed of TCP{_said(transport)}; {_advice(transport)}; say TRANSPORT sockets where it is meant"
     )
 
 
@@ -179,9 +206,9 @@ def _through_memory(outcome: NodeOutcome) -> str:
 
 
 def _other_adapters(outcome: NodeOutcome) -> str:
-    """Names adapters that the plan left out, of a job that asked for RDMA."""
+    """Names adapters that the plan left out, of a job that asked for RDMA; `mlx5_0_dma` is `mlx5_0` by Data Direct."""
     transport = outcome.transport or NodeTransport()
-    others = [name for name in transport.hcas if name.partition("/")[0] not in transport.at_hand]
+    others = [name for name in transport.hcas if name.partition("/")[0].replace("_dma:", ":") not in transport.at_hand]
     if not others or not transport.at_hand or "rdma" not in transport.kinds:
         return ""
     return f"NCCL used {adapters(others)} beside the ports of the plan, {adapters(transport.at_hand)}"
@@ -226,7 +253,9 @@ def _parts(transport: NodeTransport | None) -> dict[str, str]:
         return {}
     networks = ", ".join(f"NET/{network.name}" for network in transport.networks)
     found = {"network": networks, "version": transport.version and f"{transport.library} {transport.version}"}
-    found["GPU Direct RDMA"] = "" if transport.gdr == "unknown" or transport.kinds != {"rdma"} else transport.gdr
+    # Where a GPU is far from its adapter NCCL leaves it out of one connection or other: only none at all is a fault.
+    direct = {"yes": "yes", "partly": "yes", "no": "no"}.get(transport.gdr, "")
+    found["GPU Direct RDMA"] = direct if transport.kinds == {"rdma"} else ""
     found["number of adapters"] = str(len(transport.hcas) or "")
     return {part: value for part, value in found.items() if value}
 

@@ -101,5 +101,6 @@ def _networks(topology: Topology) -> dict[str, str]:
     # 192.0.2.0/24 or any /20, and none at all for loopback: its daemons try all the interfaces that they have.
     if network is not None and network.version == 4:
         names = ("OMPI_MCA_oob_tcp_if_include", "OMPI_MCA_btl_tcp_if_include")
-        found |= dict.fromkeys(names, topology.network)
+        # A network of one address, as clouds give, is none of the other nodes': there only the name is left.
+        found |= dict.fromkeys(names, topology.network if network.num_addresses > 1 else name)
     return found

@@ -55,8 +55,9 @@ class Hca:
     """One adapter by the kernel's name of it (`mlx5_0`); what could not be read is empty or None.
 
     `driver`: of its PCI device (`mlx5_core`); `vendor` and `device` are PCI ids (`0x15b3`); `bus` the PCI address;
-    `bridges`: what is above it, the host's bridge first (`pci0000:17`, `0000:17:01.0`); `board` and `firmware` name
-    and version; `node_type` as `CA` or `RNIC`.
+    `bridges`: what is above it, the host's bridge first (`pci0000:17`, `0000:17:01.0`); `physical`: of a virtual
+    function (SR-IOV) the PCI address of the adapter that it is a part of. `board` and `firmware` name and version;
+    `node_type` as `CA` or `RNIC`.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Hca:
     numa: int | None = None
     bus: str = ""
     bridges: tuple[str, ...] = ()
+    physical: str = ""
     ports: tuple[HcaPort, ...] = ()
 
     def kind(self, port: HcaPort) -> str:

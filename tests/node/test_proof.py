@@ -68,10 +68,11 @@ def test_what_a_script_puts_in_the_place_of_these_files_is_not_opened(space, pro
     assert proven().transport is None
 
 
-def test_a_process_that_ran_alone_is_not_looked_at(space, proven):
+def test_a_process_that_ran_alone_is_not_looked_at_nor_one_node_without_gpus(space, proven):
     space.console.write_text(f"{USING} Socket\n")
     assert proven(nnodes=1).transport is None
-    assert proven(nnodes=1, nproc_per_node=2).transport is not None
+    assert proven(nnodes=1, nproc_per_node=2).transport is None  # without GPUs there is no NCCL
+    assert proven(nnodes=1, nproc_per_node=2, vendor="amd").transport is not None
 
 
 def test_bytes_are_counted_from_before_the_script_to_its_end_on_several_nodes_alone(tmp_path, make_job, make_test_plan):

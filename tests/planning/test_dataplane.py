@@ -112,6 +112,15 @@ def test_a_port_that_is_not_up_is_left_out_with_what_to_do(tree, look, state, ph
     assert describe(plane).startswith("no usable port; left out: mlx5_0:1 (")
 
 
+def test_virtual_functions_are_left_out_beside_the_adapter_they_are_a_part_of(tree, look):
+    tree.infiniband("mlx5_0", "pci0000:17/0000:18:00.0")
+    tree.infiniband("mlx5_1", "pci0000:17/0000:18:00.1")
+    tree.link("sys/devices/pci0000:17/0000:18:00.1/physfn", "sys/devices/pci0000:17/0000:18:00.0")
+    assert left_out(look()) == {"mlx5_1:1": "a virtual function (SR-IOV) of mlx5_0"}
+    tree.write("sys/class/infiniband/mlx5_0/ports/1/state", "1: DOWN")
+    assert data_plane(look()).names == ("mlx5_1:1",)
+
+
 def test_slower_ports_are_left_out_and_those_of_unknown_rate_too(tree, look):
     for index, rate in enumerate(("400 Gb/sec (4X NDR)", "200 Gb/sec (4X HDR)", "", "400 Gb/sec (4X NDR)")):
         tree.infiniband(f"mlx5_{index}", f"pci0000:17/0000:{index:02x}:00.0", rate=rate)

@@ -106,9 +106,9 @@ def test_a_variable_that_says_the_same_is_not(tree, look, plan, said):
 def test_sockets_turns_rdma_off_and_says_so(tree, look, plan):
     roce(tree)
     fabric = plan(look(), "sockets")
-    assert fabric.env == {"NCCL_IB_DISABLE": "1"}
-    assert fabric.notes == ("TRANSPORT sockets: NCCL_IB_DISABLE=1, no RDMA",)
-    assert plan(look(), "sockets", {"NCCL_IB_DISABLE": "1"}).env == {}
+    assert fabric.env == {"NCCL_IB_DISABLE": "1", "NCCL_NET": "Socket"}  # plugins hear the second alone
+    assert fabric.notes == ("TRANSPORT sockets: NCCL_IB_DISABLE=1 NCCL_NET=Socket, no RDMA",)
+    assert plan(look(), "sockets", {"NCCL_IB_DISABLE": "1", "NCCL_NET": "socket"}).env == {}
 
 
 def test_efa_is_reached_by_a_plugin_and_by_no_variable_of_infiniband(tree, look, plan):
@@ -137,6 +137,13 @@ def test_ranks_without_gpus_are_not_bothered_unless_mpi_starts_them(tree, look, 
 
 def test_a_user_who_has_turned_rdma_off_gets_no_proposal(tree, look, plan):
     facts = look(eight_and_eight(tree))
+    for said, devices, words in (
+        ({"NCCL_NET": "Socket"}, VERBS, "NCCL_NET=Socket"),
+        ({}, (), "docker_drop keeps /dev/infiniband from the ranks"),
+    ):
+        fabric = plan(facts, "auto", said, devices)
+        assert (fabric.env, fabric.hcas) == ({}, ())
+        assert fabric.notes[0].startswith(f"RDMA is off: {words}; this host has 8 x InfiniBand, 400 Gb/s")
     (note,) = plan(facts, "auto", {"NCCL_IB_DISABLE": "1"}).notes
     assert note.startswith("RDMA is off: NCCL_IB_DISABLE=1; this host has 8 x InfiniBand")
 

@@ -47,6 +47,8 @@ def test_a_masters_address_on_loopback_is_refused_since_torch_would_tell_127_0_0
         chosen("10.99.0.1", "10.99.0.1", lo, ETH0, DOCKER0)
     assert "another interface: eth0 (10.0.0.0/24); or" in str(no.value)
     assert chosen("10.99.0.1", "10.99.0.1", lo, several=False).interface.name == "lo"
+    with pytest.raises(ContextError, match=r"10.99.0.2, towards which this host has an address of lo, of which torch"):
+        chosen("10.99.0.2", "10.99.0.1", lo, ETH0)  # routes to the host: each has its address on lo
 
 
 def test_of_several_networks_that_of_the_master_is_taken_in_silence_where_the_route_agrees():

@@ -130,8 +130,17 @@ def test_an_interface_that_is_down_is_named_with_the_command_that_brings_it_up(m
         ("eth0", "ib", ["eth0", "ib0"]),
         ("eth0", "^eth", ["eth0"]),
         ("none", "=ib1", ["ib1"]),
+        ("none", "ib,eth", ["eth0"]),
         ("none", "=ib", []),
     ],
 )
 def test_the_interfaces_that_will_be_used_are_those_of_gloo_and_nccl(gloo, nccl, used):
     assert used_interfaces(gloo, nccl, ("lo", "eth0", "ib0", "ib1")) == used
+
+
+def test_ends_of_cables_into_containers_are_not_among_those_that_could_be_named():
+    veth = Interface(name="veth1", addresses=("fe80::9",), networks=("fe80::/64",), kind="virtual", master="docker0")
+    assert interface_notes("ib7", "", (*HOST[:3], veth)) == [
+        "GLOO_SOCKET_IFNAME: this host has no interface ib7; it has: lo (127.0.0.0/8), docker0 (172.17.0.0/16), "
+        "eth0 (10.0.0.0/24)"
+    ]

@@ -60,6 +60,16 @@ def test_bytes_of_ip_over_infiniband_are_not_those_of_rdma(host):
     assert moved(before, after)[1] == 40
 
 
+def test_a_bond_of_such_interfaces_counts_once_and_one_that_was_not_chosen_counts_too(host, tmp_path):
+    files = ("mlx5_0/ports/1/counters/port_rcv_data", "mlx5_0/ports/1/counters/port_xmit_data")
+    (tmp_path / "sys/class/net/ibbond/bonding").mkdir(parents=True)
+    names = ("ib0", "ib7.8001", "ibbond")
+    before = host(dict.fromkeys(names, (0, 0)), dict.fromkeys(files, 0))
+    after = host({"ib0": (4000, 4000), "ib7.8001": (400, 400), "ibbond": (4000, 4000)}, dict.fromkeys(files, 2000))
+    found, rdma = moved(before, after)
+    assert (rdma, found["ib7.8001"]) == (8000 - 4400, Moved(received=400, sent=400))
+
+
 def test_a_counter_that_stands_at_its_end_or_was_reset_says_nothing(host):
     files = ("mlx5_0/ports/1/counters/port_rcv_data", "mlx5_0/ports/1/counters/port_xmit_data")
     before = host({"eth0": (9, 9)}, dict(zip(files, (0, 50), strict=True)))

@@ -34,9 +34,9 @@ def node(number: int, transport: NodeTransport | None, **more: object) -> NodeOu
 
 @pytest.fixture
 def judged(make_job):
-    def run(*transports, asked="rdma", ended_well=True, **more):
+    def run(*transports, asked="rdma", ended_well=True, job=None, **more):
         outcomes = [node(number, transport, **more) for number, transport in enumerate(transports)]
-        return judge_transport(make_job(nnodes=len(outcomes), transport=asked), outcomes, ended_well)
+        return judge_transport(make_job(nnodes=len(outcomes), transport=asked, **(job or {})), outcomes, ended_well)
 
     return run
 
@@ -82,6 +82,11 @@ def test_rdma_that_nothing_shows_is_invalid_in_a_run_that_ended_well(judged, tra
     (reason,) = failed(judged(transport, transport))
     assert reason.startswith("node 0 (alpha), node 1 (beta): TRANSPORT rdma was asked for, and nothing shows it: ")
     assert words in reason
+    assert reason.endswith("Gloo, which has sockets alone: give TRANSPORT auto, or RUNNER mpirun with UCX")
+    for job in ({"vendor": "amd"}, {"runner": "mpirun"}):
+        assert failed(judged(transport, transport, job=job))[0].endswith(
+            "NCCL_DEBUG, NCCL_DEBUG_SUBSYS or NCCL_DEBUG_FILE"
+        )
     assert judged(transport, transport, ended_well=False).checks == ()
 
 
@@ -92,6 +97,16 @@ def test_counters_that_moved_are_enough_and_are_said_to_be_all_there_is(judged):
     assert note.startswith(
         "node 1 (beta): that RDMA was used is known by the counters alone: its RDMA ports moved 3 GiB"
     )
+
+
+@pytest.mark.parametrize(("carried", "shown"), [(GIB, True), (40 * GIB, False)])
+def test_ports_that_moved_far_less_than_the_ranks_interface_show_no_rdma(judged, carried, shown):
+    moved = {"ib0": Moved(sent=carried), "eth9": Moved(sent=900 * GIB)}  # IPoIB leaves some percent on the port
+    found = judged(IB, NodeTransport(rdma_bytes=2 * GIB, asked_interface="=ib0", bytes=moved))
+    assert bool(failed(found)) != shown
+    assert any("known by the counters alone" in note for note in found.notes) == shown
+    words = "its RDMA ports moved 2 GiB, as storage or management may, and the interface of the ranks 40 GiB"
+    assert all(words in reason for reason in failed(found))
 
 
 def test_a_plugin_that_may_be_either_is_a_note_where_no_port_can_be_counted(judged):
@@ -124,12 +139,37 @@ def test_sockets_beside_adapters_fit_for_rdma_are_a_warning_where_nothing_was_as
 def test_adapters_that_the_plan_left_out_are_named(judged):
     found = judged(IB, replace(IB, at_hand=("mlx5_10:1",)))
     assert found.notes == ("node 1 (beta): NCCL used mlx5_11 beside the ports of the plan, mlx5_10",)
+    direct = replace(IB, hcas=("mlx5_0_dma:1/RoCE",), at_hand=("mlx5_0:1",))
+    assert judged(direct, direct).notes == ()
 
 
 def test_another_interface_than_planned_is_invalid_whatever_was_asked(judged):
     for asked in ("auto", "rdma", "sockets"):
         (reason,) = failed(judged(SOCKETS, replace(SOCKETS, asked_interface="=eth1"), asked=asked))[-1:]
         assert "node 1 (beta): the plan has NCCL_SOCKET_IFNAME '=eth1', and NCCL used enp1s0" in reason
+
+
+def test_an_interface_that_only_made_connections_is_a_note(judged):
+    """Its bytes are no part of the number; NCCL 2.4 names the sockets' interfaces also where it uses IB."""
+    for transport in (replace(IB, asked_interface="=eth1"), replace(SOCKETS, oob=("eth7",))):
+        found = judged(transport, transport, asked="auto")
+        assert not failed(found)
+        assert "to make its connections; see who sets it otherwise" in found.notes[0]
+    old = replace(IB, asked_interface="=enp220s0np0", interfaces=("ib0",))
+    assert (failed(judged(old, old)), judged(old, old).notes) == ([], ())
+
+
+def test_one_rank_on_sockets_beside_others_on_rdma_is_a_warning_too(judged):
+    networks = (Network(name="IB", kind="rdma", ranks=(1, 2)), Network(name="Socket", kind="sockets", ranks=(0,)))
+    mixed = replace(SOCKETS, networks=networks, at_hand=AT_HAND)
+    (warning,) = judged(mixed, mixed, asked="auto").transport.warnings
+    assert "used NET/Socket on enp1s0 (ranks 0) though mlx5_0..mlx5_7 are fit for RDMA" in warning
+
+
+def test_connections_without_gpu_direct_on_one_node_are_a_fault_where_it_has_none_at_all(judged):
+    assert not failed(judged(IB, replace(IB, gdr="partly")))
+    (reason,) = failed(judged(IB, replace(IB, gdr="no")))
+    assert reason == "the nodes differ in GPU Direct RDMA: yes on node 0 (alpha); no on node 1 (beta)"
 
 
 def test_nodes_that_differ_are_invalid_with_rdma_and_a_note_without(judged):

@@ -181,6 +181,10 @@ def test_the_smallest_values_are_kept_with_all_their_counts(values, most):
     [
         ("Socket", (), "sockets"),
         ("IBext_v8", (), "rdma"),
+        ("RCCL-ANP", (), "rdma"),
+        ("ROCM-IB", (), "rdma"),
+        ("IB-CAST", (), "rdma"),
+        ("FastSocket", (), "sockets"),
         ("AWS Libfabric", ("efa",), "rdma"),
         ("AWS Libfabric", ("tcp;ofi_rxm",), "sockets"),
         ("Libfabric", (), ""),

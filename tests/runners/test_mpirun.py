@@ -43,6 +43,11 @@ def test_open_mpi_gets_the_network_where_it_can_read_it(make_topology, network, 
     assert "PRTE_MCA_prte_if_include" not in found  # no CIDR that it reads rightly
 
 
+def test_open_mpi_gets_the_name_where_every_node_has_a_network_of_its_own(make_topology):
+    told = mpirun.settings(make_topology(network="10.128.0.7/32", gloo_ifname="ens4"), BOX)
+    assert {value for name, value in told.items() if name.endswith("if_include")} == {"ens4"}
+
+
 def test_hydra_gets_one_interface_and_one_node_needs_no_network_at_all(make_topology):
     assert mpirun.settings(make_topology(gloo_ifname="eth0,eth1"), BOX)["HYDRA_IFACE"] == "eth0"
     alone = mpirun.settings(make_topology(nnodes=1, node_rank=0, network="10.0.0.0/24"), BOX)

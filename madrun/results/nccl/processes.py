@@ -13,12 +13,13 @@ _SOCKET_PROVIDERS = frozenset({"tcp", "sockets", "udp", "net"})
 def kind_of(name: str, providers: tuple[str, ...] = ()) -> Kind:
     """What a network of this name is; `providers`: those of libfabric. Empty for a plugin that may be either.
 
-    IBext and IBext_v8: NVIDIA's nccl-rdma-sharp-plugins; gIB: Google's; ANP: AMD's ainic plugin for RCCL.
+    IBext and IBext_v8: NVIDIA's nccl-rdma-sharp-plugins; gIB and FastSocket: Google's; RCCL-ANP: AMD's plugin for RCCL;
+    ROCM-IB and IB-CAST: networks of RCCL itself beside IB.
     """
     word = name.lower()
-    if word == "socket":
+    if word in ("socket", "fastsocket"):
         return "sockets"
-    if word in ("ib", "gib", "anp", "rccl-anp") or word.startswith("ibext"):
+    if word in ("ib", "gib", "anp", "rccl-anp", "rocm-ib", "ib-cast") or word.startswith("ibext"):
         return "rdma"
     if "libfabric" in word or word == "ofi":
         found = {provider.partition(";")[0] for provider in providers}

@@ -49,6 +49,21 @@ def test_a_sick_gpu_tells_its_errors_its_cap_and_who_is_on_it(tmp_path, host):
     assert (process.owner, process.container) == ("4242424", "abababababab")
 
 
+def test_in_a_container_no_process_is_no_proof_and_a_number_of_the_host_is_nobody_here(tmp_path, host):
+    host.write("proc/4711/status", "Name:\tinit\nUid:\t0\t0\t0\t0\n")
+    namespace = tmp_path / "proc/self/ns/pid"
+    namespace.parent.mkdir(parents=True, exist_ok=True)
+    namespace.symlink_to("pid:[4026532999]")
+    found = nvidia.gpus(Answering(tmp_path, (FORMATS / "nvidia-smi-v12.xml").read_text()))
+    assert found.gpus[0].processes is None
+    assert "look on the host" in found.unread["processes"]
+    (process,) = found.gpus[1].processes
+    assert (process.pid, process.name, process.owner, process.container) == (4711, "python3", "", "")
+    namespace.unlink()
+    namespace.symlink_to("pid:[4026531836]")
+    assert nvidia.gpus(Answering(tmp_path, (FORMATS / "nvidia-smi-v12.xml").read_text())).gpus[0].processes == ()
+
+
 def test_the_names_of_older_drivers_are_read_too(tmp_path):
     (gpu,) = gpus_of(tmp_path, "nvidia-smi-v11.xml")
     assert (gpu.uncorrected, gpu.corrected, gpu.pending) == (0, 2, True)

@@ -59,6 +59,17 @@ def test_iommu_groups_are_told_by_their_kind(bus):
     assert found.kinds == {"DMA-FQ": ("0000:03:00.0",), "identity": ("0000:04:00.0",), "none": (BRIDGE,)}
 
 
+def test_a_virtual_machine_that_sees_neither_iommu_nor_acs_does_not_know(host):
+    host.pci("0000:03:00.0", **{"class": "0x120000", "vendor": "0x1002"})
+    source = Source(host.root)
+    assert pci.iommu(source, ("0000:03:00.0",)).kinds == {"none": ("0000:03:00.0",)}
+    assert pci.acs(source) == Acs()
+    host.write("proc/cpuinfo", "flags\t\t: fpu hypervisor\n")
+    for look in (pci.acs, lambda source: pci.iommu(source, ("0000:03:00.0",))):
+        with pytest.raises(Unreadable, match="a virtual machine: look on its host"):
+            look(source)
+
+
 def test_bridges_that_redirect_are_found_in_the_configuration_space(bus):
     bus.device("0000:00:02.0", "0x060400", space=config((0x0D, 0x00)))
     bus.device("0000:00:03.0", "0x060400", space=config((0x01, 0xFF)))

@@ -111,8 +111,24 @@ def test_a_process_in_a_container_is_told_by_the_id_that_engines_show(host):
     assert people.container(Source(host.root), 9) == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["/usr/bin/python3", "-u", "train.py", "--token", "hf_x"], "python3 -u train.py ..."),
+        (["python3", "-m", "madrun", "run", "-c", "{'KEY': 'x'}"], "python3 -m madrun run ..."),
+        (["mysql", "-pgeheim"], "mysql ..."),
+        (["curl", "https://user:word@host/"], "curl ..."),
+        (["env", "TOKEN=x", "job"], "env ..."),
+        (["sleep", "100"], "sleep 100"),
+    ],
+)
+def test_a_command_line_is_shown_without_what_may_be_a_secret(host, words, shown):
+    host.write("proc/5/cmdline", "\0".join(words) + "\0")
+    assert people.command(Source(host.root), 5) == shown
+
+
 def test_a_command_line_of_any_bytes_is_one_line(host):
-    host.write("proc/5/cmdline", "/usr/bin/a\nb\0--x\x1b[31m\0" + "y" * 99)
+    host.write("proc/5/cmdline", "/usr/bin/a\nb\0x\x1b[31m\0" + "y" * 99)
     found = people.command(Source(host.root), 5)
     assert found.isprintable()
     assert found.endswith("...")
