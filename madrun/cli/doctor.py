@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from madrun.cli.answer import write_out
 from madrun.cli.colour import wanted
+from madrun.cli.doctorfolder import visit_folder
 from madrun.cli.doctorplan import DEFAULT_CARD, make_patient
 from madrun.cli.doctortable import tables
 from madrun.cli.options import RunOptions
@@ -23,7 +22,6 @@ from madrun.node.task import Stopped
 from madrun.spec.codec import to_json
 from madrun.units import parse_duration
 
-_PREFIX = ".madrun-doctor-"
 _JOIN_TIMEOUT = "60s"  # a run may wait for a queue; whoever asks the doctor stands beside it
 
 
@@ -32,34 +30,27 @@ def visit(options: RunOptions, brief: bool, as_json: bool) -> int:
     limit_s = _limit(options.join_timeout)
     request = make_request(replace(options, tags=options.tags or [DEFAULT_CARD]))
     interrupt = catch_signals()
-    folder = _folder(request.results)
     screen = Screen(lambda: interrupt.count, out=2 if as_json else 1)
     screen.live = False
     try:
         screen.phase("look at this host")
-        found = examine(make_patient(request, folder), limit_s, interrupt, screen)
+        with visit_folder(request.results) as folder:
+            found = examine(make_patient(request, folder), limit_s, interrupt, screen)
     except Stopped as stopped:
         screen.say(stopped.failure.text)
         return int(ExitCode.INTERRUPTED)
     finally:
         screen.close()
-        shutil.rmtree(folder, ignore_errors=True)
     return answer(found, brief, as_json)
 
 
 def answer(found: Examination, brief: bool, as_json: bool) -> int:
     """Prints what was found; its exit code."""
-    text = to_json(document(found)) if as_json else "".join(f"{line}\n" for line in tables(found, brief, wanted(1)))
+    if as_json:
+        return write_out(sys.stdout, to_json(document(found)), found.exit_code)
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    text = "".join(f"{line}\n" for line in tables(found, brief, wanted(1), columns))
     return write_out(sys.stdout, text, found.exit_code)
-
-
-def _folder(results: Path) -> Path:
-    """A new folder where a run's would be, on the same file system and as visible to the engine; else in /tmp."""
-    near = next(folder for folder in (results, *results.parents) if folder.is_dir())
-    try:
-        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=near))
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix=_PREFIX))
 
 
 def _limit(said: str | None) -> float:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from ipaddress import ip_address
 from typing import Any
 
 from madrun import __version__
@@ -48,7 +49,7 @@ def visit_nodes(options: RunOptions, nodes: str, brief: bool, as_json: bool) -> 
 
 def _hosts(nodes: str) -> list[str]:
     hosts = [host.strip() for host in nodes.split(",") if host.strip()]
-    if not hosts or len(set(hosts)) < len(hosts) or any(host.startswith("-") for host in hosts):
+    if not hosts or len(set(hosts)) < len(hosts) or any(host.startswith("-") or " " in host for host in hosts):
         raise UsageError(f"--nodes: found {nodes!r}, allowed: hosts as ssh knows them, each once: n0,n1")
     if shutil.which("ssh") is None:
         raise UsageError("--nodes: no ssh on PATH; install OpenSSH's client, or type madrun doctor on each node")
@@ -62,12 +63,17 @@ def _context(options: RunOptions) -> dict[str, Any]:
 
 
 def _address(host: str) -> str:
-    """Node 0's address for all others, as this host finds it; the name itself where it means nothing here."""
+    """Node 0's address for all others, as this host finds it; the name itself where it means nothing here.
+
+    So does one that means loopback here: this may be node 0, and each host says what it makes of its name.
+    """
     name = remote.name_behind(host)
     try:
-        return network.resolve(name)
+        address = network.resolve(name)
     except ContextError:
         return name
+    is_own = address not in (name, name.strip("[]")) and name != "localhost" and ip_address(address).is_loopback
+    return name if is_own else address
 
 
 def _words(options: RunOptions, context: str, not_all: bool) -> list[str]:

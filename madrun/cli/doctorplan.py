@@ -22,6 +22,7 @@ from madrun.cli.task import make_task
 from madrun.doctor.asked import Asked
 from madrun.doctor.flow import Patient
 from madrun.errors import CardError, ContextError, DataError, EngineError, MadrunError, UsageError
+from madrun.node.channel.protocol import VISIT
 from madrun.node.task import Task
 from madrun.planning import topology as topo
 from madrun.probe import host, network
@@ -216,6 +217,7 @@ def _asked(making: _Making, planned: Planned | None, topology: Topology | None) 
         in_container=container is not None if planned is not None else wanted,
         gpus=planned.plan.node.gpus if planned is not None else (),
         shm_size=container.shm_size if container is not None and container.ipc != "host" else None,
+        is_planned=planned is not None,
         transport=making.args.TRANSPORT,
         gloo_ifname=topology.gloo_ifname if topology is not None else "",
         results=str(making.request.results),
@@ -224,7 +226,7 @@ def _asked(making: _Making, planned: Planned | None, topology: Topology | None) 
 
 def _meeting(making: _Making, topology: Topology | None) -> Meeting:
     card = making.card.name if making.card else ", ".join(making.request.tags)
-    meeting = meeting_of(making.args, making.facts, f"doctor: {card}")
+    meeting = meeting_of(making.args, making.facts, f"{VISIT}{card}")
     if topology is not None:
         return replace(meeting, address=topology.master_addr)
     try:

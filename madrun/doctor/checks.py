@@ -111,7 +111,7 @@ CHECKS = (
         name="RDMA ports",
         read=_ports,
         judge=rdma.ports,
-        applies=lambda facts, asked: bool(facts.hcas or facts.infiniband),
+        applies=lambda facts, asked: bool(facts.hcas) or rdma.has_verbs(facts),
     ),
     Check(
         name="flow control",
@@ -123,7 +123,7 @@ CHECKS = (
         name="GPU peer memory",
         read=lambda s, f, a: rdma_reader.peer_memory(s, f.accelerator.vendor),
         judge=rdma.peer_memory,
-        applies=lambda facts, asked: bool(facts.infiniband and facts.accelerator.gpus),
+        applies=lambda facts, asked: rdma.has_verbs(facts) and bool(facts.accelerator.gpus),
     ),
     Check(name="clock", read=lambda s, f, a: clock_reader.clock(s), judge=machine.clock),
     Check(name="engine", read=_engine, judge=_judge_engine, applies=lambda facts, asked: asked.in_container),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from madrun import __version__
-from madrun.doctor.bandwidth import failed, finding_of, not_run, of_network, read_all_reduce
+from madrun.doctor.bandwidth import NAME, failed, finding_of, not_run, of_network, read_all_reduce
 from madrun.doctor.inside import findings_of, lacks_torch, read_look
 from madrun.doctor.meeting import gather
 from madrun.doctor.report import Examination, NodeReport, bounded, overall_line
@@ -31,10 +31,12 @@ from madrun.spec.finding import Finding
 from madrun.spec.plan import Plan
 from madrun.spec.record import Gate
 from madrun.spec.topology import Meeting
+from madrun.spec.validation import Invalid
 
 # With one of these an all-reduce would fail for a reason that is known already.
 _BLOCKS = ("MASTER_ADDR", "MASTER_PORT", "CONTROL_PORT", "interfaces", "plan", "card", "image", "engine", "nodes")
 _BLOCKS_ALL = ("same job", "reach")
+_DISTURBS = "GPU processes"  # a run of somebody else, which has to go on as if nobody looked
 _CALLERS = 64
 
 
@@ -81,8 +83,7 @@ class _Visit:
         """On node 0: what the other nodes have found on themselves."""
         for rank, payload in sorted(everyone.items()):
             if rank != "0" and isinstance(payload, dict) and "findings" in payload:
-                findings = tuple(from_plain(Finding, one) for one in payload["findings"])
-                name = str(payload["hostname"])
+                name, findings = str(payload.get("hostname", "?")), tuple(_told(payload["findings"]))
                 self.others[int(rank)] = NodeReport(rank=int(rank), hostname=name, findings=findings)
 
     def report(self) -> Examination:
@@ -117,8 +118,18 @@ def examine(patient: Patient, limit_s: float, interrupt: Interrupt, reporter: Re
         if party is not None:
             party.close()
     _look_inside(visit)
-    visit.together.append(not_run("the nodes did not come together"))
+    if not any(one.name == NAME for one in visit.together):
+        visit.together.append(not_run("the nodes did not come together"))
     return visit.report()
+
+
+def _told(plain: Any) -> list[Finding]:
+    """Findings of another node; one that says so where it is another madrun, whose words are others."""
+    try:
+        return [from_plain(Finding, one) for one in plain]
+    except (Invalid, TypeError, ValueError) as error:
+        text = f"what it found cannot be read here ({str(error)[:200]})"
+        return [Finding(name="nodes", state="UNKNOWN", text=text, advice="install one madrun on every node")]
 
 
 def _lost(text: str) -> Finding:
@@ -143,7 +154,7 @@ def _with_others(visit: _Visit, party: Party) -> Examination:
     data, _ = link.meet("doctor/over", said, final=True)
     if visit.is_first:
         return visit.report()
-    visit.about[visit.rank] = [from_plain(Finding, one) for one in (data or {}).get("findings", ())]
+    visit.about[visit.rank] = _told((data or {}).get("findings", ()))
     return replace(visit.report(), overall=str((data or {}).get("overall", "")), code=(data or {}).get("code"))
 
 
@@ -203,10 +214,13 @@ def _addresses(patient: Patient) -> list[tuple[str, str]]:
 
 
 def _why_not(visit: _Visit) -> str:
-    """What failed on this node without which no all-reduce can succeed; empty where nothing did."""
+    """What failed on this node without which no all-reduce can or may be; empty where nothing did."""
+    here = f"on node {visit.rank} ({visit.patient.meeting.hostname})"
     for one in visit.own:
         if one.state == "FAIL" and one.name in _BLOCKS:
-            return f"{one.name} FAILed on node {visit.rank} ({visit.patient.meeting.hostname})"
+            return f"{one.name} FAILed {here}"
+        if one.state == "FAIL" and one.name == _DISTURBS:
+            return f"others compute {here}, and it would disturb them"
     return ""
 
 
@@ -231,9 +245,10 @@ def _look_inside(visit: _Visit) -> None:
         advice = "`madrun run` would fail in the same way: the sentence above says what to mend"
         visit.own.append(Finding(name="image", state="FAIL", text=tried.failure, advice=advice))
         return
-    inside = read_look(tried.lines)
-    visit.inside = lacks_torch(inside)
-    visit.own += findings_of(inside, visit.patient.ranks)
+    inside, gpus = read_look(tried.lines), len(task.plan.node.gpus)
+    place = "in the image" if task.plan.job.in_container else "on the host"
+    visit.inside = lacks_torch(inside, gpus, place)
+    visit.own += findings_of(inside, visit.patient.ranks, gpus, place)
 
 
 def _reduce(visit: _Visit, party: Party, gate: Gate, reason: str) -> None:

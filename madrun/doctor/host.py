@@ -79,6 +79,8 @@ def _port(key: str, port: int) -> Finding:
     trouble, note = port_trouble(port), ephemeral_note(key, port)
     if trouble:
         what, _, advice = trouble.partition("; ")
+        if "madrun" in what:  # a run that is well is not to be ended for a look
+            advice = "a madrun has it: wait until that is over (madrun ps shows it), or give another port on every node"
         return Finding(name=key, state="FAIL", text=f"{port} {what}", advice=advice, source=_PORTS_PAGE)
     if note:
         what, _, advice = note.removeprefix(f"multi_node_args.{key}: ").rpartition("; ")

@@ -156,6 +156,7 @@ class Wait:
                 f"{self._missing} of {self.meeting.nnodes} had not; start madrun doctor there with the same NNODES "
                 "and its own NODE_RANK"
             )
+            text = "; ".join((text, *self.server.notices()))
             self.link.fail(Failure(kind="join timeout", text=text, node=0))
 
     def _news(self, text: str) -> None:

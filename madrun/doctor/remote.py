@@ -6,10 +6,12 @@ Options: ssh_config(5) of OpenSSH. A host that is not let in, has no madrun or a
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,13 +19,26 @@ from pathlib import Path
 from typing import IO, Any
 
 from madrun import __version__
+from madrun.node.channel.server import allow_files
 from madrun.spec.finding import Finding
 
 CONNECT_S = 10
-_OPTIONS = ("BatchMode=yes", f"ConnectTimeout={CONNECT_S}", "ServerAliveInterval=5", "ServerAliveCountMax=3")
+_OPTIONS = (
+    "BatchMode=yes",
+    f"ConnectTimeout={CONNECT_S}",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=3",
+    "ClearAllForwardings=yes",  # what the user forwards is for his own sessions, and may be taken by one of them
+    "ForwardAgent=no",
+    "ForwardX11=no",
+)
 _ENOUGH_S = 15.0  # for a remote doctor to end in order after its input has ended
+_VERSION_S, _MORE_S = 30.0, 0.1  # for an answer to the first question, and for each host, since all start here at once
+_AFTER_S = 300.0  # for all others once one has ended: nodes end together, but one may still pull its image
+_FILES = 4  # of this process for each host
 _LAST, _LONGEST = 4, 400
-_NO_MADRUN, _NO_CONNECTION = 127, 255  # of a shell without the program; of ssh itself, ssh(1)
+# Of a shell without the program; of ssh itself, ssh(1); of a command that took too long, timeout(1).
+_NO_MADRUN, _NO_CONNECTION, _TOO_LONG = 127, 255, 124
 _MANUAL = "https://man.openbsd.org/ssh"
 # The interpreter of this madrun where that host has it with madrun, else the madrun of that host's PATH.
 _CHOOSE = """cd {folder} 2>/dev/null
@@ -54,14 +69,19 @@ def versions(hosts: Sequence[str], folder: str) -> list[Finding | None]:
     """For each host, asked all at once: None where it has this madrun, else the FAIL that says why no visit can be."""
     scripts = [_script(folder, '"$@" --version\n')] * len(hosts)
     with _started(hosts, scripts) as running:
-        return [_of_version(one.reply()) for one in running]
+        deadline = time.monotonic() + _VERSION_S + _MORE_S * len(hosts)
+        return [_of_version(one.reply(deadline)) for one in running]
 
 
 def visits(hosts: Sequence[str], folder: str, words: Sequence[Sequence[str]]) -> list[Reply]:
     """`madrun WORDS` on each host at the same time, in `folder` where the host has it; all are ended with this call."""
     scripts = [_script(folder, _START.format(words=shlex.join(each))) for each in words]
     with _started(hosts, scripts) as running:
-        return [one.reply() for one in running]
+        replies, deadline = [], float("inf")
+        for one in running:
+            replies.append(one.reply(deadline))
+            deadline = min(deadline, time.monotonic() + _AFTER_S)
+        return replies
 
 
 def name_behind(host: str) -> str:
@@ -76,9 +96,10 @@ def name_behind(host: str) -> str:
 
 
 def document_of(reply: Reply) -> Mapping[str, Any] | None:
-    """The one JSON document of a visit; None where there is none."""
+    """The one JSON document of a visit; None where there is none. A login shell may say something before it."""
     with suppress(ValueError, RecursionError):
-        found = json.loads(reply.out)
+        start = re.search(r"^\{", reply.out, re.MULTILINE)
+        found, _ = json.JSONDecoder().raw_decode(reply.out, start.start() if start else 0)
         if isinstance(found, dict) and isinstance(found.get("nodes"), list):
             return found
     return None
@@ -92,6 +113,9 @@ def unanswered(reply: Reply) -> Finding:
     if reply.code == _NO_MADRUN:
         advice = "install the same madrun there, on the PATH that `ssh HOST env` shows or at the same place as here"
         return Finding(name="madrun", state="FAIL", text=_tail(reply), advice=advice)
+    if reply.code == _TOO_LONG:
+        advice = "`ssh HOST madrun --version` has to answer at once: look at its file systems (NFS) and its login shell"
+        return Finding(name="madrun", state="FAIL", text=_tail(reply), advice=advice)
     text = f"madrun doctor ended there with {reply.code}: {_tail(reply)}"
     advice = "type it on that host; the same words have to be right on every host"
     return Finding(name="madrun", state="FAIL", text=text, advice=advice)
@@ -103,7 +127,7 @@ _KNOWN = "and the host's own key in known_hosts"
 def _of_version(reply: Reply) -> Finding | None:
     if reply.code:
         return unanswered(reply)
-    found = reply.out.strip()[:_LONGEST]
+    found = reply.out.strip().rpartition("\n")[2].strip()[:_LONGEST]
     if found == f"madrun {__version__}":
         return None
     text = f"{found or 'something without a version'} there, madrun {__version__} here"
@@ -128,23 +152,25 @@ class _Running:
     child: subprocess.Popen[str]
     out: IO[str]
     err: IO[str]
+    began: float
 
-    def reply(self) -> Reply:
-        """Waits for its end."""
-        code = self.child.wait()
+    def reply(self, deadline: float = float("inf")) -> Reply:
+        """Waits for its end, until this moment of the monotonic clock."""
+        try:
+            code = self.child.wait(max(deadline - time.monotonic(), 0.0) if deadline < float("inf") else None)
+        except subprocess.TimeoutExpired:
+            waited = time.monotonic() - self.began
+            return Reply(code=_TOO_LONG, out="", err=f"connected or not, it gave no answer within {waited:.0f} s")
         texts = []
         for file in (self.out, self.err):
             file.seek(0)
             texts.append(file.read())
         return Reply(code=code, out=texts[0], err=texts[1])
 
-    def close(self) -> None:
-        """Ends its input, by which it ends, and waits a while for that."""
-        if self.child.stdin is not None:
-            with suppress(OSError):
-                self.child.stdin.close()
+    def close(self, deadline: float) -> None:
+        """Waits until this moment for its end, after that of its input."""
         try:
-            self.child.wait(_ENOUGH_S)
+            self.child.wait(max(deadline - time.monotonic(), 0.0))
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
@@ -154,6 +180,7 @@ class _Running:
 
 @contextmanager
 def _started(hosts: Sequence[str], scripts: Sequence[str]) -> Iterator[list[_Running]]:
+    allow_files(_FILES * len(hosts))
     options = [word for option in _OPTIONS for word in ("-o", option)]
     running: list[_Running] = []
     try:
@@ -167,15 +194,16 @@ def _started(hosts: Sequence[str], scripts: Sequence[str]) -> Iterator[list[_Run
                 text=True,
                 start_new_session=True,  # Ctrl-C here ends them by their input, in order
             )
-            running.append(_Running(child, out, err))
+            running.append(_Running(child, out, err, time.monotonic()))
         yield running
     finally:
         for one in running:
             if one.child.stdin is not None:
                 with suppress(OSError):
                     one.child.stdin.close()
+        deadline = time.monotonic() + _ENOUGH_S  # for all of them, however many hang
         for one in running:
-            one.close()
+            one.close(deadline)
 
 
 def here() -> str:

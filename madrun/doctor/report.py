@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from madrun.errors import ExitCode
+from madrun.node.channel.assembly import ranges
 from madrun.spec.codec import to_plain
 from madrun.spec.finding import Finding, State
 
@@ -69,7 +70,7 @@ def counted(findings: Sequence[Finding]) -> str:
 
 
 def overall_line(examination: Examination) -> str:
-    """`overall: FAIL: 2 FAIL, 1 UNKNOWN, 40 PASS; failed: host name on node 1; not known: PCI ACS on node 0, 1`."""
+    """`overall: FAIL: 2 FAIL, 1 UNKNOWN, 40 PASS; failed: host name on node 1; not known: PCI ACS on node 0-1`."""
     findings = examination.findings
     worst = next((state for state in STATES if any(finding.state == state for finding in findings)), "UNKNOWN")
     named = [f"; {word}: {some}" for state, word in _WORDS if (some := _places(examination, state))]
@@ -81,12 +82,12 @@ _WORDS: tuple[tuple[State, str], ...] = (("FAIL", "failed"), ("UNKNOWN", "not kn
 
 def _places(examination: Examination, state: State) -> str:
     """The names of what is in this state, with the nodes where it is."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, set[int]] = {}
     for node in examination.nodes:
         for finding in node.findings:
-            if finding.state == state and str(node.rank) not in found.setdefault(finding.name, []):
-                found[finding.name].append(str(node.rank))
-    texts = [f"{name} on node {', '.join(ranks)}" for name, ranks in found.items() if ranks]
+            if finding.state == state:
+                found.setdefault(finding.name, set()).add(node.rank)
+    texts = [f"{name} on node {ranges(ranks)}" for name, ranks in found.items() if ranks]
     texts += [finding.name for finding in examination.together if finding.state == state]
     more = len(texts) - _NAMED
     return ", ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -11,6 +11,7 @@ from madrun.cli.doctortable import tables
 from madrun.doctor import remote
 from madrun.doctor.remote import Reply
 from madrun.doctor.report import Examination, NodeReport, document
+from madrun.errors import ContextError
 from madrun.node.task import Interrupt
 from madrun.probe.host import facts as bare_facts
 from madrun.spec.codec import to_json
@@ -73,6 +74,14 @@ def test_long_and_broken_lines_stay_beside_their_column_and_addresses_whole():
     assert [line for line in lines if line.strip() == "last line"]
 
 
+@pytest.mark.parametrize("columns", [80, 132, 200, 20])
+def test_lines_fit_the_terminal_down_to_a_width_that_can_be_read(columns):
+    long = Finding(name="image", state="FAIL", text="word " * 60, advice="do it " * 60, source="https://docs.x.org/y")
+    lines = tables(whole(node(0, long)), columns=columns)
+    assert max(map(len, lines[:-3])) <= max(columns, 62)
+    assert max(map(len, lines[:-3])) > min(columns, 62) - 6
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -121,6 +130,26 @@ def test_without_tags_the_sanity_card_stands_for_the_image(madrun, write_card):
     write_card("other")
     done = madrun("doctor", "--runtime", "process", "--json")
     assert json.loads(done.stdout)["card"] == "sanity"
+
+
+@pytest.mark.parametrize(
+    ("means", "address"), [("10.0.0.4", "10.0.0.4"), ("127.0.1.1", "n0"), (None, "n0"), ("::1", "n0")]
+)
+def test_a_first_host_whose_name_means_loopback_here_is_named_and_not_numbered(means, address, monkeypatch):
+    def resolve(name):
+        if means is None:
+            raise ContextError("no such name")
+        return means
+
+    monkeypatch.setattr(doctornodes.network, "resolve", resolve)
+    monkeypatch.setattr(remote, "name_behind", lambda host: host.rpartition("@")[2])
+    assert doctornodes._address("root@n0") == address
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_loopback_that_is_asked_for_is_taken(host, monkeypatch):
+    monkeypatch.setattr(remote, "name_behind", lambda host: host)
+    assert doctornodes._address(host) in ("127.0.0.1", "::1")
 
 
 def reply(*nodes, together=(), code=0, err=""):

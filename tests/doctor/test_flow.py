@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from madrun.doctor.flow import examine
+from madrun.doctor.flow import _told, _Visit, _why_not, examine
 from madrun.node.task import Interrupt
 from madrun.spec.finding import Finding
 
@@ -40,6 +40,21 @@ def test_node_0_hears_all_and_the_other_its_own_part_and_the_last_line(make_pati
     assert "failed: MASTER_PORT on node 1" in found[1].overall
     (reduced,) = [finding for finding in found[0].together if finding.name == "all-reduce"]
     assert (reduced.state, reduced.text) == ("UNKNOWN", "not run: MASTER_PORT FAILed on node 1 (n1)")
+
+
+def test_an_all_reduce_does_not_disturb_those_who_compute_on_the_gpus_of_a_node(make_patients):
+    busy = Finding(name="GPU processes", state="FAIL", text="GPU 0: pid 7 python3 of bob", advice="wait")
+    _, second = make_patients()
+    assert _why_not(_Visit(second, Interrupt(), None, [busy])) == (
+        "others compute on node 1 (n1), and it would disturb them"
+    )
+    assert _why_not(_Visit(second, Interrupt(), None, [replace(busy, state="WARN")])) == ""
+
+
+@pytest.mark.parametrize("sent", [[{"name": "x", "state": "GREAT", "text": ""}], ["?"], 7, [{"colour": 1}]])
+def test_findings_of_another_madrun_are_not_known_and_end_no_visit(sent):
+    (found,) = _told(sent)
+    assert (found.state, "cannot be read here" in found.text) == ("UNKNOWN", True)
 
 
 def test_a_node_without_a_plan_is_looked_at_and_named(make_patients, visit):

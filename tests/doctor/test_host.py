@@ -39,6 +39,13 @@ def test_a_busy_port_is_a_failure_that_names_who_listens(make_facts, up):
     assert "another port on every node" in found[0].advice
 
 
+def test_a_port_that_a_run_has_is_not_to_be_freed_for_a_look(make_facts, up, monkeypatch):
+    trouble = "is in use on this host by process 7 (python -m madrun run ...); end what listens there, or give another"
+    monkeypatch.setattr("madrun.doctor.host.port_trouble", lambda port: trouble)
+    found = of_topology(topology(master_port=29501), make_facts())[0]
+    assert (found.state, "wait until that is over" in found.advice, "end what" in found.advice) == ("FAIL", True, False)
+
+
 def test_only_node_0_is_asked_for_its_ports(make_facts, up):
     with socket.create_server(("", 0)) as server:
         port = server.getsockname()[1]

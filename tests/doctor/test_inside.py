@@ -58,10 +58,38 @@ def test_shared_memory_is_judged_by_the_ranks_of_the_node(kib, ranks, state):
     assert (found.source != "") == (state != "PASS")
 
 
+def test_shared_memory_that_is_filled_is_judged_by_what_is_free():
+    full = look(**GOOD | {"shm_kib": "2097152", "shm_free_kib": "1024"})
+    found = findings_of(full, 1)[0]
+    assert (found.state, "remove from /dev/shm" in found.advice) == ("FAIL", True)
+    assert states(look(**GOOD | {"shm_kib": "1048576", "shm_free_kib": "1048000"}))["shm inside"] == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "words"),
+    [
+        ({"gpus": "8"}, "PASS", ""),
+        ({"gpus": "7"}, "WARN", "GPUs that it sees: 7; the plan gives it 8 GPUs"),
+        ({"gpus": "0"}, "FAIL", "GPUs that it sees: 0; the plan gives it 8 GPUs"),
+        ({"gpu_error": "RuntimeError: driver too old"}, "FAIL", "8 GPUs (RuntimeError: driver too old)"),
+        ({}, "UNKNOWN", "how many GPUs it sees was not told"),
+    ],
+)
+def test_a_torch_that_does_not_see_the_gpus_of_the_plan_never_passes(told, state, words):
+    inside = look(**GOOD, **told)
+    found = findings_of(inside, 8, 8)[-1]
+    assert (found.name, found.state) == ("torch inside", state)
+    assert words in found.text
+    assert bool(lacks_torch(inside, 8)) == (state in ("FAIL", "UNKNOWN"))
+    assert states(inside)["torch inside"] == "PASS"  # on a host without GPUs
+
+
 def test_locked_memory_matters_where_an_rdma_device_is_inside():
     limited = GOOD | {"memlock_kib": "8192"}
     assert states(look(**limited))["locked memory inside"] == "PASS"
     assert states(look(**limited, rdma="uverbs0"))["locked memory inside"] == "FAIL"
+    assert states(look(**limited, rdma="uverbs0", memlock_above="1"))["locked memory inside"] == "PASS"
+    assert states(look(**limited | {"memlock_kib": "65536"}, rdma="uverbs0"))["locked memory inside"] == "WARN"
     assert states(look(**GOOD, rdma="uverbs0"))["locked memory inside"] == "PASS"
 
 

@@ -37,7 +37,7 @@ def test_counts_name_the_worst_first_and_nothing_that_is_not_there():
 
 def test_what_is_not_known_is_named_and_never_counts_as_well():
     line = overall_line(examination(node(0, finding("UNKNOWN", "PCI ACS")), node(1, finding("UNKNOWN", "PCI ACS"))))
-    assert line == "overall: UNKNOWN: 2 UNKNOWN; not known: PCI ACS on node 0, 1"
+    assert line == "overall: UNKNOWN: 2 UNKNOWN; not known: PCI ACS on node 0-1"
 
 
 def test_the_last_line_names_what_failed_with_its_node_and_what_failed_of_all():

@@ -4,6 +4,9 @@ say() { printf 'madrun-doctor %s %s\n' "$1" "$2"; }
 
 say nofile "$(ulimit -Sn)"
 say memlock_kib "$(ulimit -Sl)"
+while read -r key value _; do  # CAP_IPC_LOCK stands above that limit: getrlimit(2)
+  [[ $key == CapEff: ]] && ((0x$value >> 14 & 1)) && say memlock_above 1
+done </proc/self/status
 while read -r _ place kind options _; do         # an image may have neither df nor python
   [[ $place != /dev/shm || $kind != tmpfs || ,$options, != *,size=+([0-9])k,* ]] || {
     options=${options##*size=}

@@ -92,12 +92,14 @@ def _memory(states: list[GpuState], unread: Mapping[str, str], vendor: str) -> F
             "WARN" if full else "PASS"
         ), f"{format_size(state.memory_used)} of {format_size(state.memory_total)} in use"
 
-    advice = "end what holds it; where no process is shown, it is one of a container or a dead one: reset the GPU"
+    advice = "wait for what holds it, or ask its owner; where no process is shown, look into containers and at others' "
+    advice += "jobs first, and reset the GPU when it is nobody's"
     return _each("GPU memory", states, judge, unread.get("memory", ""), advice, _PAGES[vendor, "processes"])
 
 
 def _errors(states: list[GpuState], unread: Mapping[str, str], vendor: str) -> Finding:
-    advice = "reset the GPU or boot the host, run the vendor's diagnosis (dcgmi diag, rvs), and do not measure with it"
+    advice = "do not measure with it; when nobody uses it, reset the GPU or boot the host, and run its diagnosis "
+    advice += "(dcgmi diag, rvs)"
     return _each("GPU errors", states, _error, unread.get("errors", ""), advice, _PAGES[vendor, "errors"])
 
 

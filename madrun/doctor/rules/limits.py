@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from madrun.doctor.asked import Asked
 from madrun.doctor.inside import SHM_FLOOR, SHM_GOOD, SHM_OF_RANK
+from madrun.doctor.rules.rdma import has_verbs
+from madrun.planning.inside import LEAST_MEMLOCK
 from madrun.spec.facts import HostFacts
 from madrun.spec.finding import Finding, State
 from madrun.spec.health import ControlGroup, Limit, Limits, Space
@@ -28,9 +30,12 @@ def shared_memory(host: Space, facts: HostFacts, asked: Asked) -> list[Finding]:
         if size > facts.memory:
             text += f", which is more than the host's {format_size(facts.memory)} of memory"
             return [Finding(name=name, state="WARN", text=text, advice=advice, source=_SHM_PAGE)]
+    elif asked.in_container and not asked.is_planned:
+        return [Finding(name=name, state="UNKNOWN", text=f"no plan says what the container gets ({here})")]
     else:
         size, text = host.free, here
-        advice = "remove what lies in /dev/shm, or as root: mount -o remount,size=50% /dev/shm"
+        advice = "remove from /dev/shm what no process uses any more (fuser -v /dev/shm/*), or as root: "
+        advice += "mount -o remount,size=50% /dev/shm"
     if size >= SHM_GOOD:
         return [Finding(name=name, state="PASS", text=text)]
     small = size < max(SHM_FLOOR, SHM_OF_RANK * asked.nproc_per_node)
@@ -64,7 +69,7 @@ def _locked(shell: Limit, facts: HostFacts, asked: Asked) -> Finding:
         return Finding(name=name, state="UNKNOWN", text="no engine answers, whose limits a container would have")
     elif engine.can_raise_limits is None:
         text = f"whether {engine.name} may raise it is not known: its process cannot be seen from here"
-        if not facts.infiniband:
+        if not has_verbs(facts):
             return Finding(name=name, state="PASS", text=f"{text}; no RDMA device needs it")
         return Finding(name=name, state="UNKNOWN", text=text)
     else:
@@ -73,9 +78,11 @@ def _locked(shell: Limit, facts: HostFacts, asked: Asked) -> Finding:
         advice = f"raise the limit of the engine itself: LimitMEMLOCK=infinity for the service of {engine.name}"
     if limit is None:
         return Finding(name=name, state="PASS", text=text)
-    if not facts.infiniband:
-        return Finding(name=name, state="PASS", text=f"{text}; no RDMA device of this host needs more")
-    state: State = "WARN" if asked.transport == "sockets" else "FAIL"
+    is_root = not asked.in_container and facts.uid == 0
+    if not has_verbs(facts) or is_root:
+        why = "root may lock more (CAP_IPC_LOCK)" if is_root else "no RDMA device of this host needs more"
+        return Finding(name=name, state="PASS", text=f"{text}; {why}")
+    state: State = "WARN" if asked.transport == "sockets" or limit >= LEAST_MEMLOCK else "FAIL"
     text = f"{text}, and this host has RDMA devices, for which memory is locked"
     return Finding(name=name, state=state, text=text, advice=advice, source=_LOCKED_PAGE)
 

@@ -70,7 +70,7 @@ def memory(found: HostMemory, facts: HostFacts, asked: Asked) -> list[Finding]:
     text = f"{format_size(found.available)} of {format_size(found.total)} available"
     low = found.available < _LEAST_AVAILABLE * found.total
     swapped = found.swap_total - found.swap_free
-    advice = "end what holds the memory: ps -eo pid,user,rss,args --sort=-rss | head"
+    advice = "see what holds it, and ask its owner: ps -eo pid,user,rss,args --sort=-rss | head"
     findings = [
         Finding(name="memory", state="WARN", text=text, advice=advice, source=_SWAP_PAGE)
         if low
@@ -78,7 +78,7 @@ def memory(found: HostMemory, facts: HostFacts, asked: Asked) -> list[Finding]:
     ]
     if swapped > _MOST_SWAPPED:
         text = f"{format_size(swapped)} of {format_size(found.swap_total)} in use: the memory was too small for all"
-        advice = "end what is not needed, then as root: swapoff -a && swapon -a"
+        advice = "end what is not needed; then, where more memory than that is available: swapoff -a; swapon -a (root)"
         findings.append(Finding(name="swap", state="WARN", text=text, advice=advice, source=_SWAP_PAGE))
     else:
         text = f"{format_size(swapped)} in use" if found.swap_total else "none"
@@ -92,7 +92,7 @@ def other_load(found: Load, facts: HostFacts, asked: Asked) -> list[Finding]:
     text = f"{found.busy:.2g} of {found.cpus} CPUs busy{f': {chr(59).join(shown)}' if shown else ''}".replace(";", "; ")
     if found.busy <= _MOST_BUSY * found.cpus:
         return [Finding(name=name, state="PASS", text=text)]
-    advice = "end them, or wait until they are done: they take time from the ranks and their data loaders"
+    advice = "wait until they are done, or ask their owners: they take time from the ranks and their data loaders"
     return [Finding(name=name, state="WARN", text=text, advice=advice, source=_LOAD_PAGE)]
 
 

@@ -17,8 +17,15 @@ _PEER_PAGES = {
     "nvidia": "https://docs.nvidia.com/cuda/gpudirect-rdma/index.html",
     "amd": "https://instinct.docs.amd.com/projects/gpu-cluster-networking/en/latest/",
 }
+_VERBS = "/dev/infiniband/uverbs"
+_VERBS_PAGE = "https://docs.kernel.org/infiniband/user_verbs.html"
 _DMABUF_SINCE = (5, 12)  # ib_umem_dmabuf_get came with it
 _SHOWN = 6
+
+
+def has_verbs(facts: HostFacts) -> bool:
+    """Whether a program can open an adapter: rdma_cm alone is there without any."""
+    return any(file.startswith(_VERBS) for file in facts.infiniband)
 
 
 def ports(found: tuple[Hca, ...], facts: HostFacts, asked: Asked) -> list[Finding]:
@@ -31,6 +38,8 @@ def ports(found: tuple[Hca, ...], facts: HostFacts, asked: Asked) -> list[Findin
     up = [port for _, port in listed if port.up]
     state: State = "WARN"
     text = f"{len(up)} of {len(listed)} up{_rates(up)}"
+    if up and not has_verbs(facts):
+        return [_without_files(text, asked)]
     if listed and not up and not unknown:
         text = f"none of {len(listed)} is up: {_some(down)}"
         state = "FAIL" if asked.transport == "rdma" else "WARN"
@@ -42,6 +51,17 @@ def ports(found: tuple[Hca, ...], facts: HostFacts, asked: Asked) -> list[Findin
         return [Finding(name=name, state="PASS", text=text)]
     advice = "look at cable, switch port and subnet manager (ibstat, rdma link, ip link), or leave these ports out"
     return [Finding(name=name, state=state, text=text, advice=advice, source=_PORTS_PAGE)]
+
+
+def _without_files(text: str, asked: Asked) -> Finding:
+    """Adapters that the kernel has and no program can open: NCCL then takes sockets, and says so to nobody."""
+    return Finding(
+        name="RDMA ports",
+        state="FAIL" if asked.transport == "rdma" else "WARN",
+        text=f"{text}; there is no {_VERBS}*, so that no program can use them",
+        advice="as root: modprobe ib_uverbs; in a container give it /dev/infiniband",
+        source=_VERBS_PAGE,
+    )
 
 
 def _is_down(port: HcaPort) -> bool:

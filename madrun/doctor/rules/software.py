@@ -34,7 +34,8 @@ def engine(found: EngineState, facts: HostFacts, asked: Asked) -> list[Finding]:
     )
     findings = [Finding(name="engine", state="PASS", text=text)]
     if found.storage == "vfs":
-        advice = "set storage-driver to overlay2 in /etc/docker/daemon.json: vfs copies a whole image for a container"
+        advice = "set storage-driver to overlay2 in /etc/docker/daemon.json: vfs copies a whole image for a container; "
+        advice += "do it when nothing runs there, for images and containers made before are not seen after that"
         findings = [Finding(name="engine", state="WARN", text=text, advice=advice, source=_STORAGE_PAGE)]
     told = [line for line in found.warnings if not any(word in line for word in _NO_WARNING)]
     if told and findings[0].state == "PASS":
@@ -66,7 +67,8 @@ def _nvidia(found: EngineState) -> Finding:
     advice = (
         "install the NVIDIA Container Toolkit, then as root: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml "
     )
-    advice += "(docker since 25, podman), or nvidia-ctk runtime configure --runtime=docker and restart docker"
+    advice += "(docker since 25, podman), or nvidia-ctk runtime configure --runtime=docker, and restart docker when "
+    advice += "nothing runs there"
     return Finding(name=name, state="FAIL", text=text, advice=advice, source=_NVIDIA_PAGE)
 
 

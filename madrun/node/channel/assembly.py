@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from madrun.node.channel.protocol import VERSION, Message
+from madrun.node.channel.protocol import VERSION, VISIT, Message
 from madrun.spec.codec import to_plain
 from madrun.spec.record import Failure
 
@@ -66,7 +66,14 @@ class Assembly:
         return [rank for rank in range(self.nnodes) if rank not in self.members]
 
     def hello(self, message: Message) -> tuple[int | None, str, Outbox]:
-        """The newcomer's rank, or None with the reason for which it is refused; and what to tell the others."""
+        """The newcomer's rank, or None with the reason for which it is refused; and what to tell the others.
+
+        A run and a doctor's visit never end each other: the visit is refused, and the run's node gets no reason and no
+        answer, so that it goes on waiting for its own node 0.
+        """
+        first = self.members.get(0, message)
+        if _is_visit(first) != _is_visit(message):
+            return None, self._refusal(message) if _is_visit(message) else "", []
         reason = _wrong_door(message) or self._refusal(message)
         if not reason:
             rank = int(message["node_rank"])
@@ -170,6 +177,10 @@ def _release_for(rank: int, release: Message, everyone: dict[str, Any], ruling: 
     more: Message = {"all": everyone} if rank == 0 else {}
     more |= {"data": ruling.each[rank]} if rank in ruling.each else {}
     return release | more if more else release
+
+
+def _is_visit(message: Message) -> bool:
+    return str(message.get("run", "")).startswith(VISIT)
 
 
 def _wrong_door(message: Message) -> str:

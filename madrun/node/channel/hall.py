@@ -145,7 +145,10 @@ class PartyHall:
 
     def _refuse(self, caller: Caller, reason: str, kind: str) -> None:
         self._strangers.pop(caller, None)
-        caller.send(encode({"type": "refuse", "reason": reason, "kind": kind}))
+        if reason:
+            caller.send(encode({"type": "refuse", "reason": reason, "kind": kind}))
+        else:
+            self.notices.add(f"{caller.address} came with a run, and was left waiting for its own node 0")
         caller.end()
 
     def _dial(self, caller: Caller, message: Message) -> None:

@@ -12,6 +12,7 @@ GREETING_S = 5.0  # and the time that it has
 QUEUE_LIMIT = 32 << 20  # what is kept for a node that does not read
 BEAT_S = 1.0
 SILENCE_S = 8.0
+VISIT = "doctor: "  # begins what a visit of the doctor says in the place of its cards
 Message = dict[str, Any]
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder()

@@ -110,14 +110,8 @@ def _processes(source: Source, physical: dict[str, str]) -> dict[str, list[GpuPr
 
 
 def _process(source: Source, pid: int, used: int) -> GpuProcess:
-    return GpuProcess(
-        pid=pid,
-        name=people.command(source, pid),
-        kind="C",
-        memory=used,
-        owner=people.owner(source, pid),
-        container=people.container(source, pid),
-    )
+    name, owner, container = people.of_driver(source, pid)
+    return GpuProcess(pid=pid, name=name, kind="C", memory=used, owner=owner, container=container)
 
 
 def _gpu_ids(source: Source, physical: dict[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections import Counter
 from madrun.probe.health.source import Source, Unreadable, whole
 from madrun.spec.health import Governors, HostMemory, NumaBalancing
 
+GUEST = "a virtual machine: look on its host"
 _CPUS = "sys/devices/system/cpu"
 
 
@@ -36,13 +37,17 @@ def count_of_list(text: str) -> int:
     return sum(int(last[-1]) - int(last[0]) + 1 for last in ends)
 
 
+def is_guest(source: Source) -> bool:
+    """Whether this is a virtual machine, which does not see its host's hardware (x86: the flag `hypervisor`)."""
+    return bool(re.search(r"^flags\b.*\bhypervisor\b", source.optional("proc/cpuinfo") or "", re.MULTILINE))
+
+
 def governors(source: Source) -> Governors:
     """The governors of all CPUs that are on."""
     folders = [name for name in source.names(_CPUS) if re.fullmatch("cpu[0-9]+", name)]
     with_clock = [name for name in folders if source.exists(f"{_CPUS}/{name}/cpufreq/scaling_governor")]
     if not with_clock:
-        flags = source.optional("proc/cpuinfo") or ""
-        where = "a virtual machine: look on its host" if "hypervisor" in flags else "the firmware may govern the clock"
+        where = GUEST if is_guest(source) else "the firmware may govern the clock"
         raise Unreadable(f"/{_CPUS}: no CPU has cpufreq ({where})")
     found = Counter(source.text(f"{_CPUS}/{name}/cpufreq/scaling_governor") for name in with_clock)
     odd = [name for name in found if not re.fullmatch("[a-z_]{1,30}", name)]

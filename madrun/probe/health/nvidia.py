@@ -20,6 +20,7 @@ _NUMBER = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,6})?)(?: (W|MiB))?")
 _POWER = ("gpu_power_readings", "power_readings")
 _PENDING = ("remapped_rows/remapped_row_pending", "retired_pages/pending_retirement", "retired_pages/pending_blacklist")
 _REASONS = ("clocks_event_reasons", "clocks_throttle_reasons")
+_NOT_ALL = "none is shown, and in a container the tool shows none of the host or of others: look on the host"
 # Reasons that say nothing against the host: it idles, or somebody chose the clock.
 _HARMLESS = ("gpu_idle", "applications_clocks_setting", "clocks_setting", "sync_boost", "display_clocks_setting")
 
@@ -35,7 +36,8 @@ def gpus(source: Source) -> HostGpus:
     found = root.findall("gpu")
     if not found:
         raise Unreadable(f"{' '.join(ARGV)} listed no GPU")
-    return HostGpus(gpus=tuple(_state(source, index, gpu) for index, gpu in enumerate(found)))
+    unread = {} if people.sees_all(source) else {"processes": _NOT_ALL}
+    return HostGpus(gpus=tuple(_state(source, index, gpu) for index, gpu in enumerate(found)), unread=unread)
 
 
 def _state(source: Source, index: int, gpu: ElementTree.Element) -> GpuState:
@@ -120,15 +122,21 @@ def _processes(source: Source, gpu: ElementTree.Element) -> tuple[GpuProcess, ..
     part = gpu.find("processes")
     if part is None or (part.text or "").strip() in ("N/A", "[N/A]"):
         return None
-    return tuple(
-        GpuProcess(
-            pid=pid,
-            name=_text(one, "process_name").rpartition("/")[2],
-            kind=_text(one, "type"),
-            memory=_bytes(one, "used_memory"),
-            owner=people.owner(source, pid),
-            container=people.container(source, pid),
-        )
+    found = tuple(
+        _process(source, one, pid)
         for one in part.findall("process_info")
         if (pid := int(_number(_text(one, "pid")) or 0))
+    )
+    return found if found or people.sees_all(source) else None
+
+
+def _process(source: Source, one: ElementTree.Element, pid: int) -> GpuProcess:
+    _, owner, container = people.of_driver(source, pid)
+    return GpuProcess(
+        pid=pid,
+        name=_text(one, "process_name").rpartition("/")[2],
+        kind=_text(one, "type"),
+        memory=_bytes(one, "used_memory"),
+        owner=owner,
+        container=container,
     )

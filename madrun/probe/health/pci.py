@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from madrun.probe.health.kernel import GUEST, is_guest
 from madrun.probe.health.source import Source, Unreadable
 from madrun.spec.health import NO_GROUP, Acs, Iommu, PciGpus
 
@@ -68,6 +69,8 @@ def iommu(source: Source, devices: Iterable[str]) -> Iommu:
         if kind not in _KINDS:
             raise Unreadable(f"/{group}/type: found {kind[:40]!r}")
         kinds[kind].append(address)
+    if set(kinds) <= {NO_GROUP} and is_guest(source):
+        raise Unreadable(f"/{_DEVICES}: no device is in an IOMMU group ({GUEST})")
     return Iommu(kinds={kind: tuple(addresses) for kind, addresses in kinds.items()})
 
 
@@ -82,6 +85,8 @@ def acs(source: Source) -> Acs:
             able.append(address)
             if control & _REDIRECT:
                 redirecting.append(address)
+    if not able and is_guest(source):
+        raise Unreadable(f"/{_DEVICES}: no bridge has ACS ({GUEST})")
     return Acs(able=tuple(able), redirecting=tuple(redirecting))
 
 

@@ -29,6 +29,13 @@ def test_more_shared_memory_than_the_host_has_memory_is_told(make_facts):
     assert (found.state, "more than the host's 8 GiB" in found.text) == ("WARN", True)
 
 
+def test_what_a_container_gets_without_a_plan_is_not_known(make_facts):
+    (found,) = limits.shared_memory(HOST, make_facts(), Asked(is_planned=False))
+    assert (found.state, "no plan says" in found.text) == ("UNKNOWN", True)
+    (found,) = limits.shared_memory(HOST, make_facts(), Asked(is_planned=False, in_container=False))
+    assert found.state == "PASS"
+
+
 @pytest.mark.parametrize("asked", [Asked(in_container=False), Asked(in_container=True, shm_size=None)])
 def test_where_the_job_gets_the_hosts_shared_memory_what_is_free_counts(make_facts, asked):
     (found,) = limits.shared_memory(Space(total=64 << 30, free=1 << 20), make_facts(), asked)
@@ -40,8 +47,10 @@ def test_where_the_job_gets_the_hosts_shared_memory_what_is_free_counts(make_fac
     ("soft", "devices", "transport", "state"),
     [
         (8 << 20, (), "auto", "PASS"),
+        (8 << 20, ("/dev/infiniband/rdma_cm",), "auto", "PASS"),
         (8 << 20, UVERBS, "auto", "FAIL"),
         (8 << 20, UVERBS, "sockets", "WARN"),
+        (64 << 20, UVERBS, "rdma", "WARN"),  # little, but what a run accepts
         (None, UVERBS, "rdma", "PASS"),
     ],
 )
@@ -49,6 +58,7 @@ def test_locked_memory_of_a_shell_matters_where_there_is_rdma(make_facts, soft, 
     asked = Asked(in_container=False, transport=transport)
     read = limits_with(locked=Limit(soft=soft, hard=soft))
     assert limits.of_shell(read, make_facts(infiniband=devices), asked)[0].state == state
+    assert limits.of_shell(read, make_facts(infiniband=devices, uid=0), asked)[0].state == "PASS"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from madrun.spec.facts import Accelerator, Gpu
 from madrun.spec.health import FlowControl, PeerMemory
 
 UP = HcaPort(number=1, state="ACTIVE", phys_state="LinkUp", link_layer="Ethernet", rate=400.0, netdev="eth1")
+UVERBS = ("/dev/infiniband/uverbs0",)
 DOWN = replace(UP, state="DOWN", phys_state="Disabled", netdev="eth2")
 
 
@@ -28,13 +29,21 @@ def adapters(*ports):
     ],
 )
 def test_ports_are_judged_by_state_and_rate(make_facts, ports, transport, state, words):
-    (found,) = rdma.ports(adapters(*ports), make_facts(), Asked(transport=transport))
+    (found,) = rdma.ports(adapters(*ports), make_facts(infiniband=UVERBS), Asked(transport=transport))
     assert (found.state, words in found.text) == (state, True), found
+
+
+@pytest.mark.parametrize(("transport", "state"), [("auto", "WARN"), ("rdma", "FAIL")])
+def test_ports_that_no_program_can_open_do_not_pass(make_facts, transport, state):
+    facts = make_facts(infiniband=("/dev/infiniband/rdma_cm",))
+    (found,) = rdma.ports(adapters(UP, UP), facts, Asked(transport=transport))
+    assert (found.state, "modprobe ib_uverbs" in found.advice) == (state, True)
+    assert "2 of 2 up, 400 Gb/s; there is no /dev/infiniband/uverbs*" in found.text
 
 
 def test_adapters_of_other_models_are_not_compared(make_facts):
     slow = Hca(name="mlx5_9", device="0x1017", ports=(replace(UP, rate=25.0),))
-    (found,) = rdma.ports((*adapters(UP), slow), make_facts(), Asked())
+    (found,) = rdma.ports((*adapters(UP), slow), make_facts(infiniband=UVERBS), Asked())
     assert (found.state, found.text) == ("PASS", "2 of 2 up, 400, 25 Gb/s")
 
 

@@ -110,6 +110,23 @@ def test_a_node_of_another_run_does_not_end_the_one_that_is_under_way():
     assert "sanity on gamma" in reason
 
 
+def test_a_visit_of_the_doctor_does_not_end_a_run_that_waits_for_its_nodes():
+    assembly = Assembly(2, {})
+    assembly.hello(hello(0, 2, "alpha", "llama2_7b"))
+    rank, reason, outbox = assembly.hello(hello(1, 2, "gamma", "doctor: sanity"))
+    assert (rank, outbox, assembly.failure) == (None, [], None)
+    assert "llama2_7b on node 0, doctor: sanity on gamma" in reason
+    assert assembly.hello(hello(1, 2, "beta", "llama2_7b")) == (1, "", [])
+
+
+def test_a_node_of_a_run_that_meets_a_visit_gets_no_answer_and_goes_on_waiting():
+    assembly = Assembly(2, {})
+    assembly.hello(hello(0, 2, "alpha", "doctor: sanity"))
+    assert assembly.hello(hello(1, 2, "gamma", "llama2_7b")) == (None, "", [])
+    assert assembly.failure is None
+    assert assembly.hello(hello(1, 2, "beta", "doctor: sanity")) == (1, "", [])
+
+
 def test_what_a_newcomer_calls_itself_cannot_forge_lines():
     _, reason, _ = Assembly(2, {}).hello(hello(7, 2, "x\n\x1b[2Jall nodes joined" + "y" * 500))
     assert "\n" not in reason

@@ -351,3 +351,18 @@ def caller_of(party):
     visitor = Caller(party)
     visitor.connection_made(NoTransport({"peername": ("192.0.2.1", 4)}))
     return visitor
+
+
+def test_a_node_of_a_run_that_finds_a_visit_is_hung_up_on_and_no_more(port):
+    server = Server("127.0.0.1", port, 2, {})
+    first = PeerLink(connect("127.0.0.1", port, 5, lambda *_: None), lambda *_: None, lambda: None)
+    try:
+        first.greet(hello(0, 2, "alpha", "doctor: one"))
+        with stranger(port) as other:
+            other.sendall(encode(hello(1, 2, "beta", "one")))
+            assert other.recv(4096) == b""
+        assert first.failure is None
+        assert "127.0.0.1 came with a run" in server.notices()[0]
+    finally:
+        first.close()
+        server.close()

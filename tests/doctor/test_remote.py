@@ -1,0 +1,67 @@
+"""Other hosts, by an ssh that does on this machine what a host would do."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from madrun import __version__
+from madrun.doctor import remote
+from madrun.doctor.remote import Reply, document_of, versions, visits
+
+
+@pytest.fixture
+def hosts(tmp_path, monkeypatch):
+    """Lets `ssh HOST` run this script of the host; its process id then lies in `HOST.pid`."""
+
+    def make(**scripts):
+        for name, script in scripts.items():
+            (tmp_path / name).write_text(script)
+        program = tmp_path / "ssh"
+        words = f'while [ "$1" != -- ]; do shift; done; echo $$ >{tmp_path}/$2.pid; exec sh {tmp_path}/$2\n'
+        program.write_text(f"#!/bin/sh\n{words}")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        return list(scripts)
+
+    return make
+
+
+def test_a_login_shell_may_say_something_of_its_own(hosts):
+    assert versions(hosts(a=f"echo Welcome to a; echo madrun {__version__}"), "/") == [None]
+    told = 'Welcome to a\n{\n "nodes": []\n}\nGood bye\n'
+    assert document_of(Reply(code=0, out=told, err="")) == {"nodes": []}
+
+
+def test_another_version_is_told(hosts):
+    (found,) = versions(hosts(a="echo madrun 0.0.1"), "/")
+    assert (found.name, found.state) == ("madrun", "FAIL")
+    assert "madrun 0.0.1 there" in found.text
+
+
+def is_gone(file: Path) -> bool:
+    try:
+        os.kill(int(file.read_text()), signal.SIG_DFL)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_host_that_hangs_is_named_and_holds_up_nobody_else(hosts, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "_ENOUGH_S", 0.0)
+    monkeypatch.setattr(remote, "_VERSION_S", 1.0)
+    slow, well = versions(hosts(a="exec sleep 60", b=f"echo madrun {__version__}"), "/")
+    assert well is None
+    assert (slow.name, slow.state) == ("madrun", "FAIL")
+    assert "gave no answer within 1 s" in slow.text
+    assert is_gone(tmp_path / "a.pid")
+
+
+def test_one_host_that_hangs_in_its_visit_is_given_up_some_time_after_another_has_ended(hosts, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "_ENOUGH_S", 0.0)
+    monkeypatch.setattr(remote, "_AFTER_S", 0.0)
+    first, slow = visits(hosts(a="echo {}", b="exec sleep 60"), "/", [["doctor"], ["doctor"]])
+    assert (first.code, first.out) == (0, "{}\n")
+    assert (slow.code, remote.unanswered(slow).state) == (124, "FAIL")
+    assert is_gone(tmp_path / "b.pid")
