@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from madrun.errors import BuildError, DataError, EngineError, MadrunError
 from madrun.node import workspace as ws
@@ -20,7 +21,6 @@ from madrun.node.handing import handed_over
 from madrun.node.imagework import image_notes, obtain
 from madrun.node.joining.sharing import Sharing
 from madrun.node.joining.supply import Supply
-from madrun.node.launching.head import Launches
 from madrun.node.launching.party import Launching
 from madrun.node.models import keep_models
 from madrun.node.snapshot import keep_environment
@@ -37,6 +37,9 @@ from madrun.runtimes.process import ProcessBox
 from madrun.spec.codec import to_plain
 from madrun.spec.plan import NodePlan
 from madrun.spec.record import Failure, NodeOutcome
+
+if TYPE_CHECKING:
+    from madrun.node.launching.head import Launches
 
 AFTERWARDS = "kept-alive"  # where the files go that were made in a container after its script had ended
 _KINDS: dict[type[MadrunError], str] = {BuildError: "image", EngineError: "engine", DataError: "data"}
@@ -145,8 +148,9 @@ class Agent:
         job, task = self._task.plan.job, self._task
         self._interrupt.check(self._node.node_rank)
         self._console = Console(self._space.console, tuple(task.secrets.values()))
+        watched = (self._link, self._interrupt, self._node.node_rank)
         with self._timings.phase("start"):
-            self._keeper = BoxKeeper(self._open_box(self._console), self._space, job, self._watched())
+            self._keeper = BoxKeeper(self._open_box(self._console), self._space, job, watched)
             for refused in self._keeper.box.deviations:
                 reporter.line(refused)
             reporter.follow(self._space.console)
@@ -167,10 +171,9 @@ class Agent:
         reporter.phase("running")
         started = time.monotonic()
         try:
-            code = self._keeper.run_script(self._watch.look)
+            code = self._keeper.run_script(self._launching.watching(self._watch.look))
             self._launching.over(code)
         finally:
-            self._launching.end()
             seconds = time.monotonic() - started
             self._timings.add("script", seconds)
             self._outcome = replace(self._outcome, script_s=seconds, telemetry=self._watch.stop())
@@ -193,9 +196,6 @@ class Agent:
     def _note(self, text: str) -> None:
         self._outcome = replace(self._outcome, notes=(*self._outcome.notes, text))
 
-    def _watched(self) -> tuple[Link, Interrupt, int]:
-        return self._link, self._interrupt, self._node.node_rank
-
     def _open_box(self, console: Console) -> DockerBox | ProcessBox:
         if self._node.container is not None:
             task, env = self._task, client_env(self._task.facts.engine)
@@ -212,6 +212,7 @@ class Agent:
     def _end(self, reporter: Reporter) -> None:
         """Ends the box in whatever state it is, and the log with it."""
         with self._timings.phase("end"):
+            self._launching.end()
             if self._watch is not None and self._keeper is not None:
                 self._examine(self._watch, self._keeper)
             if self._keeper is not None:

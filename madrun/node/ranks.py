@@ -16,7 +16,9 @@ from madrun.results.regular import NotRegular, open_regular
 from madrun.spec.record import UNCLASSIFIED, Failure, NodeOutcome, RankEnd
 
 _NAME = re.compile(r"rank-(\d{1,7})\.(log|end)")
-_END = re.compile(r"(?P<at>\d{1,12}\.\d{1,9}) (?P<code>-?\d{1,3}) (?P<launch>\d+\.\d+)(?: (?P<problem>.+))?")
+_END = re.compile(
+    r"(?P<at>\d{1,12}\.\d{1,9}) (?P<code>-?\d{1,3}) (?P<launch>\d+\.\d+(?:\.\d{1,7}\+?)?)(?: (?P<problem>.+))?"
+)
 _READ = 1 << 20
 _MOST_ENDS = 1 << 20  # bytes of one rank's ends that are looked at
 

@@ -69,7 +69,7 @@ class Workspace:
 
     @property
     def boxed_ranks(self) -> Path:
-        """Where the ranks of torchrun write while they run."""
+        """Where the ranks write while they run."""
         return self.box / "ranks"
 
     @property

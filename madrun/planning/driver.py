@@ -24,32 +24,34 @@ _SECRETS = "TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL"
 _TEMPLATE = r"""#!/usr/bin/env bash
 # madrun driver for card @CARD@: reads lines from its agent, runs the script, reports steps, ends with its lease.
 set -u
-box=${BASH_SOURCE[0]%/*}
-steps=$box/steps job= reported= rc=0 killed= killed_before=
+# Variables of its own begin with _: a name that is the user's would reach the script with another value.
+export MADRUN_BOX=${BASH_SOURCE[0]%/*}
+_steps=$MADRUN_BOX/steps _job= _reported= _rc=0 _killed= _killed_before=
 say() { local IFS=' '; printf '%s %s\n' "${EPOCHREALTIME:-0}" "$*" >&8; }
 # Opened once: a script that removes everything around it does not close the channel.
-{ exec 8>>"$steps" && say driver "$BASH_VERSION"; } 2>/dev/null || {
-  echo "madrun driver: root of the container cannot write $steps; name another --results directory" >&2
+{ exec 8>>"$_steps" && say driver "$BASH_VERSION"; } 2>/dev/null || {
+  echo "madrun driver: root of the container cannot write $_steps; name another --results directory" >&2
   exit 97
 }
 exec 9<> <(:)                                   # a pipe nobody writes to: the clock of nap
 nap() { local _; IFS= read -r -t "$1" -u 9 _; }
 
-export MADRUN_BOX=$box PATH=$PATH:$box/bin
+export PATH=$PATH:$MADRUN_BOX/bin
 hold() {                                        # waits for what the runner of node 0 starts on this node
-  local name
+  local MADRUN_START                            # a name that is not the user's, for what is started sees all others
   export MADRUN_CONSOLE=/proc/$BASHPID/fd/1
-  while IFS= read -r -u 7 name && [[ $name != over ]]; do
-    { bash "$box/launch/$name.sh" >"$box/launch/$name.out" 2>&1; echo "$?" >"$box/launch/$name.code"; } 7>&- &
+  while IFS= read -r -u 7 MADRUN_START && [[ $MADRUN_START != over ]]; do
+    set -- "$MADRUN_BOX/launch/$MADRUN_START"
+    { bash "$1.sh" >"$1.out" 2>&1; echo "$?" >"$1.code"; } 7>&- &
   done
 }
 run_script() {
-  cd "$box/work" || return 97
+  cd "$MADRUN_BOX/work" || return 97
   @RUN@
 }
-ooms() {                                        # how many of our cgroup the kernel has killed for memory, into killed
+ooms() {                                        # how many of our cgroup the kernel has killed for memory, into _killed
   local names path file key value
-  killed=
+  _killed=
   while IFS=: read -r _ names path; do
     case ,$names, in
       ,,) set -- "/sys/fs/cgroup$path/memory.events" /sys/fs/cgroup/memory.events ;;
@@ -58,14 +60,14 @@ ooms() {                                        # how many of our cgroup the ker
     esac
     for file; do
       [[ -r $file ]] || continue
-      while read -r key value; do [[ $key == oom_kill ]] && killed=$value; done <"$file"
-      [[ -n $killed ]] && return
+      while read -r key value; do [[ $key == oom_kill ]] && _killed=$value; done <"$file"
+      [[ -n $_killed ]] && return
     done
   done </proc/$$/cgroup
 } 2>/dev/null
 tell_ooms() {
   ooms
-  [[ -z $job || -z $killed || -z $killed_before ]] || say oom "$((killed - killed_before))"
+  [[ -z $_job || -z $_killed || -z $_killed_before ]] || say oom "$((_killed - _killed_before))"
 }
 examine() {                                     # stacks of these processes, by the tool that was laid beside us
   local pid word
@@ -73,38 +75,38 @@ examine() {                                     # stacks of these processes, by 
     {
       while IFS= read -r -d '' word; do [[ $word == RANK=* ]] && echo "$word"; done <"/proc/$pid/environ"
       echo "WCHAN=$(<"/proc/$pid/wchan")"
-      "$box/evidence/py-spy" dump --nonblocking --pid "$pid"
-    } >"$box/evidence/$pid" 2>&1 8>&- 9>&- </dev/null &
+      "$MADRUN_BOX/evidence/py-spy" dump --nonblocking --pid "$pid"
+    } >"$MADRUN_BOX/evidence/$pid" 2>&1 8>&- 9>&- </dev/null &
   done
   wait
   say examined
 }
 begin() {
-  ooms; killed_before=$killed
+  ooms; _killed_before=$_killed
   say begin
   set -m                                        # the script gets a process group of its own
   # What it starts ends by a broken pipe as anywhere else: `while ...; do echo; done | head -1` would never end.
   { trap - PIPE; run_script; code=$?; say exit "$code"; exit "$code"; } </dev/null 2>&1 9>&- &
-  job=$!
+  _job=$!
   set +m
 }
-alive() { [[ -n $job ]] && kill -0 -- "-$job" 2>/dev/null; }
+alive() { [[ -n $_job ]] && kill -0 -- "-$_job" 2>/dev/null; }
 check() {                                       # the script's shell may have died without a word
-  [[ -n $job && -z $reported ]] || return 0
-  kill -0 "$job" 2>/dev/null && return 0
-  wait "$job" 2>/dev/null; rc=$?
-  say gone "$rc" && reported=1                  # a full disk may have room again at the next look
+  [[ -n $_job && -z $_reported ]] || return 0
+  kill -0 "$_job" 2>/dev/null && return 0
+  wait "$_job" 2>/dev/null; _rc=$?
+  say gone "$_rc" && _reported=1                # a full disk may have room again at the next look
 }
 end_job() {                                     # TERM, grace in tenths of a second, KILL
-  [[ -n $job ]] || return 0
+  [[ -n $_job ]] || return 0
   local left=$1
-  kill -TERM -- "-$job" 2>/dev/null
+  kill -TERM -- "-$_job" 2>/dev/null
   while ((left-- > 0)) && alive; do nap 0.1; done
-  kill -KILL -- "-$job" 2>/dev/null
+  kill -KILL -- "-$_job" 2>/dev/null
   check
 }
 finish() {
-  [[ -n $job ]] && kill -KILL -- "-$job" 2>/dev/null
+  [[ -n $_job ]] && kill -KILL -- "-$_job" 2>/dev/null
   [[ $$ == 1 ]] && kill -KILL -1 2>/dev/null    # in a container of our own: what left the group ends too
   tell_ooms
   hand_over
@@ -113,7 +115,7 @@ finish() {
 }
 hand_over() {
   [[ -n ${MADRUN_OWNER:-} ]] || return 0
-  if chown -hR "$MADRUN_OWNER" "$box" 2>/dev/null; then say handed; else say not-handed; fi
+  if chown -hR "$MADRUN_OWNER" "$MADRUN_BOX" 2>/dev/null; then say handed; else say not-handed; fi
 }
 snapshot() {                                    # what has come to us, name by name; of secrets the name alone
   local entry name upper
@@ -125,34 +127,38 @@ snapshot() {                                    # what has come to us, name by n
   done </proc/$$/environ
 }
 # What keeps the ranks' output apart has to run here: a directory may be mounted so that nothing in it may be executed.
-[[ ${PYTHON_EXEC:-} != "$box/rank" ]] || "$box/rank" --ready 2>/dev/null || { unset PYTHON_EXEC; say unranked; }
+[[ ${PYTHON_EXEC:-} != "$MADRUN_BOX/rank" ]] || "$MADRUN_BOX/rank" --ready 2>/dev/null ||
+  { unset PYTHON_EXEC; say unranked; }
 trap 'say signal; end_job @GRACE@; finish 143' TERM INT HUP
 trap '' PIPE
 
-missing=                                        # an engine may take a request for GPUs and give none
+_missing=                                       # an engine may take a request for GPUs and give none
 # Opened, not looked at: root may read and write a file that the container's device rules keep shut.
-for file in ${MADRUN_DEVICES:-}; do { [[ -e $file ]] && : <>"$file"; } 2>/dev/null || missing+=" $file"; done
-[[ -z $missing ]] || say "missing$missing"
-lacking=
-for name in ${MADRUN_PROGRAMS:-}; do                # ours in its place says whether there is something to start
-  found=$(type -P -- "$name") && { [[ $found != "$box/bin/$name" ]] || "$found" --ready 2>/dev/null; } ||
-    lacking+=" $name"
-done
-[[ -z $lacking ]] || say "lacking$lacking"
+for _file in ${MADRUN_DEVICES:-}; do { [[ -e $_file ]] && : <>"$_file"; } 2>/dev/null || _missing+=" $_file"; done
+[[ -z $_missing ]] || say "missing$_missing"
+look_for() {                                    # PROGRAM...: ours in its place says whether there is something to start
+  local name found lacking=
+  for name; do
+    found=$(type -P -- "$name") && { [[ $found != "$MADRUN_BOX/bin/$name" ]] || "$found" --ready 2>/dev/null; } ||
+      lacking+=" $name"
+  done
+  [[ -z $lacking ]] || say "lacking$lacking"
+}
+look_for ${MADRUN_PROGRAMS:-}
 @INSIDE@
 [[ -z ${MADRUN_HOLD:-} ]] || exec 7<> <(:)      # a pipe to ourselves: what is to be started here
-snapshot >"$box/environment" 2>/dev/null
+snapshot >"$MADRUN_BOX/environment" 2>/dev/null
 say ready
-while IFS= read -r -t @LEASE@ line; do
-  case $line in
+while IFS= read -r -t @LEASE@ _line; do
+  case $_line in
     go) begin ;;
-    stop*) say stop; end_job "${line#stop }"; finish 143 ;;
-    stay) check; tell_ooms; hand_over; say end "$rc" ;;    # the script is over, its container stays to be looked at
-    stay*) say stop; end_job "${line#stay }"; tell_ooms; hand_over; say end 143 ;;
-    examine*) read -ra words <<<"${line#examine}"; examine "${words[@]}" & ;;
-    launch*) echo "${line#launch }" >&7 ;;
+    stop*) say stop; end_job "${_line#stop }"; finish 143 ;;
+    stay) check; tell_ooms; hand_over; say end "$_rc" ;;    # the script is over, its container stays to be looked at
+    stay*) say stop; end_job "${_line#stay }"; tell_ooms; hand_over; say end 143 ;;
+    examine*) read -ra _words <<<"${_line#examine}"; examine "${_words[@]}" & ;;
+    launch*) echo "${_line#launch }" >&7 ;;
     over) echo over >&7 ;;
-    bye) [[ -z $job ]] || wait "$job" 2>/dev/null; check; finish "$rc" ;;    # it may be about to end
+    bye) [[ -z $_job ]] || wait "$_job" 2>/dev/null; check; finish "$_rc" ;;    # it may be about to end
     *) check ;;
   esac
 done

@@ -67,15 +67,15 @@ SCRIPT = r"""look_inside() {                                 # what RDMA needs o
   done
   known=
   if hash ibv_devinfo; then
-    ibv_devinfo >"$box/ibv_devinfo" 2>&1 </dev/null 8>&- 9>&- & pid=$!
+    ibv_devinfo >"$MADRUN_BOX/ibv_devinfo" 2>&1 </dev/null 8>&- 9>&- & pid=$!
     while ((left-- > 0)) && kill -0 "$pid"; do nap 0.1; done
     ((left >= 0)) || kill -KILL "$pid"
     wait "$pid"; found+=" devinfo=$?" name=
-    IFS= read -r known <"$box/ibv_devinfo"
+    IFS= read -r known <"$MADRUN_BOX/ibv_devinfo"
     while read -r key value _; do
       [[ $key == hca_id: ]] && name=${value//[![:alnum:]_.-]/}
       [[ $key == state: && $value == PORT_ACTIVE ]] && up+=" active=$name"
-    done <"$box/ibv_devinfo"
+    done <"$MADRUN_BOX/ibv_devinfo"
   fi
   for name in NCCL_IB_DISABLE NCCL_NET; do
     value=${!name:-}

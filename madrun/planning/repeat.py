@@ -137,8 +137,11 @@ def brief(identity: str) -> str:
     return f"{kind}{colon}{digest[:12]}"
 
 
-def with_addresses(node: NodePlan, job: JobPlan, address: str, port: int, control: int) -> NodePlan:
-    """The part with other addresses, which are no part of the job; the runner's command names them too."""
+def with_addresses(node: NodePlan, job: JobPlan, address: str, port: int, control: int, own: str = "") -> NodePlan:
+    """The part with other addresses, which are no part of the job; the runner's command names them too.
+
+    `own`: this node's, on the way to `address`.
+    """
     topology = Topology(
         nnodes=job.nnodes,
         node_rank=node.node_rank,
@@ -148,6 +151,7 @@ def with_addresses(node: NodePlan, job: JobPlan, address: str, port: int, contro
         control_port=control,
         nccl_ifname=node.nccl_ifname,
         gloo_ifname=node.gloo_ifname,
+        address=own,
     )
     runner, starting = RUNNERS[job.runner], starting_of(job, _box(node))
     command = runner.command(topology, starting)

@@ -215,12 +215,19 @@ def attend(pid: int, signals: Signals, copier: Copier, end: str) -> int:
         ended, found = os.waitpid(pid, os.WNOHANG)
         status = found if ended else None
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    launch = f"{os.getppid()}.{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     # time, exit code, which launch this was, and what the log lacks; a disk that takes no line takes none
     with suppress(OSError):
-        Log(end).take(f"{time.time():.6f} {code} {launch} {copier.log.problem}".rstrip().encode() + b"\n")
+        Log(end).take(f"{time.time():.6f} {code} {launch()} {copier.log.problem}".rstrip().encode() + b"\n")
     finish(copier)
     return code
+
+
+def launch() -> str:
+    """`PID.COUNT.RANKS`: what started the rank, how often before, how many here; `+` where it may do so again."""
+    names = ("TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS", "LOCAL_WORLD_SIZE")
+    said = (os.environ.get(name, "") for name in names)
+    count, most, ranks = (int(text) if text.isdecimal() else 0 for text in said)
+    return f"{os.getppid()}.{count}.{ranks}{'+' if count < most else ''}"
 
 
 def finish(copier: Copier) -> None:

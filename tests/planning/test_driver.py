@@ -113,6 +113,34 @@ def test_a_python_script_is_started_by_the_runner(start, until):
     assert ends_with(process)[1].strip() == "['./main.py', 'x']"
 
 
+NAMES = ("box", "steps", "job", "rc", "file", "line", "name", "found", "lacking", "missing", "words", "code", "killed")
+
+
+def test_variables_of_the_user_reach_the_script_whatever_their_names(start, until):
+    more = {"MADRUN_DEVICES": "/dev/null /dev/none", "MADRUN_PROGRAMS": "bash none"}
+    process = start("".join(f"echo ${name}\n" for name in NAMES), env=dict.fromkeys(NAMES, "mine") | more)
+    send(process, ".")
+    send(process, "go")
+    until("exit")
+    send(process, "bye")
+    assert ends_with(process)[1].split() == ["mine"] * len(NAMES)
+
+
+def test_a_node_that_holds_runs_what_it_is_told_in_place_of_the_script(start, until, tmp_path):
+    (tmp_path / "launch").mkdir()
+    (tmp_path / "launch/1.2.sh").write_text('echo "$name"; echo shown >>"$MADRUN_CONSOLE"; exit 3')
+    process = start("echo the script", env={"MADRUN_HOLD": "1", "name": "mine"})
+    send(process, "go")
+    send(process, "launch 1.2")
+    while not (code := tmp_path / "launch/1.2.code").exists() or not code.read_text():
+        time.sleep(0.01)
+    assert (code.read_text(), (tmp_path / "launch/1.2.out").read_text()) == ("3\n", "mine\n")
+    send(process, "over")
+    assert ("exit", "0") in until("exit")
+    send(process, "bye")
+    assert ends_with(process)[1] == "shown\n"
+
+
 def test_a_program_that_is_lacking_is_told_and_what_stands_in_its_place_says_whether_it_can(start, until, tmp_path):
     (tmp_path / "bin").mkdir()
     for name, code in (("deepspeed", 0), ("accelerate", 127)):
@@ -382,7 +410,7 @@ def test_kills_for_memory_are_read_of_the_own_cgroup_in_both_versions(tmp_path, 
     body = body.replace("/sys/fs/cgroup", str(tmp_path / "cgroup")).replace(
         "/proc/$$/cgroup", str(tmp_path / "membership")
     )
-    done = subprocess.run(["bash", "-uc", f'{body}\nooms; echo "$killed"'], capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash", "-uc", f'{body}\nooms; echo "$_killed"'], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == (expected, "")
 
 

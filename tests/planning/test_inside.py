@@ -32,9 +32,9 @@ GOOD = Inside(
     providers=("mlx5",),
 )
 _AROUND = """set -u
-box=$1
+MADRUN_BOX=$1
 say() { local IFS=' '; printf '%s\\n' "$*" >&8; }
-exec 8>>"$box/steps" 9<> <(:)
+exec 8>>"$MADRUN_BOX/steps" 9<> <(:)
 nap() { local _; IFS= read -r -t "$1" -u 9 _; }
 """
 

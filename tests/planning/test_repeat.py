@@ -219,6 +219,12 @@ def test_other_addresses_reach_every_variable_that_names_them(make_job, docker_n
     assert changed[:2] == ["MASTER_ADDR 127.0.0.1 -> 10.0.0.9", "MASTER_PORT 29501 -> 20001"]
 
 
+def test_a_repeated_elastic_run_still_names_each_nodes_own_address(make_job, docker_node):
+    job = replace(make_job(runner="torchrun", nnodes=2), elastic="1:2")
+    moved = repeat.with_addresses(docker_node, job, "10.0.0.9", 20001, 20002, "10.0.0.7")
+    assert moved.container.env["MULTI_NODE_RUNNER"].endswith(" --local_addr 10.0.0.7")
+
+
 def test_words_that_a_script_was_given_for_its_runner_stay_as_they_are(make_job, docker_node):
     words = {"MAD_MULTI_NODE_RUNNER": "mine --x"}
     given = replace(docker_node, container=replace(docker_node.container, env=docker_node.container.env | words))

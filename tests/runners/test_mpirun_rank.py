@@ -67,6 +67,12 @@ def test_ranks_that_are_not_those_of_the_plan_do_not_start(rank, change, words):
     assert words in done.stderr
 
 
+def test_variables_of_the_user_reach_the_rank_whatever_their_names(rank):
+    given = {"size": "large", "rank": "first", "name": "llama", "box": "a", "python": "b", "own": "c", "program": "d"}
+    done = rank("bash", "-c", 'echo "$size $rank $name $box $python $own $program"', given=OPEN_MPI | given)
+    assert done.stdout == "large first llama a b c d\n"
+
+
 def test_a_python_file_is_started_by_python_and_other_programs_as_they_are(rank, tmp_path):
     (tmp_path / "main.py").write_text("import os, sys; print(os.environ['RANK'], sys.argv[1:])")
     assert rank(str(tmp_path / "main.py"), "a b", given=OPEN_MPI).stdout == "3 ['a b']\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import madrun.runners
+from madrun.node.ranks import parse_ends
 
 HERE = Path(madrun.runners.__file__).parent
 # Plays torchrun: starts each rank with PYTHON_EXEC as torchrun does, and ends with the code of the first.
@@ -123,6 +124,21 @@ def test_the_rank_finds_interpreter_arguments_and_environment_as_without(start):
     wrapped = told(start(script, PYTHONPATH="x", **by_bash))
     plain = told(start(script, PYTHONPATH="x", PYTHON_EXEC=sys.executable, **by_bash))
     assert wrapped == plain.replace(b"'PYTHON_EXEC', ", b"")
+
+
+def test_variables_of_the_user_reach_the_rank_whatever_their_names(start):
+    names = ("box", "first", "python", "found", "rank", "name")
+    process = start(f"import os; print(*(os.environ[n] for n in {names}))", **dict.fromkeys(names, "mine"))
+    assert told(process).split() == [b"mine"] * len(names)
+
+
+def test_the_end_says_which_launch_it_was_of_how_many_ranks_and_whether_there_may_be_another(start, box):
+    launches = [("1", "3", "2", "1.2+"), ("3", "3", "x", "3.0")]
+    for count, most, ranks, _ in launches:
+        given = {"TORCHELASTIC_RESTART_COUNT": count, "TORCHELASTIC_MAX_RESTARTS": most, "LOCAL_WORLD_SIZE": ranks}
+        told(start("", **given))
+    ends = parse_ends((box / "ranks/rank-0.end").read_text(), 0)
+    assert [launch.partition(".")[2] for launch, _, _ in ends] == [said for *_, said in launches]
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 255])

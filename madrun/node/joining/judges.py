@@ -14,6 +14,7 @@ _ADVICE = {
     "script files (hash)": "; the card's files are not the same: bring the checkouts to one commit",
     "image (hash)": "; the Dockerfile, its folder or its arguments are not the same: bring the checkouts to one commit",
 }
+_FOLLOWS = {"mpi_launch": "runner"}  # a difference in the one makes one in the other
 
 
 def _refuse(found: list[tuple[int, str]]) -> Ruling:
@@ -62,13 +63,14 @@ def _job_differences(
     summaries: dict[int, dict[str, str]], hashes: dict[int, str], hosts: dict[int, str]
 ) -> list[tuple[int, str] | None]:
     names = list(dict.fromkeys(name for _, summary in sorted(summaries.items()) for name in summary))
-    found = []
+    found: dict[str, tuple[int, str]] = {}
     for name in names:
         one = _differing(name, {rank: summary.get(name) for rank, summary in summaries.items()}, hosts)
-        if one:
-            found.append((one[0], one[1] + _ADVICE.get(name, "")))
+        if one and _FOLLOWS.get(name) not in found:
+            found[name] = (one[0], one[1] + _ADVICE.get(name, ""))
     if found:
-        return [*found[:3], *([(found[0][0], f"and {len(found) - 3} more")] if len(found) > 3 else [])]
+        told = list(found.values())
+        return [*told[:3], *([(told[0][0], f"and {len(told) - 3} more")] if len(told) > 3 else [])]
     rank = differences.odd_one(hashes)
     where = differences.nodes([rank], hosts)
     return [(rank, f"the job differs on {where}, in a part that no summary names: use one madrun version")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,9 @@ class Launches:
         with self._lock:
             self._writers[rank] = (asyncio.get_running_loop(), writer)
         try:
-            while line := await reader.readline():
-                if len(line) > LINE_LIMIT:
-                    return
+            while line := await _line(reader):
                 self._heard(decode(line))
-        except (NotOurs, ValueError, EOFError):
+        except NotOurs:
             return
         finally:
             with self._lock:
@@ -65,6 +64,21 @@ class Launches:
         """Nodes that wait for starts."""
         with self._lock:
             return sorted(self._writers)
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """The next line, far above the limit of the reader's own; empty at the end, and where it is no message's length."""
+    import asyncio
+
+    line = b""
+    while len(line) <= LINE_LIMIT:
+        try:
+            return line + await reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError as more:
+            line += await reader.readexactly(more.consumed)
+        except asyncio.IncompleteReadError:
+            break
+    return b""
 
 
 class Dispatcher:
@@ -120,7 +134,11 @@ class Dispatcher:
 
     def _refuse(self, name: str, reason: str) -> None:
         self._waiting.pop(name, None)
-        answer(self._folder, name, f"madrun-launch: {reason}\n", FAILED)
+        self._tell(name, f"madrun-launch: {reason}\n", FAILED)
+
+    def _tell(self, name: str, text: str, code: int) -> None:
+        with suppress(OSError):  # a disk without room: nothing can be told there, and the others are to be told
+            answer(self._folder, name, text, code)
 
     def _answered(self, message: dict[str, Any]) -> None:
         if message["type"] == "lost":
@@ -129,7 +147,7 @@ class Dispatcher:
         name, text, code = message.get("name"), message.get("text"), message.get("code")
         whole = isinstance(text, str) and isinstance(code, int)
         if isinstance(name, str) and whole and self._waiting.pop(name, None) is not None:
-            answer(self._folder, name, str(text), int(code or 0))
+            self._tell(name, str(text), int(code or 0))
 
     def _lost(self, rank: int) -> None:
         if self._over.is_set():

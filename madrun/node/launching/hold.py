@@ -5,17 +5,21 @@ from __future__ import annotations
 import shlex
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from madrun.node.channel.protocol import NotOurs, decode, encode, text_of
-from madrun.node.launching.requests import NAME
+from madrun.node.channel.protocol import SILENCE_S, NotOurs, decode, encode, text_of
+from madrun.node.launching.requests import FAILED, NAME, write_new
+from madrun.results.regular import NotRegular, open_regular
 from madrun.spec.context import VARIABLE_NAME
 
+LOST_S = SILENCE_S + 2  # by then the control channel would have missed node 0 itself
 _LOOK_S = 0.05
 _MOST_TEXT = 1 << 20
+_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds and number: it says nothing for hours
 
 
 class Holder:
@@ -25,10 +29,17 @@ class Holder:
         self.started = 0
         self._connection, self._folder, self._send = connection, folder, send
         self._open: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock, self._sending = threading.Lock(), threading.Lock()
         self._closed = threading.Event()
+        self._lost_at = float("inf")
+        _keep_alive(connection)
         for work in (self._listen, self._look):
             threading.Thread(target=work, daemon=True).start()
+
+    @property
+    def lost(self) -> bool:
+        """Whether its connection has ended some time ago, though nobody has said that it is over."""
+        return time.monotonic() - self._lost_at >= LOST_S
 
     def close(self) -> None:
         """Takes no more."""
@@ -38,7 +49,7 @@ class Holder:
         self._connection.close()
 
     def _listen(self) -> None:
-        with suppress(OSError, NotOurs), self._connection.makefile("rb") as lines:
+        with suppress(OSError, ValueError, NotOurs), self._connection.makefile("rb") as lines:
             for line in lines:
                 message = decode(line)
                 if message["type"] == "over":
@@ -46,13 +57,18 @@ class Holder:
                     return
                 if message["type"] == "launch":
                     self._start(message)
+        self._lost_at = time.monotonic()
 
     def _start(self, message: dict[str, Any]) -> None:
         name, env = text_of(message, "name"), message.get("env")
         if not NAME.fullmatch(name) or not isinstance(env, dict):
             raise NotOurs("no start")
         text = script(text_of(message, "directory"), text_of(message, "text"), env)
-        (self._folder / f"{name}.sh").write_text(text, errors="surrogateescape")
+        try:
+            write_new(self._folder / f"{name}.sh", text.encode("utf-8", "surrogateescape"))
+        except OSError as error:
+            self._send_end(name, f"madrun-launch: {self._folder} takes no start: {error.strerror}\n", FAILED)
+            return
         self.started += 1
         with self._lock:
             self._open.add(name)
@@ -70,27 +86,38 @@ class Holder:
                     self._tell(name, code)
 
     def _tell(self, name: str, code: int) -> None:
-        out = self._folder / f"{name}.out"
         text = ""
-        with suppress(OSError), out.open("rb") as file:
+        with suppress(OSError, NotRegular), open_regular(self._folder / f"{name}.out") as file:
             text = file.read(_MOST_TEXT).decode("utf-8", "replace")
-        with suppress(OSError):
+        self._send_end(name, text, code)
+
+    def _send_end(self, name: str, text: str, code: int) -> None:
+        with self._sending, suppress(OSError):
             self._connection.sendall(encode({"type": "ended", "name": name, "text": text, "code": code}))
 
 
 def _code(file: Path) -> int | None:
     """The exit code that the driver has noted; None before."""
     try:
-        text = file.read_text()
-    except OSError:
+        with open_regular(file) as lines:
+            text = lines.read(8)
+    except (OSError, NotRegular):
         return None
-    return int(text) if text.endswith("\n") and text.strip().isdecimal() else None
+    return int(text) if text.endswith(b"\n") and text.strip().isdigit() else None
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """So that no firewall on the way forgets the connection, and that its end is noticed."""
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _ALIVE.items():
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 _OWN_FILES = """\
 : "${MADRUN_HEAD_BOX=$MADRUN_BOX}"
-for name in @NAMES@; do
-  [[ $MADRUN_HEAD_BOX == "$MADRUN_BOX" ]] || export "$name=${!name//"$MADRUN_HEAD_BOX"/"$MADRUN_BOX"}"
+for MADRUN_NAME in @NAMES@; do
+  [[ $MADRUN_HEAD_BOX == "$MADRUN_BOX" ]] || export "$MADRUN_NAME=${!MADRUN_NAME//"$MADRUN_HEAD_BOX"/"$MADRUN_BOX"}"
 done
 [[ :$PATH: == *:"$MADRUN_BOX/bin":* ]] || export PATH="$PATH:$MADRUN_BOX/bin"
 cd "$MADRUN_DIRECTORY" 2>/dev/null

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from madrun.results.regular import NotRegular, open_regular
 from madrun.spec.context import VARIABLE_NAME
 
 NAME = re.compile(r"\d{1,10}\.\d{1,5}")
@@ -50,11 +51,14 @@ def parse_request(name: str, data: bytes) -> Request:
 
 def taken(folder: Path, name: str) -> Request:
     """The request of that name, which is gone from the folder then; raises `Unreadable` or `OSError`."""
-    file = folder / f"{name}.request"
+    place = folder / f"{name}.request"
     try:
-        return parse_request(name, file.read_bytes())
+        with open_regular(place) as file:
+            return parse_request(name, file.read())
+    except NotRegular as error:
+        raise Unreadable(str(error)) from None
     finally:
-        file.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
 
 
 def pending(folder: Path, known: set[str]) -> list[str]:
@@ -69,6 +73,11 @@ def pending(folder: Path, known: set[str]) -> list[str]:
 
 def answer(folder: Path, name: str, text: str, code: int) -> None:
     """Tells who asked what was printed and how it ended."""
-    with (folder / f"{name}.out").open("a", errors="surrogateescape") as out:
-        out.write(text)
-    (folder / f"{name}.code").write_text(f"{code}\n")
+    write_new(folder / f"{name}.out", text.encode("utf-8", "replace"))
+    write_new(folder / f"{name}.code", f"{code}\n".encode())
+
+
+def write_new(place: Path, content: bytes) -> None:
+    """Makes the file; `OSError` where anything lies there: a script may have put a link there that leads anywhere."""
+    with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
+        file.write(content)

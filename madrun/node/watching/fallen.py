@@ -7,6 +7,7 @@ the run waits, so the node's script is ended, with the grace period that the run
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from madrun.spec.record import UNCLASSIFIED, Failure, RankEnd
 
 LAUNCHER_S = 0.7  # in which what started the ranks may end the others itself, and say so in its own words
 _EVERY_S = 0.1
+_ASKED = (-signal.SIGTERM, -signal.SIGINT)  # a script ends its servers so, and goes on when all have ended
 _MOST = 1 << 16  # bytes of one rank's ends that are looked at
 
 
@@ -59,14 +61,18 @@ class Fallen:
 
 
 def partly_failed(ends: Iterable[tuple[str, RankEnd]], ranks: int) -> dict[str, RankEnd]:
-    """By launch the rank that failed first, of launches of which fewer ranks than `ranks` have ended."""
+    """By launch the rank that failed first, of launches of which not all ranks here have ended.
+
+    `ranks`: how many a launch has here that does not say so itself. One that may start its ranks again is left alone.
+    """
     launches: dict[str, list[RankEnd]] = {}
     for launch, end in ends:
         launches.setdefault(launch, []).append(end)
     found = {}
     for launch, ended in launches.items():
-        failed = [end for end in ended if end.exit_code != 0]
-        if failed and len(ended) < ranks:
+        failed = [end for end in ended if end.exit_code not in (0, *_ASKED)]
+        size = (*launch.split(".")[2:], "0")[0]
+        if failed and not size.endswith("+") and len(ended) < (int(size) or ranks):
             found[launch] = min(failed, key=lambda end: (end.at, end.rank))
     return found
 

@@ -19,36 +19,36 @@ CACHE = f"{BOX}/cache"
 HUB = "hub"  # below it: the cache that HF_HUB_CACHE names
 
 _STEP = r"""  step() {                                      # NAME TEXT: reports it, and ends it after a time
-    local pid clock code=1 began=$SECONDS
-    [[ -z $over ]] || return 143
+    local _pid _clock _code=1 _began=$SECONDS
+    [[ -z $_over ]] || return 143
     say "$1"
     set -m                                      # a group of its own, which ends as a whole
-    bash -c "$2" 8>&- & pid=$!
-    trap 'over=1; kill -TERM -- "-$pid" 2>/dev/null' TERM    # it has its grace period, too
-    { exec 8>&- 6<> <(:); IFS= read -r -t @LIMIT@ -u 6 _; kill -KILL -- "-$pid"; } >/dev/null 2>&1 & clock=$!
-    disown "$clock"
+    bash -c "$2" 8>&- & _pid=$!
+    trap '_over=1; kill -TERM -- "-$_pid" 2>/dev/null' TERM    # it has its grace period, too
+    { exec 8>&- 6<> <(:); IFS= read -r -t @LIMIT@ -u 6 _; kill -KILL -- "-$_pid"; } >/dev/null 2>&1 & _clock=$!
+    disown "$_clock"
     set +m
     # A signal ends the waiting, not what is waited for.
     {
-      until wait "$pid"; code=$?; ((code <= 128)) || ! kill -0 "$pid"; do :; done
-      kill -KILL -- "-$clock"
+      until wait "$_pid"; _code=$?; ((_code <= 128)) || ! kill -0 "$_pid"; do :; done
+      kill -KILL -- "-$_clock"
     } 2>/dev/null
     trap - TERM
-    ((code != 137 || SECONDS - began < @LIMIT@)) || code=124
-    [[ -z $over ]] || code=143                  # whatever it says itself: nothing follows
-    say "$1.exit" "$code"
-    return "$code"
+    ((_code != 137 || SECONDS - _began < @LIMIT@)) || _code=124
+    [[ -z $_over ]] || _code=143                # whatever it says itself: nothing follows
+    say "$1.exit" "$_code"
+    return "$_code"
   }
 """
 
 # Of a container alone: on the host the user's own files say this.
 _CONTAINER = rf"""  # The checkout belongs to the user, and git reads what is another's only where it is told so.
   # What is mounted there is not the container's own, and stays as it is.
-  local at config="${{HOME:-/root}}/.gitconfig"
-  while read -r _ _ _ _ at _; do
-    [[ $at == / || $config/ != "$at"/* ]] || config=/etc/gitconfig
+  local _at _config="${{HOME:-/root}}/.gitconfig"
+  while read -r _ _ _ _ _at _; do
+    [[ $_at == / || $_config/ != "$_at"/* ]] || _config=/etc/gitconfig
   done </proc/self/mountinfo
-  printf '[safe]\n\tdirectory = *\n' 2>/dev/null >>"$config"
+  printf '[safe]\n\tdirectory = *\n' 2>/dev/null >>"$_config"
   # As MAD has it: what was said, else what the image says, else the usual place.
   [[ ${{MAD_GPU_VENDOR-}} != AMD ]] || export ROCM_PATH="${{ROCM_PATH:-/opt/rocm}}"
   # Models are kept for the next run, unless the image or the user has a place for them.
@@ -66,20 +66,20 @@ def run_lines(
     nothing of its code. `around.front` stands before the command as it is written; it may end in `&&`.
     """
     around = around or Around()
-    place = shlex.quote(f"{WORKSPACE}/{directory}") if in_container else f'"$box"/work/{shlex.quote(directory)}'
+    place = shlex.quote(f"{WORKSPACE}/{directory}") if in_container else f'"$MADRUN_BOX"/work/{shlex.quote(directory)}'
     starter = next((word for ending, word in STARTERS.items() if script.endswith(ending)), "bash")
     front = f"{around.front} " if around.front.strip() else ""
     command = f"{front}{starter} {shlex.quote(script)} {args}"
     lines = [
-        "local code over=",
+        "local _code _over=",
         f"cd {place} || return 97",
         *(f"step {name} {_started(one)} || return" for name, one in _named(PRE, around.pre)),
         f"say {SCRIPT}",
         f"{{ {held(f'bash -c {shlex.quote(command)}')}; }} 8>&-",
-        "code=$?",
-        f'say {SCRIPT}.exit "$code"',
+        "_code=$?",
+        f'say {SCRIPT}.exit "$_code"',
         *(f"step {name} {_started(one)}" for name, one in _named(POST, around.post)),
-        'return "$code"',
+        'return "$_code"',
     ]
     steps = _STEP.replace("@LIMIT@", str(STEP_LIMIT_S)) if around.pre or around.post else ""
     head = (_CONTAINER if in_container else "") + steps

@@ -47,11 +47,12 @@ def args_of(merged: Mapping[str, Any], card: Card, scheduled: bool) -> tuple[dic
     distributed, args = merged.get("distributed"), merged.get("multi_node_args", {})
     if not isinstance(distributed, dict) or not isinstance(args, dict) or card.mad is None:
         return {}, []
-    kept = MAD_RUNNER in merged.get("docker_env_vars", {})  # then the words of the launcher are not madrun's
-    if kept and args.get("RUNNER") in RUNNERS and RUNNERS[args["RUNNER"]].head:
+    variables, chosen = merged.get("docker_env_vars"), str(args.get("RUNNER"))  # of any shape: nobody has looked yet
+    kept = isinstance(variables, dict) and MAD_RUNNER in variables  # then the words of the launcher are not madrun's
+    if isinstance(variables, dict) and kept and chosen in RUNNERS and RUNNERS[chosen].head:
         raise ContextError(
-            f"docker_env_vars.{MAD_RUNNER}: found {merged['docker_env_vars'][MAD_RUNNER]!r} with multi_node_args."
-            f"RUNNER {args['RUNNER']!r}, which is started on node 0 alone while the other nodes wait for it; leave one "
+            f"docker_env_vars.{MAD_RUNNER}: found {variables[MAD_RUNNER]!r} with multi_node_args."
+            f"RUNNER {chosen!r}, which is started on node 0 alone while the other nodes wait for it; leave one "
             "of the two out"
         )
     runner = BY_SCRIPT if kept and launcher_of(distributed) in _OWN_WORDS else runner_of(distributed)

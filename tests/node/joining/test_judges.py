@@ -40,6 +40,15 @@ def test_the_second_of_several_jobs_is_compared_too():
     assert "runner differs: torchrun on node 0, plain on node 1" in failure.text
 
 
+def test_what_follows_from_another_runner_is_not_a_difference_of_its_own():
+    other = payload("beta", jobs=[job("i", runner="mpirun", mpi_launch="agent")])
+    text = same_jobs({0: payload(jobs=[job("h", mpi_launch="")]), 1: other}).failure.text
+    assert text == "runner differs: torchrun on node 0, mpirun on node 1 (beta)"
+    ssh = payload("beta", jobs=[job("i", mpi_launch="ssh")])
+    text = same_jobs({0: payload(jobs=[job("h", mpi_launch="agent")]), 1: ssh}).failure.text
+    assert text == "mpi_launch differs: agent on node 0, ssh on node 1 (beta)"
+
+
 def test_many_differences_are_cut_to_three():
     summaries = [{f"k{index}": value for index in range(6)} for value in "ab"]
     jobs = [[{"hash": str(index), "summary": summary}] for index, summary in enumerate(summaries)]

@@ -4,8 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from madrun.node.channel.link import Aborted
 from madrun.node.launching.party import Launching
+from madrun.node.task import Stopped
 from madrun.node.workspace import Workspace
+from madrun.spec.record import Failure
 
 
 @pytest.fixture
@@ -70,3 +73,33 @@ def test_a_node_on_which_nothing_was_started_says_whose_fault_it_is(launching):
     )
     made._holder.started = 1
     assert (made.finding, launching("torchrun", 1).finding) == ("", "")
+
+
+def refusing(failure=None):
+    """The link of a node that node 0 lets in no further."""
+
+    def dial(_purpose):
+        raise OSError("node 0 refused a further connection")
+
+    return SimpleNamespace(dial=dial, failure=failure)
+
+
+def test_where_node_zero_takes_no_connection_the_run_ends_by_that_or_by_what_ended_it_before(launching):
+    with pytest.raises(Stopped) as stopped:
+        launching("mpirun", 1).open(refusing(), print)
+    assert stopped.value.failure.kind == "runner"
+    assert stopped.value.failure.text == (
+        "the connection by which mpirun on node 0 starts ranks on node 1: node 0 refused a further connection"
+    )
+    with pytest.raises(Aborted, match="it burnt"):
+        launching("mpirun", 1).open(refusing(Failure(kind="x", text="it burnt", node=0)), print)
+
+
+def test_a_node_that_would_hold_for_ever_ends_the_run_and_what_else_is_seen_comes_first(launching):
+    made, other = launching("mpirun", 1), Failure(kind="x", text="it burnt", node=1)
+    made._holder = SimpleNamespace(lost=False)
+    assert made.watching(lambda: None)() is None
+    made._holder.lost = True
+    assert "ended while node 0 was still there" in made.watching(lambda: None)().text
+    assert made.watching(lambda: other)() is other
+    assert launching("torchrun", 1).watching(lambda: None)() is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import madrun.runners
+from madrun.node.launching import hold
 from madrun.node.launching.head import Dispatcher, Launches
 from madrun.node.launching.hold import Holder, script
 
@@ -96,6 +97,51 @@ def test_nothing_of_what_was_exported_stays_in_a_file(nodes):
     assert not [path for path in files if b"do-not-keep-me" in path.read_bytes()]
 
 
+def test_what_a_start_has_said_comes_back_however_much_it_is(nodes):
+    done = nodes.launch("far", "for i in {1..9000}; do echo a line of a start that says a lot; done; exit 3")
+    assert (done.returncode, done.stderr.count("says a lot")) == (3, 9000)
+    assert nodes.launch("far", "exit 4").returncode == 4
+
+
+def test_a_node_that_cannot_take_a_start_says_so_and_takes_the_next(nodes):
+    folder = nodes.boxes[1] / "launch"
+    folder.rename(nodes.boxes[1] / "gone")
+    done = nodes.launch("far", "true")
+    assert (done.returncode, done.stderr) == (
+        255,
+        f"madrun-launch: {folder} takes no start: No such file or directory\n",
+    )
+    folder.mkdir()
+    assert nodes.launch("far", "exit 4").returncode == 4
+
+
+def test_variables_of_any_name_and_any_bytes_come_as_they_are(nodes):
+    given = {"name": "llama", "MADRUNX": "a", "ODD": os.fsdecode(b"\xff\n'")}
+    done = nodes.launch("far", 'printf %s "$name" "$ODD" | od -An -c | tr -d " \n"', **given)
+    assert done.stderr == "llama377\\n'\n"
+
+
+def test_a_link_in_place_of_what_was_said_leads_nowhere(nodes, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("of the host")
+    done = nodes.launch("far", f'ln -sf {secret} "$MADRUN_BOX/launch/$(basename "$0" .sh).out"; exit 5')
+    assert (done.returncode, done.stderr) == (5, "")
+    (nodes.boxes[0] / "launch/1.2.out").symlink_to(secret)
+    nodes.dispatcher._waiting["1.2"] = 1
+    nodes.dispatcher._answered({"type": "ended", "name": "1.2", "text": "words", "code": 0})
+    assert secret.read_text() == "of the host"
+
+
+def test_a_holding_that_nobody_can_end_any_more_is_lost_and_one_that_is_over_is_not(nodes, monkeypatch):
+    monkeypatch.setattr(hold, "LOST_S", 0.0)
+    assert not nodes.holder.lost
+    loop, writer = nodes.launches._writers[1]
+    loop.call_soon_threadsafe(writer.transport.abort)
+    while not nodes.holder.lost:
+        nodes.over.wait(0.01)
+    assert nodes.members[1].failure is None
+
+
 def test_a_host_that_is_no_node_is_refused_with_those_that_are(nodes):
     done = nodes.launch("stranger", "true")
     assert done.returncode == 255
@@ -132,6 +178,7 @@ def test_starts_at_the_same_time_end_each_with_its_own_code(nodes):
 def test_the_end_of_the_script_ends_the_holding(nodes):
     nodes.dispatcher.over()
     assert nodes.over.wait(10)
+    assert not nodes.holder.lost
 
 
 @pytest.mark.slow

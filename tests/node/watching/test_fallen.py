@@ -66,6 +66,13 @@ def test_ranks_that_have_all_ended_are_the_business_of_what_started_them(make_jo
     assert looked(found, clock) == [None] * 4
 
 
+def test_ranks_that_were_asked_to_end_have_not_failed(make_job, space, clock):
+    found = Fallen(make_job(nproc_per_node=3), 0, space)
+    ended(space, 0, "5.0 -15 17.0")
+    ended(space, 1, "5.0 -2 17.0")
+    assert looked(found, clock) == [None] * 4
+
+
 def test_ranks_that_ended_well_wait_for_no_one(make_job, space, clock):
     found = Fallen(make_job(nproc_per_node=3), 0, space)
     ended(space, 0, "5.0 0 17.0")
@@ -94,6 +101,15 @@ def test_where_ranks_are_started_again_a_failure_is_none_yet(make_job, space, cl
     found = Fallen(replace(make_job(nproc_per_node=2), **changes), 0, space)
     ended(space, 0, "5.0 1 17.0")
     assert looked(found, clock) == [None] * 4
+
+
+@pytest.mark.parametrize("launch", ["17.0.2+", "17.0.1"], ids=["started again", "of one rank here"])
+def test_a_launch_that_says_so_itself_is_left_alone(make_job, space, clock, launch):
+    found = Fallen(make_job(nproc_per_node=2), 0, space)
+    ended(space, 0, f"5.0 1 {launch}")
+    assert looked(found, clock) == [None] * 4
+    ended(space, 0, "5.0 1 17.1.2")
+    assert looked(found, clock)[-1].exit_code == 1
 
 
 def test_what_a_script_writes_among_the_ranks_is_no_end_of_one(make_job, space, clock):

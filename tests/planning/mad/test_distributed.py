@@ -49,6 +49,11 @@ def test_words_of_ones_own_beside_a_runner_for_which_other_nodes_would_wait_are_
     assert args({}, **given | {"multi_node_args": {"RUNNER": "accelerate"}}) == ({}, [])
 
 
+@pytest.mark.parametrize("variables", [None, 5, "MAD_MULTI_NODE_RUNNER", {"MAD_MULTI_NODE_RUNNER": "mine"}])
+def test_what_is_of_no_shape_is_left_to_those_who_look_at_shapes(variables):
+    assert args({}, docker_env_vars=variables, multi_node_args={"RUNNER": ["mpirun"]}) == ({}, [])
+
+
 def test_nodes_of_a_card_count_only_where_the_command_says_how_they_meet():
     found, notes = args({"nnodes": 4, "port": 1234})
     assert found == {}
