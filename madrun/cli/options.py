@@ -80,7 +80,7 @@ Timeout = Annotated[
 ]
 JoinTimeout = Annotated[
     str | None,
-    typer.Option("--join-timeout", metavar="TIME", help="How long nodes wait for each other. Default: 10m."),
+    typer.Option("--join-timeout", metavar="TIME", help="How long nodes wait for each other. Default: 10m, doctor 60s"),
 ]
 StallTimeout = Annotated[
     str | None,

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from madrun.errors import ContextError
 from madrun.planning import topology as topo
 from madrun.planning.mad.distributed import launcher_of
-from madrun.planning.mpihosts import check_hosts, host_list_notes, own_entry
+from madrun.planning.mpihosts import check_hosts, host_list_notes, launch_notes, own_entry
 from madrun.planning.namedinterfaces import interface_notes
 from madrun.probe import network
 from madrun.spec.card import Card
 from madrun.spec.context import Context, MultiNodeArgs
 from madrun.spec.facts import HostFacts
-from madrun.spec.plan import NodePlan
+from madrun.spec.plan import NodePlan, Plan
 from madrun.spec.topology import Meeting, Topology
 
 Tell = Callable[[Meeting, str], None]
@@ -72,8 +72,21 @@ def place_notes(context: Context, topology: Topology, facts: HostFacts) -> list[
     """What is to be said of the interfaces and ports of this node."""
     args = topo.with_variables(context.multi_node_args, context.docker_env_vars)
     lacking = interface_notes(args.GLOO_SOCKET_IFNAME or "", args.NCCL_SOCKET_IFNAME or "", facts.interfaces)
-    unheard = host_list_notes(args, launcher_of(context.distributed))
+    unheard = [*host_list_notes(args, launcher_of(context.distributed)), *launch_notes(args)]
     return [*lacking, *unheard, *topology.doubts, *port_notes(topology, topology.nnodes)]
+
+
+def refusals(plan: Plan, facts: HostFacts) -> set[str]:
+    """Notes of a plan that end a run of it on this host, with the same words: `run` need not say them twice."""
+    job, node = plan.job, plan.node
+    # A single container in a network of its own has interfaces that nobody knows before it stands.
+    enclosed = job.nnodes == 1 and node.container is not None and node.container.network != "host"
+    lines = [] if enclosed else interface_notes(node.gloo_ifname, node.nccl_ifname, facts.interfaces)
+    if job.transport == "rdma":
+        from madrun.planning.fabric import fabric_problems
+
+        lines += fabric_problems(job, node, facts)
+    return set(lines)
 
 
 def place_whys(context: Context, topology: Topology) -> dict[str, str]:

@@ -32,7 +32,7 @@ from madrun.planning.job import choose_runtime, plan_job
 from madrun.planning.mad.counts import share_of
 from madrun.planning.mad.options import written
 from madrun.planning.mad.unheard import unheard
-from madrun.planning.node import plan_node
+from madrun.planning.node import plan_node, runner_whys
 from madrun.probe import engine as engine_probe
 from madrun.probe import environment, git, host, mounts, network
 from madrun.registry.mad.tools import Stack
@@ -257,7 +257,7 @@ def plan_case(card: Card, said: Said, prepared: Prepared, stack: Stack, open_por
     plan = make_plan(__version__, job, node)
     cred = f"{job.cred}_" if job.cred else "\0"
     whys = {name: f"{job.cred} of credential.json" for name in variables if name.startswith(cred)}
-    whys |= place_whys(context, topology)
+    whys |= place_whys(context, topology) | runner_whys(job, topology)
     whys |= {"runtime": why, "docker_gpus": chosen.note, "multi_node_args.NPROC_PER_NODE": share.why}
     return Planned(
         card=card,

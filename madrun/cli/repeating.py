@@ -103,7 +103,7 @@ def _addressed(plan: Plan, node: NodePlan, given: dict[str, Any], prepared: Prep
         raise ContextError(f"multi_node_args.CONTROL_PORT: would be {control} beside MASTER_PORT {port}; give it")
     if node.node_rank == 0:
         _check_ports(port, control if job.nnodes > 1 else None, address)
-    return repeat.with_addresses(node, job, address, port, control)
+    return repeat.with_addresses(node, job, address, port, control, network.local_address_towards(address))
 
 
 def _check_ports(port: int, control: int | None, address: str) -> None:

@@ -18,6 +18,7 @@ from madrun.cli.colour import painted, wanted
 from madrun.cli.leftout import LeftOut, lines_of, not_reached, nothing_measured, write
 from madrun.cli.options import Show
 from madrun.cli.outputs import Outputs, heard
+from madrun.cli.place import refusals
 from madrun.cli.plan import start_words
 from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.provenance import provenance_of_left_out
@@ -142,9 +143,10 @@ def _tell_before(command: _Command) -> None:
     for note in command.outputs.notes:
         command.screen.line(note)
     said = ((one.card, note) for one in planned for note in (*one.notes, *one.plan.node.notes))
+    refused = {text for one in planned for text in refusals(one.plan, command.prepared.facts)}
     for note in shared_notes(said, len({one.card.name for one in planned})):
-        if note.startswith(LEFT_OUT):
-            continue  # its row says so
+        if note.startswith(LEFT_OUT) or note in refused:
+            continue  # its row says so, or the error
         command.screen.line(note)
     if command.show.verbose:
         engine = command.prepared.facts.engine

@@ -30,7 +30,10 @@ def runner_file(card: Card, args: MultiNodeArgs) -> RunnerFile | None:
             f"{_KEY}: found {args.CONFIG_FILE!r} with RUNNER {args.RUNNER!r}, which reads no such file; allowed with: "
             f"{able}; a file for the script itself belongs to the card's files"
         )
-    path = Path(card.folder) / Path(args.CONFIG_FILE).expanduser()
+    try:
+        path = Path(card.folder) / Path(args.CONFIG_FILE).expanduser()
+    except RuntimeError:
+        raise ContextError(f"{_KEY}: found {args.CONFIG_FILE!r}, whose user is not known here; give a path") from None
     content = _content(path, args.CONFIG_FILE)
     suffix = ".json" if path.suffix == ".json" or args.RUNNER == "deepspeed" else ".yaml"
     values = _parsed(content, suffix, path)

@@ -52,10 +52,10 @@ def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...], said: tupl
 
 
 def _log(ended: Ended) -> str:
-    """The culprit's console where it lies in this run directory, else the run directory."""
+    """The culprit's console where it lies in this run directory and holds something, else the run directory."""
     node = ended.culprit.node if ended.culprit else ended.outcome.node
     console = ended.run.node(node) / "console.log"
-    return os.path.relpath(console if console.exists() else ended.run.path)
+    return os.path.relpath(console if console.is_file() and console.stat().st_size else ended.run.path)
 
 
 def quoted(command: tuple[str, ...]) -> str:

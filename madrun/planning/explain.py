@@ -167,6 +167,8 @@ _WHY: dict[str, str] = {
     "MAD_DATANAME": "the card's data",
     "MADRUN_OWNER": "user and group of who runs it; empty for root",
     "MADRUN_DEVICES": "device files that the driver looks for",
+    "MADRUN_PROGRAMS": "what RUNNER needs in the image",
+    "MADRUN_HOLD": "node 0 starts the ranks of this node",
     "MADRUN_FABRIC": "plug-ins of libibverbs that the driver looks for; - where the adapters are not known",
     "MADRUN_RUN_ID": "given out by node 0",
     "NCCL_SOCKET_FAMILY": "MASTER_ADDR is of IPv6, and NCCL would take the interface's first address",

@@ -198,7 +198,6 @@ _SAID = (
     "url",
     "launcher",
     "checkout",
-    "runner_args",
     "elastic",
     "mpi_launch",
     "transport",
@@ -214,7 +213,7 @@ def summary(job: JobPlan) -> dict[str, str]:
     Of secrets it holds the names alone, for a job holds nothing else of them.
     """
     parts = {name: str(getattr(job, name)) for name in _SAID}
-    parts["tags"] = ", ".join(job.tags)
+    parts["tags"], parts["runner_args"] = ", ".join(job.tags), " ".join(job.runner_args)
     parts["image"] = job.image.name if job.image.kind != "none" else "none"
     parts["data"] = ", ".join(f"{item.name} ({item.provider}) at {item.home}" for item in job.data)
     parts |= {name.removesuffix("_s"): _duration(getattr(job, name)) for name in _DURATIONS}

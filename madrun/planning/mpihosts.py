@@ -79,6 +79,13 @@ def host_list_notes(args: MultiNodeArgs, launcher: str = "") -> list[str]:
     ]
 
 
+def launch_notes(args: MultiNodeArgs) -> list[str]:
+    """A line where MPI_LAUNCH says ssh and no mpirun is started."""
+    if args.MPI_LAUNCH == "agent" or args.RUNNER in _HEEDED:
+        return []
+    return [f"multi_node_args.MPI_LAUNCH has no effect on RUNNER {args.RUNNER}, which needs no way to the other nodes"]
+
+
 def _parse(entry: str, text: str) -> Host:
     name, slots = entry, ""
     if entry.startswith("["):

@@ -150,6 +150,13 @@ def _node_env(
     return dict(sorted(merged.items()))
 
 
+def runner_whys(job: JobPlan, topology: Topology) -> dict[str, str]:
+    """By name why the variables stand that are set for the runner itself."""
+    runner, starting = RUNNERS[job.runner], starting_of(job, BOX)
+    names = (*runner.settings(topology, starting), *runner.env(topology, starting))
+    return dict.fromkeys(names, f"RUNNER {job.runner}")
+
+
 def starting_of(job: JobPlan, box: str) -> Starting:
     """How the job's runner starts its ranks on a node that finds the directory of its run there."""
     return Starting(

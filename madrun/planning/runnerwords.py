@@ -87,11 +87,11 @@ def _check_word(word: str, runner: str) -> None:
     if owned:
         key = _KEY_OF.get(owned.lstrip("-").replace("-", "_"), "")
         key = "NNODES" if key == "HOST_LIST" and not RUNNERS[runner].head else key
-        way = f"set multi_node_args.{key}" if key else "madrun alone says this"
+        way = f"set multi_node_args.{key}, and leave it out here" if key else "leave it out: madrun sees to it"
         short = "" if option == owned else f", short for {owned}" if owned.startswith(option) else f", that is {owned}"
         raise ContextError(
             f"multi_node_args.RUNNER_ARGS: found {word!r}{short}, which would contradict the plan of RUNNER "
-            f"{runner!r}; {way}, and leave it out here"
+            f"{runner!r}; {way}"
         )
 
 

@@ -1,6 +1,8 @@
 """Where a node meets the others, from the words of its context."""
 
-from madrun.cli.place import find_topology, place_notes, place_whys
+from dataclasses import replace
+
+from madrun.cli.place import find_topology, place_notes, place_whys, refusals
 from madrun.spec.card import Card
 from madrun.spec.context import Context, MultiNodeArgs
 
@@ -29,3 +31,17 @@ def test_an_interface_of_docker_env_vars_is_the_nodes_and_one_that_is_lacking_is
         "multi_node_args.NCCL_SOCKET_IFNAME": "docker_env_vars.NCCL_SOCKET_IFNAME",
         "multi_node_args.GLOO_SOCKET_IFNAME": "lo: loopback, as MASTER_ADDR",
     }
+
+
+def test_what_a_run_refuses_is_known_before_so_that_it_need_not_be_said_twice(
+    make_test_plan, make_job, make_node, make_facts, container
+):
+    lacking = "NCCL_SOCKET_IFNAME: this host has no interface ib7; it has: lo, eth0"
+    node = make_node(nccl_ifname="ib7")
+    for nnodes in (1, 2):
+        assert refusals(make_test_plan(make_job(nnodes=nnodes), node), make_facts()) == {lacking}
+    enclosed = make_node(nccl_ifname="ib7", container=replace(container, network="none"))
+    assert refusals(make_test_plan(make_job(), enclosed), make_facts()) == set()  # nobody refuses it: the note stays
+    found = refusals(make_test_plan(make_job(nnodes=2, transport="rdma"), make_node()), make_facts())
+    assert [text.partition(",")[0] for text in found] == ["TRANSPORT: found 'rdma'"]
+    assert refusals(make_test_plan(make_job(nnodes=2), make_node()), make_facts()) == set()

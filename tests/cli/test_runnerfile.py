@@ -48,6 +48,7 @@ def test_yaml_and_json_are_read_and_known_by_their_bytes(read, tmp_path):
         (None, "no.yaml", "found 'no.yaml', but there is no /.*no.yaml on this host"),
         (None, "run.sh/x", "but there is no"),
         (None, ".", "cannot be read: Is a directory"),
+        (None, "~no-such-user/x", "whose user is not known here"),
         (b"a: [", "a.yaml", "a.yaml:1:5: not YAML"),
         (b"{a: 1}", "a.json", "a.json:1:2: not JSON"),
         (b"\xff", "a.yaml", "bytes that are not UTF-8"),

@@ -70,6 +70,9 @@ def test_the_log_is_the_culprits_console_where_it_is_here(ended, make_test_plan)
     console.parent.mkdir(parents=True)
     console.touch()
     lines = verdict_lines(replace(ended, exit_code=3, culprit=CULPRIT), make_test_plan(), COMMAND, ())
+    assert lines[-2].strip() == "log: results/runs/r1"  # nobody looks into a file that is empty
+    console.write_text("x\n")
+    lines = verdict_lines(replace(ended, exit_code=3, culprit=CULPRIT), make_test_plan(), COMMAND, ())
     assert lines[-2].strip() == "log: results/runs/r1/node-1/console.log"
 
 

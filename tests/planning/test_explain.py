@@ -7,6 +7,7 @@ import pytest
 from madrun.errors import UsageError
 from madrun.planning.explain import Explained, chosen, explain, of_the_image, reached
 from madrun.planning.layers import resolve
+from madrun.planning.node import runner_whys
 from madrun.spec.card import Card
 from madrun.spec.context import Context, Layer
 from madrun.spec.plan import make_plan
@@ -179,3 +180,24 @@ def test_what_transport_sets_is_put_down_to_it_and_what_the_user_set_is_not(expl
     said = Layer("site", env(NCCL_IB_HCA="=mlx5_0:1"))
     assert explained(said, env=variables, hcas=("mlx5_0:1",), transport="rdma")["NCCL_IB_HCA"].layer == "site"
     assert explained(env=variables)["NCCL_IB_HCA"].layer == rows["HOME"].layer
+
+
+@pytest.mark.parametrize(
+    ("runner", "name"),
+    [
+        ("mpirun", "OMPI_MCA_plm"),
+        ("accelerate", "ACCELERATE_USE_CPU"),
+        ("deepspeed", "DS_ACCELERATOR"),
+        ("plain", "RANK"),
+    ],
+)
+def test_what_a_runner_reads_is_said_to_be_its_own_and_not_the_hosts(explained, make_job, make_topology, runner, name):
+    whys = runner_whys(make_job(runner=runner, nnodes=2), make_topology())
+    rows = explained(whys=whys, env={name: "x", "MADRUN_PROGRAMS": "x", "MADRUN_HOLD": "1"}, runner=runner)
+    assert (rows[name].layer, rows[name].why) == ("madrun", f"RUNNER {runner}")
+    assert {rows[one].layer for one in ("MADRUN_PROGRAMS", "MADRUN_HOLD")} == {"madrun"}
+
+
+def test_what_the_user_says_of_a_runners_variable_stands_above_it(explained, make_job, make_topology):
+    whys, name = runner_whys(make_job(runner="mpirun", nnodes=2), make_topology()), "OMPI_MCA_plm"
+    assert explained(Layer("site", env(**{name: "x"})), whys=whys, env={name: "x"})[name].layer == "site"

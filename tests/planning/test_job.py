@@ -186,6 +186,11 @@ def test_the_summary_says_durations_as_values_and_secrets_by_name_alone(make_job
     assert (parts["secret HF_TOKEN"], parts["variable OMP_NUM_THREADS"]) == ("set", "8")
 
 
+def test_the_summary_says_words_of_the_runner_as_they_are_typed(make_job):
+    assert summary(make_job(runner_args=("--tag-output", "-x", "A=b")))["runner_args"] == "--tag-output -x A=b"
+    assert summary(make_job())["runner_args"] == ""
+
+
 def test_many_variables_are_compared_by_one_hash(make_job):
     env = {f"V{index:03}": "1" for index in range(200)}
     parts = summary(make_job(env=env))

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from madrun.errors import ContextError
-from madrun.planning.mpihosts import Host, check_hosts, host_list_notes, names_of, own_entry, parse_hosts
+from madrun.planning.mpihosts import Host, check_hosts, host_list_notes, launch_notes, names_of, own_entry, parse_hosts
 from madrun.spec.context import MultiNodeArgs
 from madrun.spec.facts import Interface
 
@@ -127,3 +127,10 @@ def test_other_runners_take_no_part_in_it_and_say_so(beta):
     ]
     assert host_list_notes(given, "sglang-disagg") == host_list_notes(args("a,b")) == []
     assert host_list_notes(args(None, RUNNER="torchrun")) == []
+
+
+def test_a_way_to_the_nodes_that_no_mpirun_takes_is_said():
+    assert launch_notes(args(None, RUNNER="accelerate", MPI_LAUNCH="ssh")) == [
+        "multi_node_args.MPI_LAUNCH has no effect on RUNNER accelerate, which needs no way to the other nodes"
+    ]
+    assert launch_notes(args(None, RUNNER="torchrun")) == launch_notes(args(None, MPI_LAUNCH="ssh")) == []

@@ -60,7 +60,7 @@ def test_no_words_are_right_for_every_runner(runner):
         ("torchrun", "--role a --nnode 2", "found '--nnode', short for --nnodes, .*multi_node_args.NNODES,"),
         ("torchrun", "--nproc-per-node 2", "that is --nproc_per_node, .*multi_node_args.NPROC_PER_NODE"),
         ("torchrun", "--rdzv_backend c10d", "set multi_node_args.ELASTIC"),
-        ("torchrun", "--standalone", "RUNNER 'torchrun'; madrun alone says this"),
+        ("torchrun", "--standalone", "RUNNER 'torchrun'; leave it out: madrun sees to it"),
         ("accelerate", "--num-processes 3", "set multi_node_args.NNODES and NPROC_PER_NODE"),
         ("accelerate", "--config_file x", "set multi_node_args.CONFIG_FILE"),
         ("deepspeed", "-Hfile", "that is -H, .*set multi_node_args.NNODES"),
