@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # All checks of the project, set-up included: bash scripts/test.sh [--fast] [-- PYTEST_ARGS...]
-# --fast needs no docker engine, no base image and no torch. With CI=true a skipped test or a missing part is a failure.
+# --fast needs no docker engine, no base image and no torch; --long adds the tests marked `long`. With CI=true a skipped
+# test or a missing part is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/machine.sh
@@ -11,9 +12,10 @@ readonly VENV=.venv-test APT_PACKAGES=(docker-registry git iproute2 libfaketime 
 
 usage() {
   cat <<'TEXT'
-usage: bash scripts/test.sh [--fast] [-- PYTEST_ARGS...]
+usage: bash scripts/test.sh [--fast | --long] [-- PYTEST_ARGS...]
 Runs ruff, mypy, lint-imports, shellcheck and pytest in .venv-test and ends with the list of skipped tests.
 --fast leaves out the tests that need docker or torch, and their set-up.
+--long adds the tests that take minutes for what they add to others; without it they are left out.
 TEXT
 }
 
@@ -128,6 +130,10 @@ run_quick_tests() {
 # left has the machine to itself.
 run_real_tests() {
   local all="$REAL${markers:+ and ($markers)}" status=0
+  if [ "$long" = 0 ]; then
+    all="$all and not long"
+    say "tests marked long are left out; scripts/test.sh --long runs them too"
+  fi
   run_pytest beside "$all and beside" "${several[@]}" --dist loadfile || status=$?
   run_pytest real "$all and not beside" || status=$?
   return "$status"
@@ -150,10 +156,11 @@ finish() {
 }
 
 main() {
-  fast=0 markers=
+  fast=0 long=0 markers=
   while [ $# -gt 0 ]; do
     case "$1" in
       --fast) fast=1 && shift ;;
+      --long) long=1 && shift ;;
       --) shift && break ;;
       -h | --help) usage && return 0 ;;
       *) usage >&2 && return 2 ;;

@@ -17,6 +17,8 @@ from madrun.probe.host import facts as bare_facts
 from madrun.spec.codec import to_json
 from madrun.spec.finding import Finding
 
+pytestmark = pytest.mark.slow
+
 WELL = Finding(name="reach", state="PASS", text="2 other nodes")
 SMALL = Finding(
     name="shm inside", state="FAIL", text="16 MiB", advice="set shm_size", source="https://docs.nvidia.com/x"

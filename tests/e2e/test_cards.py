@@ -22,6 +22,7 @@ def shipped(docker_repository: Any) -> Any:
     return docker_repository
 
 
+@pytest.mark.long
 def test_a_learning_rate_of_zero_is_not_a_success(shipped: Any) -> None:
     done = shipped.run("run", "--tags", "llama2_7b_tiny:lr=0", timeout=200)
     assert done.returncode == 3

@@ -75,6 +75,7 @@ def end_all(started: Sequence[Started]) -> list[int]:
     return [one.wait(6) for one in started]
 
 
+@pytest.mark.long
 def test_kill_9_at_twenty_points_of_its_life_leaves_nothing(bed: Bed) -> None:
     for number, point in enumerate((*EVENTS, *DELAYS)):
         victim = number % 3

@@ -402,6 +402,7 @@ def quick_start(ordinary: Ordinary) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.torch
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_quick_start_runs_with_rootless_podman(
     ordinary: Ordinary, quick_start: subprocess.CompletedProcess[str]

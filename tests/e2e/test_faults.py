@@ -20,9 +20,10 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 CASES = [
     *((fault.name, "docker", 1) for fault in FAULTS),
     *((name, "process", 2) for name in ("script fails", "SIGTERM", "closed terminal", "kill -9 of madrun")),
-    ("madrun frozen", "process", 0),
+    pytest.param("madrun frozen", "process", 0, marks=pytest.mark.long),
     ("power off", "process", 1),
-    *((name, "docker", 0) for name in ("Ctrl-C", "kill -9 of madrun", "docker pause", "cable drawn", "dockerd killed")),
+    *((name, "docker", 0) for name in ("Ctrl-C", "kill -9 of madrun", "docker pause", "dockerd killed")),
+    pytest.param("cable drawn", "docker", 0, marks=pytest.mark.long),
 ]
 
 

@@ -52,7 +52,8 @@ def test_what_was_not_measured_is_never_a_success(repository: Any, runtime: str,
     for word in words:
         assert word in done.stdout
     assert "again: " in done.stdout
-    assert "console.log" in done.stdout
+    assert ("console.log" in done.stdout) == ("echo" in script)  # a log that holds nothing is not pointed at
+    assert "log: " in done.stdout
     (row,) = rows(repository.folder)
     assert (row["status"], row["performance"]) == ("FAILURE", "")
 

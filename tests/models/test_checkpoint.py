@@ -51,6 +51,7 @@ def kill_after_a_checkpoint(process, directory: Path) -> None:
     process.wait(20)
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_in_the_middle_resumes_to_the_last_bit(cards, uninterrupted):
     folder, kept = cards.stage("llama2_7b", "killed"), cards.tmp / "kept"
     args = f"{RUN} --checkpoint {kept}"

@@ -62,6 +62,7 @@ def test_sharding_ranks_nodes_and_accumulation_do_not_change_the_losses(cards, p
     assert all(other.code == 0 and other.metrics == {} for other in others)
 
 
+@pytest.mark.long
 def test_compiled_steps_have_the_losses_of_eager_ones(cards, plain_losses):
     args = f"{PARITY} --shard fsdp --mbs 4 --grad-accum 1 --compile --ac selective"
     (outcome,) = cards.run(cards.stage("llama2_7b"), args=args)
