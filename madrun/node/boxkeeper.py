@@ -15,7 +15,7 @@ from madrun.planning.driver import LEASE_GRACE_S
 from madrun.runtimes.box import Box
 from madrun.runtimes.outside import Trouble
 from madrun.spec.plan import JobPlan
-from madrun.spec.record import Failure
+from madrun.spec.record import LEASE_ENDED, Failure
 from madrun.units import format_duration
 
 HEARTBEAT_S = 1.0
@@ -119,7 +119,7 @@ class BoxKeeper:
         """Why the driver ended by itself, in words."""
         rank, seen = self._rank, self.steps.seen
         if "lease" in seen:
-            return f"the lease ended on node {rank}: madrun was stopped, or starved, for {self._job.lease_s:g} s"
+            return f"{LEASE_ENDED} {rank}: madrun was stopped, or starved, for {self._job.lease_s:g} s"
         if "signal" in seen:
             return f"the {self._what} was stopped from outside on node {rank} (by a signal such as SIGTERM)"
         if code == 128 + signal.SIGKILL:

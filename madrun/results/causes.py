@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from madrun.spec.record import UNCLASSIFIED, Failure, NodeOutcome
+from madrun.spec.record import LEASE_ENDED, UNCLASSIFIED, Failure, NodeOutcome
 
 LINES = 200  # how many of the last lines are looked at: the tracebacks of eight ranks
 _END = 4  # a message of a shell counts where it is among the very last lines
@@ -233,6 +233,9 @@ def culprit(first: Failure, outcomes: Sequence[NodeOutcome]) -> Failure:
     The first failure in time that was heard of may be that of a rank whose peer had died on another node.
     """
     told = {outcome.node: outcome.failure for outcome in outcomes if outcome.failure is not None}
+    still = next((one for one in told.values() if one.text.startswith(LEASE_ENDED)), None)
+    if first.kind == "node lost" and still is not None:
+        return still  # a node that stood still has heard, when it went on, how the others had left it
     own = told.pop(first.node, None)
     if own is None or not own.text.startswith(first.text):
         own = first if own is None else replace(first, last_lines=own.last_lines)

@@ -9,6 +9,7 @@ from madrun.spec.transport import NodeTransport, RunTransport
 
 Status = Literal["SUCCESS", "FAILURE", "SKIPPED"]
 FORMAT = 1
+LEASE_ENDED = "the lease ended on node"  # how the failure of a madrun that stood still begins
 UNCLASSIFIED = "script error"  # kind of the failure of a script of which nothing tells why
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from madrun.results.causes import LINES, TABLE, classify, culprit, final_exceptions, refined
-from madrun.spec.record import Failure, NodeOutcome
+from madrun.spec.record import LEASE_ENDED, Failure, NodeOutcome
 
 RECORDED = Path(__file__).parent / "recorded"
 LOGS = {
@@ -170,6 +170,13 @@ def test_the_cause_on_another_node_counts_more_than_the_loss_of_a_peer_that_was_
     assert culprit(FIRST, [outcome(0, unknown), outcome(1, lost)]) == unknown
     interrupted = Failure(kind="interrupted", text="SIGINT on node 0", node=0)
     assert culprit(FIRST, [outcome(0, interrupted), outcome(1, lost)]) == lost
+
+
+def test_a_madrun_that_stood_still_is_the_cause_of_the_losses_that_it_hears_of_when_it_goes_on():
+    lost = Failure(kind="node lost", text="node 2 (n2) was lost: it left", node=2)
+    still = Failure(kind="node", text=f"{LEASE_ENDED} 0: madrun was stopped, or starved, for 10 s", node=0)
+    assert culprit(lost, [outcome(0, still), outcome(1)]) == still
+    assert culprit(lost, [outcome(0), outcome(1)]) == lost
 
 
 def test_a_stalled_run_is_told_with_the_evidence_of_the_node_that_stood_still_first():
