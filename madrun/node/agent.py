@@ -234,6 +234,8 @@ class Agent:
                 alone = self._node.container is not None
                 self._outcome = remembered(self._outcome, told.value if told else None, alone)
             if self._console is not None:
+                if self.kept:
+                    self._console.settle()
                 self._console.close()
                 self._outcome = replace(self._outcome, console_sha256=self._console.sha256)
                 if self._console.error:

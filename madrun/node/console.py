@@ -6,10 +6,12 @@ import hashlib
 import os
 import re
 import threading
+import time
 from pathlib import Path
 
 MASK = b"***"
 MIN_SECRET = 4
+_QUIET_S, _SETTLE_S, _LOOK_S = 0.2, 3.0, 0.02
 
 
 class Console:
@@ -25,16 +27,24 @@ class Console:
         self._closed = False
         self._hash = hashlib.sha256()
         self._lock = threading.Lock()
+        self._heard_at = 0.0
 
     def write(self, chunk: bytes) -> None:
         """Appends a chunk; secrets are masked also where they are cut by the end of a chunk."""
         with self._lock:
+            self._heard_at = time.monotonic()
             self._append(self._mask(self._held + chunk) if self._secrets else chunk)
 
     @property
     def sha256(self) -> str:
         """Of all that was written to the file so far."""
         return self._hash.hexdigest()
+
+    def settle(self) -> None:
+        """Returns when nothing has come for a moment: of a box that stays the output has no end to wait for."""
+        asked = time.monotonic()
+        while time.monotonic() - asked < _SETTLE_S and time.monotonic() - max(asked, self._heard_at) < _QUIET_S:
+            time.sleep(_LOOK_S)
 
     def close(self) -> None:
         """Writes what was held back, and closes the file; what comes later is dropped."""

@@ -1,6 +1,7 @@
 """The console log holds everything but the secrets, wherever a secret is cut."""
 
 import hashlib
+import threading
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,13 @@ def test_the_last_lines_of_a_failed_rank_are_not_those_of_torchrun(tmp_path):
     report = "E1121 9 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1) local_rank: 0"
     log.write_text("\n".join(["FAILED loss: found 6.26", report, "Traceback (most recent call last):", *["x"] * 40]))
     assert last_lines(log) == ("FAILED loss: found 6.26", report)
+
+
+def test_what_comes_late_is_waited_for_where_nothing_tells_the_end(tmp_path):
+    console = Console(tmp_path / "console.log")
+    late = threading.Timer(0.1, console.write, [b"performance: 5 tok\n"])
+    late.start()
+    console.settle()
+    console.close()
+    late.join()
+    assert (tmp_path / "console.log").read_bytes() == b"performance: 5 tok\n"
