@@ -46,10 +46,10 @@ def test_the_tiny_variant_prints_every_required_metric_last(cards):
 @pytest.mark.parametrize(
     ("nodes", "nproc", "how"),
     [
-        (1, 1, "--shard fsdp --mbs 4 --grad-accum 1"),
+        pytest.param(1, 1, "--shard fsdp --mbs 4 --grad-accum 1", marks=pytest.mark.long),
         (1, 2, "--shard fsdp --mbs 1 --grad-accum 2"),
         (1, 2, "--shard ddp --mbs 1 --grad-accum 2"),
-        (2, 1, "--shard fsdp --mbs 2 --grad-accum 1"),
+        pytest.param(2, 1, "--shard fsdp --mbs 2 --grad-accum 1", marks=pytest.mark.long),
         (1, 2, "--shard fsdp --mbs 1 --grad-accum 2 --reshard always --ac selective --attn math"),
         (2, 2, "--shard hsdp --mbs 1 --grad-accum 1"),
     ],
