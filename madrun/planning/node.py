@@ -20,7 +20,7 @@ from madrun.spec.card import Card
 from madrun.spec.context import Context, mount_source
 from madrun.spec.facts import HostFacts
 from madrun.spec.mad import WORKSPACE
-from madrun.spec.plan import BOX, RANK, RUN_DIR, RUN_ID, SECRET, HostProcess, JobPlan, Mount, NodePlan
+from madrun.spec.plan import BOX, RANK, RUN_DIR, RUN_ID, SECRET, Container, HostProcess, JobPlan, Mount, NodePlan
 from madrun.spec.topology import Starting, Topology
 
 
@@ -29,30 +29,11 @@ def plan_node(
 ) -> NodePlan:
     """What this host does for the job; `ContextError` where the process runtime cannot do what was asked."""
     facts = chosen.facts
-    sources = {source.name: source.path for source in files.data}
-    box_on_host = f"{RUN_DIR}/node-{topology.node_rank}/box"
     owner = owner_of(job, facts)
     more = variables(topology, job.runner, bool(facts.infiniband) and job.transport != "sockets")
     more |= mad_node_env(context, chosen, topology, facts.process_env) if card.mad else {}
     rdma, rdma_notes, hcas = _rdma(job, context, facts)
-    more |= rdma
-    notes: tuple[str, ...] = ()
-    container, process = None, None
-    if job.in_container:
-        env = _node_env(job, topology, (owner, more), {item.name: item.home for item in job.data}, BOX)
-        env |= transport_env(job, BOX, env)
-        inside = workspace_mounts(files.checkout, topology.node_rank, files.cache) if job.run_directory else ()
-        mounts = _mounts(box_on_host, job, sources, inside, context)
-        container, notes = plan_container(job, context, chosen, topology, (env, mounts))
-    else:
-        _refuse_mounts(context)
-        env = facts.process_env | chosen.env | _node_env(job, topology, (owner, more), sources, box_on_host)
-        env |= transport_env(job, box_on_host, env)
-        process = HostProcess(
-            command=("bash", f"{box_on_host}/driver.sh"),
-            workdir=f"{box_on_host}/work",
-            env=dict(sorted(env.items())),
-        )
+    container, process, notes = _enclosure(job, context, chosen, topology, files, (owner, more | rdma))
     return NodePlan(
         node_rank=topology.node_rank,
         hostname=facts.hostname,
@@ -65,7 +46,7 @@ def plan_node(
         card_folder=card.folder,
         files=card.files,
         repository=card.repository,
-        data_sources=sources,
+        data_sources=_sources(files),
         mirrors={source.name: source.fetches[0].place for source in files.data if source.fetches},
         owner=owner,
         container=container,
@@ -85,6 +66,39 @@ def plan_node(
         runner_config=files.runner_file.path if files.runner_file else "",
         host_list=names_of(context.multi_node_args),
     )
+
+
+def _sources(files: CardFacts) -> dict[str, str]:
+    """Where each data source lies on this host."""
+    return {source.name: source.path for source in files.data}
+
+
+def _enclosure(
+    job: JobPlan,
+    context: Context,
+    chosen: Chosen,
+    topology: Topology,
+    files: CardFacts,
+    said: tuple[str, dict[str, str]],
+) -> tuple[Container | None, HostProcess | None, tuple[str, ...]]:
+    """The container, or the process on the host itself, and notes; `said` as `_node_env` takes it."""
+    sources, box = _sources(files), f"{RUN_DIR}/node-{topology.node_rank}/box"
+    if job.in_container:
+        env = _node_env(job, topology, said, {item.name: item.home for item in job.data}, BOX)
+        env |= transport_env(job, BOX, env)
+        inside = workspace_mounts(files.checkout, topology.node_rank, files.cache) if job.run_directory else ()
+        mounts = _mounts(box, job, sources, inside, context)
+        container, notes = plan_container(job, context, chosen, topology, (env, mounts))
+        return container, None, notes
+    _refuse_mounts(context)
+    env = chosen.facts.process_env | chosen.env | _node_env(job, topology, said, sources, box)
+    env |= transport_env(job, box, env)
+    process = HostProcess(
+        command=("bash", f"{box}/driver.sh"),
+        workdir=f"{box}/work",
+        env=dict(sorted(env.items())),
+    )
+    return None, process, ()
 
 
 def _rdma(job: JobPlan, context: Context, facts: HostFacts) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
