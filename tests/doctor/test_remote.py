@@ -40,6 +40,11 @@ def test_another_version_is_told(hosts):
     assert "madrun 0.0.1 there" in found.text
 
 
+def once_there(file: Path) -> str:
+    """Shell that waits for what another host's script writes when it starts."""
+    return f"while [ ! -s {file} ]; do sleep 0.02; done; "
+
+
 def is_gone(file: Path) -> bool:
     try:
         os.kill(int(file.read_text()), signal.SIG_DFL)
@@ -50,18 +55,20 @@ def is_gone(file: Path) -> bool:
 
 def test_a_host_that_hangs_is_named_and_holds_up_nobody_else(hosts, tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "_ENOUGH_S", 0.0)
-    monkeypatch.setattr(remote, "_VERSION_S", 1.0)
-    slow, well = versions(hosts(a="exec sleep 60", b=f"echo madrun {__version__}"), "/")
+    monkeypatch.setattr(remote, "_VERSION_S", 3.0)
+    slow, well = versions(hosts(a="exec sleep 60", b=f"{once_there(tmp_path / 'a.pid')}echo madrun {__version__}"), "/")
     assert well is None
     assert (slow.name, slow.state) == ("madrun", "FAIL")
-    assert "gave no answer within 1 s" in slow.text
+    assert "gave no answer within 3 s" in slow.text
     assert is_gone(tmp_path / "a.pid")
 
 
 def test_one_host_that_hangs_in_its_visit_is_given_up_some_time_after_another_has_ended(hosts, tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "_ENOUGH_S", 0.0)
     monkeypatch.setattr(remote, "_AFTER_S", 0.0)
-    first, slow = visits(hosts(a="echo {}", b="exec sleep 60"), "/", [["doctor"], ["doctor"]])
+    first, slow = visits(
+        hosts(a=f"{once_there(tmp_path / 'b.pid')}echo {{}}", b="exec sleep 60"), "/", [["doctor"], ["doctor"]]
+    )
     assert (first.code, first.out) == (0, "{}\n")
     assert (slow.code, remote.unanswered(slow).state) == (124, "FAIL")
     assert is_gone(tmp_path / "b.pid")
