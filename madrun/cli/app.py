@@ -12,6 +12,8 @@ import typer
 
 from madrun.cli import completion
 from madrun.cli.argv import as_switches, spread_tags
+from madrun.cli.launchapp import add_launch_commands
+from madrun.cli.launchoptions import LaunchOptions
 from madrun.cli.madoptions import BuildFiles, RepositoryOptions, RunFiles
 from madrun.cli.once import OnceTyper
 from madrun.cli.options import (
@@ -38,6 +40,7 @@ app = OnceTyper(
     pretty_exceptions_enable=False,
 )
 app.add_typer(report_app)
+add_launch_commands(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -59,12 +62,13 @@ def _root(
 
 
 @app.command("run", help="Run the selected cards and record the results.")
-@takes(options=RunOptions, repository=RepositoryOptions, files=RunFiles, show=Show)
+@takes(options=RunOptions, repository=RepositoryOptions, files=RunFiles, show=Show, launch=LaunchOptions)
 def _run(
     options: RunOptions,
     repository: RepositoryOptions,
     files: RunFiles,
     show: Show,
+    launch: LaunchOptions,
     plan: SavedPlan = None,
     repeat: Annotated[
         int, typer.Option("--repeat", metavar="N", min=1, help="Run each card N times; median and spread at the end.")
@@ -77,9 +81,16 @@ def _run(
     from functools import partial
 
     from madrun.cli.request import make_request
+    from madrun.node.lease import keep_lease
 
     if show.quiet and show.verbose:
         raise UsageError("found both --quiet and --verbose; allowed: one of them")
+    if launch.on is not None or launch.misplaced(None):
+        from madrun.cli.launch import launch_run
+
+        words = (options, launch, (repository, files, show), (plan, repeat, keep_alive))
+        raise typer.Exit(launch_run(words, dry_run))
+    keep_lease()
     if dry_run:
         from madrun.cli.plan import print_plans
 
@@ -87,8 +98,8 @@ def _run(
         raise typer.Exit(print_plans(request, show.as_json))
     from madrun.cli.run import run_cards
 
-    asked = partial(make_request, options, plan, repository=repository, files=files)
-    raise typer.Exit(run_cards(asked, show, repeat, keep_alive))
+    request_of = partial(make_request, options, plan, repository=repository, files=files)
+    raise typer.Exit(run_cards(request_of, show, repeat, keep_alive))
 
 
 @app.command("plan", help="Print what `run` would execute, to the letter.")

@@ -35,6 +35,11 @@ def runtimes(incomplete: str) -> list[str]:
     return [name for name in ("auto", "docker", "podman", "process") if name.startswith(incomplete)]
 
 
+def backends(incomplete: str) -> list[str]:
+    """Names of the backends that start nodes."""
+    return [name for name in ("ssh", "slurm", "kubernetes") if name.startswith(incomplete)]
+
+
 def run_ids(ctx: Any, incomplete: str) -> list[str]:
     """Ids of the newest runs."""
     try:

@@ -12,6 +12,7 @@ from madrun.planning import layers as merging
 from madrun.planning import topology as topo
 from madrun.planning.mad.distributed import MAD_RUNNER, args_of, launcher_of
 from madrun.planning.mad.layering import HOST_LAYER, Layering
+from madrun.probe.environment import launched_by
 from madrun.probe.madhost import not_passed, said_by_host
 from madrun.spec.card import Card
 from madrun.spec.context import Context, Layer, Origin, mount_source
@@ -46,10 +47,15 @@ def context_of(
     if isinstance(said, dict) and facts.scheduler:
         values = topo.with_scheduler(said, facts.scheduler)
         scheduler = {name: values[name] for name in facts.scheduler}
-        stack = [Layer("scheduler's environment", {"multi_node_args": scheduler}), *stack]
+        stack = [Layer(_scheduler_name(), {"multi_node_args": scheduler}), *stack]
     context, origins, warnings = merging.resolve(stack, mad)
     notes += _host_notes(origins) if mad else []
     return context, origins, [*warnings, *notes]
+
+
+def _scheduler_name() -> str:
+    backend = launched_by()
+    return f"launched by {backend}" if backend else "scheduler's environment"
 
 
 def _host(mad: bool) -> list[Layer]:

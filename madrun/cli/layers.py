@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,29 @@ def user_layers(request: Request) -> list[Layer]:
         layers.append(Layer("--mount", {"docker_mounts": _once("--mount", map(_mount, request.mount))}))
     if request.arg:
         layers.append(Layer("--arg", {"more_args": list(request.arg)}))
+    for word in request.set_key:
+        layers.append(Layer("--set", set_values(word, "--set")))
     for name, value in request.flags.items():
         layers.append(Layer(f"--{name.replace('_', '-')}", {name: value}))
     return layers
+
+
+def set_values(word: str, flag: str) -> dict[str, Any]:
+    """`slurm.time=2h` as `{"slurm": {"time": "2h"}}`; the value is read as YAML, so that lists can be given."""
+    import yaml
+
+    key, given, text = word.partition("=")
+    parts = key.strip().split(".")
+    if not given or not all(parts):
+        raise ContextError(f"{flag}: found {word!r}, allowed: KEY=VALUE, where KEY is as madrun explain prints it")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ContextError(f"{flag}: found {word!r}, whose value is no YAML: {error}") from None
+    value = text if isinstance(value, (type(None), date)) or isinstance(value, int) and ":" in text else value
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
 
 
 def _once(flag: str, entries: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -62,6 +62,10 @@ Arg = Annotated[
     list[str] | None,
     typer.Option("--arg", "-a", metavar="TEXT", help="Added after the script's arguments. Repeatable."),
 ]
+SetKey = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A key of the context, as slurm.comment=night. Repeatable."),
+]
 Mirror = Annotated[
     str | None,
     typer.Option(
@@ -144,6 +148,7 @@ class RunOptions:
     env: Env = None
     mount: MountWords = None
     arg: Arg = None
+    set_key: SetKey = None
     force_mirror_local: Mirror = None
     timeout: Timeout = None
     join_timeout: JoinTimeout = None

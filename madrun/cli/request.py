@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from madrun.cli.madoptions import BuildFiles, RepositoryOptions, RunFiles
 from madrun.errors import UsageError
+from madrun.spec.launch import COMMAND, LAUNCH
 
 if TYPE_CHECKING:
     from madrun.cli.options import RunOptions
@@ -34,6 +36,7 @@ class Request:
     env: tuple[str, ...]
     mount: tuple[str, ...]
     arg: tuple[str, ...]
+    set_key: tuple[str, ...]
     flags: dict[str, Any]
     command: tuple[str, ...]
     saved: str | None = None
@@ -62,11 +65,18 @@ def make_request(options: RunOptions, saved: str | None = None, **more: Any) -> 
         env=tuple(options.env or ()),
         mount=tuple(options.mount or ()),
         arg=tuple(options.arg or ()),
+        set_key=tuple(options.set_key or ()),
         flags={name: value for name, value in flags.items() if value is not None and not _is_unsaid(name, value)},
-        command=(_program(), *sys.argv[1:]),
+        command=_typed(),
         saved=saved,
         **more,
     )
+
+
+def _typed() -> tuple[str, ...]:
+    """What the user typed: here, or where the launch was started of which this is one node's part."""
+    said = os.environ.get(COMMAND) if os.environ.get(LAUNCH) else None
+    return tuple(json.loads(said)) if said else (_program(), *sys.argv[1:])
 
 
 def _says_which(more: dict[str, Any]) -> bool:

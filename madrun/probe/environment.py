@@ -11,19 +11,27 @@ from typing import Literal
 from madrun.errors import ContextError
 from madrun.spec.context import can_be_passed, is_secret
 from madrun.spec.facts import Engine
+from madrun.spec.launch import LAUNCH, NODE_KEYS, PREFIX
 
 
 def scheduler_args(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """NNODES and NODE_RANK as the scheduler says them; empty outside a multi-node step.
 
     SLURM: only inside an srun step (SLURM_STEP_NUM_NODES): in a batch script every node looks like node 0.
-    Kubernetes: JOB_COMPLETION_INDEX of an Indexed Job names the rank.
+    Kubernetes: JOB_COMPLETION_INDEX of an Indexed Job names the rank. A launch of madrun's own says all of it.
     """
+    if LAUNCH in env:
+        return {key: env[f"{PREFIX}{key}"] for key in NODE_KEYS if env.get(f"{PREFIX}{key}")}
     if "SLURM_STEP_NUM_NODES" in env and "SLURM_NODEID" in env:
         return {"NNODES": env["SLURM_STEP_NUM_NODES"], "NODE_RANK": env["SLURM_NODEID"]}
     if "JOB_COMPLETION_INDEX" in env:
         return {"NODE_RANK": env["JOB_COMPLETION_INDEX"]}
     return {}
+
+
+def launched_by(env: Mapping[str, str] = os.environ) -> str:
+    """`ssh`, `slurm` and so on where this process is one node's part of a launch; else empty."""
+    return env.get(LAUNCH, "").partition(":")[0]
 
 
 def forwarded_secrets(env: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -122,7 +122,10 @@ class MultiNodeArgs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context(MadContext):
-    """Everything a user may set for a run; durations in seconds or text, sizes in bytes or text."""
+    """Everything a user may set for a run; durations in seconds or text, sizes in bytes or text.
+
+    `ssh`, `slurm`, `kubernetes`, `compose` and `skypilot` are read by the backends of these names alone.
+    """
 
     __pydantic_config__: ClassVar[Mapping[str, object]] = LAX
 
@@ -148,6 +151,11 @@ class Context(MadContext):
     shm_size: int | str | None = None
     memlock: Literal["unlimited", "default"] = "unlimited"
     nofile: Annotated[int, Ge(1)] | None = 1048576
+    registry: str | None = None
+    modules: tuple[str, ...] = ()
+    ssh: dict[str, Any] = field(default_factory=dict)
+    compose: dict[str, Any] = field(default_factory=dict)
+    skypilot: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Nodes that the system's ssh reaches, as the user has configured it."""
