@@ -110,7 +110,8 @@ def _begin(request: Request) -> _Making:
     prepared = Prepared(
         repository=repository, facts=facts, engine=client, planned=[], git_state=look_at_git(repository)
     )
-    prepared.layers, prepared.images = (*below, *above), policy_of(request, repository)
+    prepared.layers = (*below, *above)
+    prepared.images = policy_of(request, repository, prepared.layers)
     said, blamed = _context(card, below, above, facts)
     making = _Making(request, prepared, said, card if not blamed else None)
     for text in filter(None, (wrong, blamed)):

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from madrun.cli.request import Request
 from madrun.errors import UsageError
 from madrun.registry.mad import credentials
 from madrun.runtimes.images.policy import Policy
+from madrun.spec.context import Layer
 
 _REGISTRY = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?(/[a-z0-9._-]+)*/?")
 
 
-def policy_of(request: Request, repository: Path) -> Policy:
-    """The policy of the whole command: what is to be made anew is made anew once. `UsageError` for a wrong registry."""
+def policy_of(request: Request, repository: Path, layers: Sequence[Layer] = ()) -> Policy:
+    """The policy of the whole command: what is to be made anew is made anew once. `UsageError` for a wrong registry.
+
+    `layers`: where the registry stands if it was not typed; the last one counts.
+    """
     options = request.repository
+    registry, where = _registry(options.registry, layers)
     known = credentials.read(repository, os.environ)
     logins = {key: entry for key in known.entries if (entry := _login(known.entries[key])) is not None}
-    if options.registry is not None:
-        check_registry(options.registry, "--registry")
+    if registry:
+        check_registry(registry, where)
         if known.problem:
-            raise UsageError(f"{known.problem} (--registry may need a login from it)")
+            raise UsageError(f"{known.problem} ({where} may need a login from it)")
     return Policy(
         fresh=options.clean_docker_cache,
         pull=options.pull,
-        registry=options.registry or "",
+        registry=registry,
         logins=logins,
         shared=shared_images(),
     )
+
+
+def _registry(typed: str | None, layers: Sequence[Layer]) -> tuple[str, str]:
+    """The registry and who named it; empty without one."""
+    if typed is not None:
+        return typed, "--registry"
+    said = [(layer.values["registry"], f"{layer.name}: registry") for layer in layers if "registry" in layer.values]
+    value, where = said[-1] if said else (None, "")
+    return ("" if value is None else str(value)), where
 
 
 def shared_images() -> Path | None:

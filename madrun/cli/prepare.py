@@ -120,7 +120,8 @@ def prepare(request: Request, tell: Tell = nobody, leave_out: bool = False) -> P
         raise
     prepared = Prepared(repository=repository, facts=facts, engine=client, planned=[], git_state=git_state)
     prepared.data_config = request.repository.data_config
-    prepared.layers, prepared.images = (*below, *above), policy_of(request, repository)
+    prepared.layers = (*below, *above)
+    prepared.images = policy_of(request, repository, prepared.layers)
     if leave_out:
         prepared.left_out += from_broken(catalogue.broken, request.tags, repository)
     tolerant = leave_out and (cards[0].mad is not None or len(cards) + len(prepared.left_out) > 1)
@@ -272,7 +273,7 @@ def plan_case(card: Card, said: Said, prepared: Prepared, stack: Stack, open_por
             *secrets_in_history(card, job.image, found.dockerfile_text),
             *filter(None, (why, chosen.note)),
             *share.notes,
-            *unheard(card, context, runtime, facts.accelerator.vendor),
+            *unheard(card, context, runtime, facts.accelerator.vendor, bool(environment.launched_by())),
             *_host_notes(facts, runtime),
             *place_notes(context, topology, facts),
         ),

@@ -10,6 +10,7 @@ from madrun.spec.context import Context
 
 # Keys of launchers of whole jobs. `distributed` has effects of its own, as have the GPU counts of slurm and k8s.
 _ELSEWHERE = ("slurm", "k8s", "kubernetes", "vllm", "deployment_config")
+_OF_LAUNCHES = ("slurm", "k8s", "kubernetes")  # `madrun run --on` reads them; a site file has them for all cards
 _SWITCHES = ("shared_data", "monitor", "cleanup_on_failure", "debug")
 _HEADERS_ONLY = ("host_os", "numa_balancing")
 _OF_MAD = (
@@ -20,13 +21,16 @@ _HEARD_OF = {"slurm": ("gpus_per_node",), "k8s": ("gpu_count",), "kubernetes": (
 IMAGE = "DOCKER_IMAGE_NAME"
 
 
-def unheard(card: Card, context: Context, runtime: str, vendor: str) -> tuple[str, ...]:
-    """A note for each key that was given and has no effect on this run."""
+def unheard(card: Card, context: Context, runtime: str, vendor: str, launched: bool = False) -> tuple[str, ...]:
+    """A note for each key that was given and has no effect on this run.
+
+    `launched`: this is one node's part of a launch, which has read what is meant for it.
+    """
     if card.mad is None:
-        given = [key for key in _OF_MAD if getattr(context, key) not in (None, {})]
+        given = [key for key in _OF_MAD if key not in _OF_LAUNCHES and getattr(context, key) not in (None, {})]
         return tuple(f"{key} has no effect on {card.name}, which is no card of a MAD repository" for key in given)
     return (
-        *_elsewhere(context),
+        *_elsewhere(context, launched),
         *_variables(card, context),
         *_headers(context),
         *_outside(card, context, runtime),
@@ -34,10 +38,15 @@ def unheard(card: Card, context: Context, runtime: str, vendor: str) -> tuple[st
     )
 
 
-def _elsewhere(context: Context) -> Iterable[str]:
+def _elsewhere(context: Context, launched: bool) -> Iterable[str]:
     for key in _ELSEWHERE:
+        if launched and key in _OF_LAUNCHES:
+            continue
         rest = [name for name in getattr(context, key) if name not in _HEARD_OF.get(key, ())]
-        if rest:
+        if rest and key in _OF_LAUNCHES:
+            backend = "slurm" if key == "slurm" else "kubernetes"
+            yield f"{key} ({', '.join(rest)}) counts with --on {backend}, not for a run typed on this node"
+        elif rest:
             yield f"{key} ({', '.join(rest)}) has no effect on a run typed on this node"
     for key in _SWITCHES:
         if getattr(context, key) is not None:

@@ -76,3 +76,15 @@ def test_a_native_card_knows_none_of_mads_keys():
     found = unheard(card(mad=False), Context(**given), "docker", "cpu")
     assert sorted(note.split()[0] for note in found) == sorted(given)
     assert unheard(card(mad=False), Context(), "docker", "cpu") == ()
+
+
+def test_what_launches_read_is_pointed_to_where_nothing_was_launched():
+    context = Context(slurm={"partition": "x"}, k8s={"namespace": "y"})
+    found = unheard(card(), context, "docker", "cpu")
+    assert "slurm (partition) counts with --on slurm, not for a run typed on this node" in found
+    assert "k8s (namespace) counts with --on kubernetes, not for a run typed on this node" in found
+    assert unheard(card(), context, "docker", "cpu", launched=True) == ()
+
+
+def test_a_site_file_may_say_for_native_cards_too_what_launches_read():
+    assert unheard(card(mad=False), Context(slurm={"partition": "x"}), "docker", "cpu") == ()
