@@ -42,7 +42,12 @@ def stubborn(repository: Any) -> str:
 
 @pytest.mark.parametrize(
     ("number", "bound"),
-    [(signal.SIGKILL, 5), (signal.SIGINT, 7), (signal.SIGTERM, 7), (signal.SIGHUP, 7)],
+    [
+        (signal.SIGKILL, 5),
+        (signal.SIGINT, 7),
+        pytest.param(signal.SIGTERM, 7, marks=pytest.mark.long),
+        (signal.SIGHUP, 7),
+    ],
     ids=["kill -9", "ctrl-c", "term", "closed terminal"],
 )
 def test_a_signal_to_madrun_ends_everything_within_the_bound(
@@ -76,7 +81,7 @@ def test_a_second_signal_does_not_wait_for_the_grace_period(
     assert child.wait(10) == 130
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "ctrl-c"])
 def test_one_node_of_two_that_ends_takes_the_other_along(
     repository: Any, runtime: str, stubborn: str, engine: Any, number: signal.Signals, victim: int

@@ -95,7 +95,11 @@ def test_kill_9_at_twenty_points_of_its_life_leaves_nothing(bed: Bed) -> None:
     assert not bed.left()  # what was created and never started, too
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda value: value.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(number, marks=pytest.mark.long) for number in (signal.SIGTERM, signal.SIGHUP))],
+    ids=lambda value: value.name,
+)
 def test_a_signal_at_any_point_of_its_life_ends_the_run_on_all_nodes(bed: Bed, number: signal.Signals) -> None:
     for index, point in enumerate(("", "node-{}/box/driver.sh", "driver", "begin", "exit", "end")):
         victim = (index + number) % 3

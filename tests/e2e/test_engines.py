@@ -422,6 +422,7 @@ def test_the_quick_start_runs_with_rootless_podman(
 
 
 @pytest.mark.torch
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_killed_madrun_leaves_nothing_in_rootless_podman_and_no_foreign_file(
     ordinary: Ordinary, quick_start: subprocess.CompletedProcess[str]

@@ -85,7 +85,7 @@ def test_a_run_is_seen_followed_and_stopped(repository: Any, runtime: str, apart
     assert (again.returncode, f"nothing of {run_id} runs on this host" in again.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("stopped_at", [0, 1])
+@pytest.mark.parametrize("stopped_at", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_stopping_a_run_by_either_node_ends_both(
     repository: Any, runtime: str, apart: Path, engine: Any, stopped_at: int
 ) -> None:

@@ -18,7 +18,7 @@ from e2e_parts import until
 from faults import STUBBORN, container
 from three_nodes import Node, Started
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 MEASURED = "echo performance: 1 speed\n"
 # From the start of the last node: 1 to 4 s where nothing else runs. Untold they would wait for --join-timeout, 10 min.
 SOON_S = 6

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from e2e_parts import containers, two_nodes
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 MEASURED = 'echo "performance: 2.5 speed"\n'
 
 

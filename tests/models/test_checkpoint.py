@@ -70,6 +70,7 @@ def test_a_run_that_is_killed_in_the_middle_resumes_to_the_last_bit(cards, unint
     assert parameters(resumed) == parameters(uninterrupted)
 
 
+@pytest.mark.long
 def test_a_resumed_run_warms_up_anew_and_measures_only_its_own_steps(cards, uninterrupted):
     kept = cards.tmp / "kept"
     shutil.copytree(uninterrupted.folder / "kept", kept)
@@ -111,6 +112,7 @@ def refused(cards, kept: Path, args: str) -> str:
     return message
 
 
+@pytest.mark.long
 def test_what_does_not_belong_together_is_refused_by_name(cards, uninterrupted):
     kept = uninterrupted.folder / "kept"
     said = refused(cards, kept, f"{RUN} --gbs 32 --lr 0.5 --resume")

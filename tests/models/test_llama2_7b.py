@@ -48,9 +48,14 @@ def test_the_tiny_variant_prints_every_required_metric_last(cards):
     [
         pytest.param(1, 1, "--shard fsdp --mbs 4 --grad-accum 1", marks=pytest.mark.long),
         (1, 2, "--shard fsdp --mbs 1 --grad-accum 2"),
-        (1, 2, "--shard ddp --mbs 1 --grad-accum 2"),
+        pytest.param(1, 2, "--shard ddp --mbs 1 --grad-accum 2", marks=pytest.mark.long),
         pytest.param(2, 1, "--shard fsdp --mbs 2 --grad-accum 1", marks=pytest.mark.long),
-        (1, 2, "--shard fsdp --mbs 1 --grad-accum 2 --reshard always --ac selective --attn math"),
+        pytest.param(
+            1,
+            2,
+            "--shard fsdp --mbs 1 --grad-accum 2 --reshard always --ac selective --attn math",
+            marks=pytest.mark.long,
+        ),
         (2, 2, "--shard hsdp --mbs 1 --grad-accum 1"),
     ],
 )
@@ -77,6 +82,7 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_bit(cards, plain_losses
     assert outcome.losses == plain_losses
 
 
+@pytest.mark.long
 def test_synthetic_data_needs_no_file_and_attention_kernels_agree(cards):
     args = f"{BROKEN} --data synthetic --attn math --shard none"
     (outcome,) = cards.run(cards.stage("llama2_7b"), args=args)
@@ -125,6 +131,7 @@ def test_replicas_that_drift_apart_fail(cards):
     assert "FAILED parameters are equal on all ranks" in outcome.stderr
 
 
+@pytest.mark.long
 def test_too_short_a_window_is_no_measurement(cards):
     (outcome,) = cards.run(cards.stage("llama2_7b"), args=f"{BROKEN} --steps 9 --shard none")
     assert outcome.code != 0
@@ -132,6 +139,7 @@ def test_too_short_a_window_is_no_measurement(cards):
     assert outcome.metrics == {}
 
 
+@pytest.mark.long
 def test_more_samples_in_a_step_than_the_text_has_is_refused(cards):
     (outcome,) = cards.run(cards.stage("llama2_7b"), args=f"{BROKEN} --grad-accum 100000")
     assert outcome.code != 0

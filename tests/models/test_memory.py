@@ -51,6 +51,7 @@ def metered(cards, method: str, lines: tuple[str, ...], nproc: int) -> dict[str,
 
 
 @pytest.mark.torch
+@pytest.mark.beside
 @pytest.mark.parametrize(
     ("method", "lines", "nproc"),
     [("allocator", ONE_RANK, 1), ("allocator", TWO_RANKS, 2), ("fake", FAKE, 1)],
@@ -64,6 +65,7 @@ def test_the_prediction_is_within_a_tenth_of_the_measured_peak(measured, method,
 
 
 @pytest.mark.torch
+@pytest.mark.beside
 def test_fake_tensors_measure_what_the_allocator_does(measured):
     """Which is what makes the measurements of the models that fit nowhere here worth something."""
     for line in set(ONE_RANK) & set(FAKE):
