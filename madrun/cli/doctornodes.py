@@ -3,57 +3,69 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
 from madrun import __version__
+from madrun.backends.ssh.connection import Connections, Reply
+from madrun.backends.ssh.hosts import parse_hosts
+from madrun.backends.ssh.settings import SshSettings, check, read_text
+from madrun.backends.ssh.visit import host_behind
 from madrun.cli.doctor import answer
 from madrun.cli.doctorplan import DEFAULT_CARD
+from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.options import RunOptions
+from madrun.cli.repository import find_repository
+from madrun.cli.request import make_request
+from madrun.cli.words import words_of
 from madrun.doctor import remote
 from madrun.doctor.bandwidth import not_run
 from madrun.doctor.report import Examination, NodeReport
 from madrun.errors import ContextError, UsageError
-from madrun.planning.layers import parse_text
+from madrun.planning.layers import parse_text, resolve
 from madrun.probe import network
 from madrun.spec.codec import from_plain
 from madrun.spec.finding import Finding
 from madrun.spec.validation import Invalid
 
 _KEY = "multi_node_args"
+_OWN = ("additional_context", "join_timeout")  # said to each host in another way
 _NOT_ALL = "5s"  # how long those that can be visited wait for one that cannot
 
 
 def visit_nodes(options: RunOptions, nodes: str, brief: bool, as_json: bool) -> int:
     """The exit code of the visit to all hosts; `UsageError` and `ContextError` for what is typed wrongly."""
-    hosts = _hosts(nodes)
+    settings = _settings(options, nodes)
+    hosts = settings.names
     context = _context(options)
     said = context.get(_KEY) or {}
     if not isinstance(said, dict):
         raise ContextError(f"{_KEY}: found {type(said).__name__}, allowed: a map of names to values")
     sys.stderr.write(f"madrun: looking at {', '.join(hosts)} by ssh\n")
-    wrong = remote.versions(hosts, remote.here())
     common = {"MASTER_ADDR": said.get("MASTER_ADDR") or _address(hosts[0])} if len(hosts) > 1 else {}
-    words = []
-    for rank in range(len(hosts)):
-        own = context | {_KEY: {**said, **common, "NNODES": len(hosts), "NODE_RANK": rank}}
-        words.append(_words(options, json.dumps(own), any(wrong)))
-    able = [rank for rank, finding in enumerate(wrong) if finding is None]
-    replies = remote.visits([hosts[rank] for rank in able], remote.here(), [words[rank] for rank in able])
+    with Connections(settings) as connections:
+        wrong = remote.versions(connections, hosts, remote.here())
+        able = [rank for rank, finding in enumerate(wrong) if finding is None]
+        words = []
+        for rank in able:
+            own = context | {_KEY: {**said, **common, "NNODES": len(hosts), "NODE_RANK": rank}}
+            words.append(_words(options, json.dumps(own), any(wrong)))
+        replies = remote.visits(connections, [hosts[rank] for rank in able], remote.here(), words)
     return answer(merged(hosts, wrong, dict(zip(able, replies, strict=True)), _card(options)), brief, as_json)
 
 
-def _hosts(nodes: str) -> list[str]:
-    hosts = [host.strip() for host in nodes.split(",") if host.strip()]
-    if not hosts or len(set(hosts)) < len(hosts) or any(host.startswith("-") or " " in host for host in hosts):
-        raise UsageError(f"--nodes: found {nodes!r}, allowed: hosts as ssh knows them, each once: n0,n1")
-    if shutil.which("ssh") is None:
-        raise UsageError("--nodes: no ssh on PATH; install OpenSSH's client, or type madrun doctor on each node")
-    return hosts
+def _settings(options: RunOptions, nodes: str) -> SshSettings:
+    """What the site file and the command line say of ssh, with these hosts."""
+    try:
+        hosts = parse_hosts(nodes, read_text, "--nodes")
+    except ContextError as error:
+        raise UsageError(str(error)) from None
+    request = make_request(replace(options, tags=options.tags or [DEFAULT_CARD]))
+    said, _, _ = resolve([*site_layer(request, find_repository(request.repo)), *user_layers(request)], False)
+    return replace(check(said.ssh), hosts=tuple(map(str, hosts)))
 
 
 def _context(options: RunOptions) -> dict[str, Any]:
@@ -67,7 +79,7 @@ def _address(host: str) -> str:
 
     So does one that means loopback here: this may be node 0, and each host says what it makes of its name.
     """
-    name = remote.name_behind(host)
+    name = host_behind(host)
     try:
         address = network.resolve(name)
     except ContextError:
@@ -78,16 +90,7 @@ def _address(host: str) -> str:
 
 def _words(options: RunOptions, context: str, not_all: bool) -> list[str]:
     """The command line of one host."""
-    words = ["doctor", "--json", "--additional-context", context]
-    for one in fields(options):
-        value = getattr(options, one.name)
-        flag = f"--{one.name.replace('_', '-')}"
-        if value is None or value is False or one.name in ("additional_context", "join_timeout"):
-            continue
-        if isinstance(value, list):
-            words += [word for entry in value for word in (flag, entry)]
-        else:
-            words += [flag] if value is True else [flag, str(value)]
+    words = ["doctor", "--json", "--additional-context", context, *words_of(options, _OWN)]
     limit = _NOT_ALL if not_all else options.join_timeout
     return [*words, "--join-timeout", limit] if limit else words
 
@@ -97,7 +100,7 @@ def _card(options: RunOptions) -> str:
 
 
 def merged(
-    hosts: Sequence[str], wrong: Sequence[Finding | None], replies: Mapping[int, remote.Reply], card: str
+    hosts: Sequence[str], wrong: Sequence[Finding | None], replies: Mapping[int, Reply], card: str
 ) -> Examination:
     """One answer: node 0's where it heard of a node, else the node's own, else why there is none."""
     documents = {rank: found for rank, reply in replies.items() if (found := remote.document_of(reply))}

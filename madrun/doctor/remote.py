@@ -1,6 +1,6 @@
-"""Other hosts by the system's ssh: never a password prompt, never a terminal, and what was started ends with its input.
+"""Other hosts by the system's ssh: what is started there ends with its input.
 
-Options: ssh_config(5) of OpenSSH. A host that is not let in, has no madrun or another one becomes a finding.
+A host that is not let in, has no madrun or another one becomes a finding.
 """
 
 from __future__ import annotations
@@ -19,26 +19,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from madrun import __version__
-from madrun.node.channel.server import allow_files
+from madrun.backends.ssh.connection import NO_CONNECTION, TOO_LONG, Connections, Reply
+from madrun.backends.ssh.problems import of_reply
 from madrun.spec.finding import Finding
 
-CONNECT_S = 10
-_OPTIONS = (
-    "BatchMode=yes",
-    f"ConnectTimeout={CONNECT_S}",
-    "ServerAliveInterval=5",
-    "ServerAliveCountMax=3",
-    "ClearAllForwardings=yes",  # what the user forwards is for his own sessions, and may be taken by one of them
-    "ForwardAgent=no",
-    "ForwardX11=no",
-)
 _ENOUGH_S = 15.0  # for a remote doctor to end in order after its input has ended
 _VERSION_S, _MORE_S = 30.0, 0.1  # for an answer to the first question, and for each host, since all start here at once
 _AFTER_S = 300.0  # for all others once one has ended: nodes end together, but one may still pull its image
-_FILES = 4  # of this process for each host
 _LAST, _LONGEST = 4, 400
-# Of a shell without the program; of ssh itself, ssh(1); of a command that took too long, timeout(1).
-_NO_MADRUN, _NO_CONNECTION, _TOO_LONG = 127, 255, 124
+_NO_MADRUN = 127  # of a shell without the program
 _MANUAL = "https://man.openbsd.org/ssh"
 # The interpreter of this madrun where that host has it with madrun, else the madrun of that host's PATH.
 _CHOOSE = """cd {folder} 2>/dev/null
@@ -56,27 +45,17 @@ exit $code
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What a command on a host came to; `code` as a shell tells it."""
-
-    code: int
-    out: str
-    err: str
-
-
-def versions(hosts: Sequence[str], folder: str) -> list[Finding | None]:
+def versions(connections: Connections, hosts: Sequence[str], folder: str) -> list[Finding | None]:
     """For each host, asked all at once: None where it has this madrun, else the FAIL that says why no visit can be."""
-    scripts = [_script(folder, '"$@" --version\n')] * len(hosts)
-    with _started(hosts, scripts) as running:
-        deadline = time.monotonic() + _VERSION_S + _MORE_S * len(hosts)
-        return [_of_version(one.reply(deadline)) for one in running]
+    script = _script(folder, '"$@" --version\n')
+    replies = connections.run(hosts, script, limit_s=_VERSION_S + _MORE_S * len(hosts))
+    return [_of_version(reply) for reply in replies]
 
 
-def visits(hosts: Sequence[str], folder: str, words: Sequence[Sequence[str]]) -> list[Reply]:
+def visits(connections: Connections, hosts: Sequence[str], folder: str, words: Sequence[Sequence[str]]) -> list[Reply]:
     """`madrun WORDS` on each host at the same time, in `folder` where the host has it; all are ended with this call."""
     scripts = [_script(folder, _START.format(words=shlex.join(each))) for each in words]
-    with _started(hosts, scripts) as running:
+    with _started(connections, hosts, scripts) as running:
         replies, deadline = [], float("inf")
         for one in running:
             replies.append(one.reply(deadline))
@@ -84,22 +63,12 @@ def visits(hosts: Sequence[str], folder: str, words: Sequence[Sequence[str]]) ->
         return replies
 
 
-def name_behind(host: str) -> str:
-    """The host name or address to which ssh would connect for this word; the word without its user where it fails."""
-    with suppress(OSError, subprocess.SubprocessError):
-        command = ["ssh", "-G", "--", host]
-        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CONNECT_S)
-        for line in said.stdout.splitlines():
-            if line.startswith("hostname "):
-                return line.removeprefix("hostname ").strip()
-    return host.rpartition("@")[2]
-
-
 def document_of(reply: Reply) -> Mapping[str, Any] | None:
     """The one JSON document of a visit; None where there is none. A login shell may say something before it."""
     with suppress(ValueError, RecursionError):
-        start = re.search(r"^\{", reply.out, re.MULTILINE)
-        found, _ = json.JSONDecoder().raw_decode(reply.out, start.start() if start else 0)
+        text = reply.out.decode(errors="replace")
+        start = re.search(r"^\{", text, re.MULTILINE)
+        found, _ = json.JSONDecoder().raw_decode(text, start.start() if start else 0)
         if isinstance(found, dict) and isinstance(found.get("nodes"), list):
             return found
     return None
@@ -107,27 +76,25 @@ def document_of(reply: Reply) -> Mapping[str, Any] | None:
 
 def unanswered(reply: Reply) -> Finding:
     """Why a host gave no document."""
-    if reply.code == _NO_CONNECTION:
-        advice = f"make `ssh -o BatchMode=yes HOST true` work: a key without a passphrase or an agent; {_KNOWN}"
-        return Finding(name="ssh", state="FAIL", text=_tail(reply), advice=advice, source=_MANUAL)
+    if reply.code == NO_CONNECTION:
+        why = of_reply(0, reply, _VERSION_S)
+        return Finding(name="ssh", state="FAIL", text=why.said, advice=why.told, source=_MANUAL)
     if reply.code == _NO_MADRUN:
         advice = "install the same madrun there, on the PATH that `ssh HOST env` shows or at the same place as here"
         return Finding(name="madrun", state="FAIL", text=_tail(reply), advice=advice)
-    if reply.code == _TOO_LONG:
+    if reply.code == TOO_LONG:
+        text = reply.said or "connected, and it gave no answer in time"
         advice = "`ssh HOST madrun --version` has to answer at once: look at its file systems (NFS) and its login shell"
-        return Finding(name="madrun", state="FAIL", text=_tail(reply), advice=advice)
+        return Finding(name="madrun", state="FAIL", text=text, advice=advice)
     text = f"madrun doctor ended there with {reply.code}: {_tail(reply)}"
     advice = "type it on that host; the same words have to be right on every host"
     return Finding(name="madrun", state="FAIL", text=text, advice=advice)
 
 
-_KNOWN = "and the host's own key in known_hosts"
-
-
 def _of_version(reply: Reply) -> Finding | None:
     if reply.code:
         return unanswered(reply)
-    found = reply.out.strip().rpartition("\n")[2].strip()[:_LONGEST]
+    found = reply.out.decode(errors="replace").strip().rpartition("\n")[2].strip()[:_LONGEST]
     if found == f"madrun {__version__}":
         return None
     text = f"{found or 'something without a version'} there, madrun {__version__} here"
@@ -135,23 +102,22 @@ def _of_version(reply: Reply) -> Finding | None:
 
 
 def _tail(reply: Reply) -> str:
-    lines = [line.strip() for line in reply.err.splitlines() if line.strip()]
+    lines = [line.strip() for line in reply.said.splitlines() if line.strip()]
     return "; ".join(lines[-_LAST:])[-_LONGEST:] or f"ended with {reply.code} and said nothing"
 
 
 def _script(folder: str, then: str) -> str:
-    """One word for whatever shell the user has there."""
-    text = _CHOOSE.format(folder=shlex.quote(folder), python=shlex.quote(sys.executable)) + then
-    return f"sh -c {shlex.quote(text)}"
+    return _CHOOSE.format(folder=shlex.quote(folder), python=shlex.quote(sys.executable)) + then
 
 
 @dataclass(slots=True)
 class _Running:
-    """ssh to one host, with its input held open, and what it has printed so far."""
+    """A command on one host, with its input held open, and what it has printed so far."""
 
-    child: subprocess.Popen[str]
-    out: IO[str]
-    err: IO[str]
+    host: str
+    child: subprocess.Popen[bytes]
+    out: IO[bytes]
+    err: IO[bytes]
     began: float
 
     def reply(self, deadline: float = float("inf")) -> Reply:
@@ -159,13 +125,13 @@ class _Running:
         try:
             code = self.child.wait(max(deadline - time.monotonic(), 0.0) if deadline < float("inf") else None)
         except subprocess.TimeoutExpired:
-            waited = time.monotonic() - self.began
-            return Reply(code=_TOO_LONG, out="", err=f"connected or not, it gave no answer within {waited:.0f} s")
+            said = f"it gave no answer within {time.monotonic() - self.began:.0f} s"
+            return Reply(host=self.host, code=TOO_LONG, err=said.encode())
         texts = []
         for file in (self.out, self.err):
             file.seek(0)
             texts.append(file.read())
-        return Reply(code=code, out=texts[0], err=texts[1])
+        return Reply(host=self.host, code=code, out=texts[0], err=texts[1])
 
     def close(self, deadline: float) -> None:
         """Waits until this moment for its end, after that of its input."""
@@ -179,22 +145,13 @@ class _Running:
 
 
 @contextmanager
-def _started(hosts: Sequence[str], scripts: Sequence[str]) -> Iterator[list[_Running]]:
-    allow_files(_FILES * len(hosts))
-    options = [word for option in _OPTIONS for word in ("-o", option)]
+def _started(connections: Connections, hosts: Sequence[str], scripts: Sequence[str]) -> Iterator[list[_Running]]:
     running: list[_Running] = []
     try:
         for host, script in zip(hosts, scripts, strict=True):
-            out, err = (tempfile.TemporaryFile("w+", errors="replace") for _ in range(2))  # noqa: SIM115 - close() does
-            child = subprocess.Popen(
-                ["ssh", *options, "-T", "--", host, script],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-                text=True,
-                start_new_session=True,  # Ctrl-C here ends them by their input, in order
-            )
-            running.append(_Running(child, out, err, time.monotonic()))
+            out, err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - close() does
+            child = connections.start(host, script, stdout=out, stderr=err)
+            running.append(_Running(host, child, out, err, time.monotonic()))
         yield running
     finally:
         for one in running:

@@ -18,6 +18,8 @@ from e2e_parts import ROOT
 from mad_bed import BASE, Checkout, check_out
 from runner_image import nodes_with_runners
 from runner_image import runners_image as make_runners_image
+from slurm_nodes import Cluster, slurm_cluster
+from ssh_nodes import SshBed, ssh_bed, ssh_nodes
 from three_nodes import Node, nodes
 
 MADRUN = [sys.executable, "-m", "madrun"]
@@ -184,3 +186,36 @@ def mad_base(base_image: str, engine: Any) -> None:
 def checkout(tmp_path: Path) -> Checkout:
     """A clean checkout of that repository."""
     return check_out(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def bare(engine: Any) -> Iterator[list[Node]]:
+    """Three nodes that ssh reaches, with an empty engine each and no madrun, for all tests of a session."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to enter the nodes' namespaces")
+    with ssh_nodes(engine) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def cluster(engine: Any, base_image: str) -> Iterator[Cluster]:
+    """A SLURM of a head and two nodes, for all tests of a session."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to enter the nodes' namespaces")
+    with slurm_cluster(engine, base_image) as made:
+        yield made
+
+
+@pytest.fixture
+def slurm(cluster: Cluster) -> Iterator[Cluster]:
+    """The same, idle and empty; each test leaves it so."""
+    cluster.prepare()
+    yield cluster
+    cluster.clean()
+
+
+@pytest.fixture
+def by_ssh(bare: list[Node], tmp_path: Path) -> Iterator[SshBed]:
+    """A head with these hosts, a home and a repository of its own; each test leaves the nodes clean."""
+    with ssh_bed(bare, tmp_path) as made:
+        yield made

@@ -41,9 +41,23 @@ _BOOT = """
 start_engine() { exec dockerd --bip {bip} --iptables=false --ip6tables=false --storage-driver overlay2 \\
   -H unix:///var/run/docker.sock -H unix:///node/docker.sock >>/node/dockerd.log 2>&1; }
 mkdir -p /sys/fs/cgroup/systemd
-(start_engine) &
+if [ -e /node/has_engine ]; then (start_engine) & fi
+if [ -e /node/more.sh ]; then bash /node/more.sh && touch /node/booted; fi
 while :; do sleep 1000 & wait $!; done          # as process 1 bash buries whatever loses its parent
 """
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a node has; `bare` ones have neither this repository nor the python of the tests. `boot`: a bash script."""
+
+    engine: bool = True
+    image: bool = True
+    bare: bool = False
+    boot: str = ""
+
+
+WHOLE = Kind()
 
 
 @dataclass
@@ -58,6 +72,7 @@ class Node:
     pid: int = 0
     address: str = ""
     system: str = ""  # where in the node the files of the job's image stand; empty where they are in the archive
+    kind: Kind = WHOLE
     started: list[Started] = field(default_factory=list)
 
     def enter(self, words: Sequence[str], cwd: str = WORK) -> list[str]:
@@ -100,11 +115,20 @@ class Node:
         self.client.kill(self.id)
 
     def power_on(self) -> None:
-        """Boots it after `power_off`; it has its address and folder again, and an empty engine with the job's image."""
+        """Boots it after `power_off`; it has its address and folder again, and an engine as `nodes` gave it one."""
+        (self.shared / "booted").unlink(missing_ok=True)
         self.client.start(self.id)
         self.look()
-        self.await_engine()
-        self.load_job()
+        self.stand()
+
+    def stand(self) -> None:
+        """Returns when it has what its kind has: its boot script's work, an engine that answers, the job's image."""
+        if self.kind.boot:
+            until((self.shared / "booted").exists, 30, f"the boot script of node {self.number}")
+        if self.kind.engine:
+            self.await_engine()
+        if self.kind.image:
+            self.load_job()
 
     def load_job(self) -> None:
         """Loads the job's image into an engine that has none; with a `system`, its files become those of the image."""
@@ -236,8 +260,12 @@ def _is_of(pid: int, space: str, mark: str) -> bool:
 
 
 @contextmanager
-def nodes(client: Any, count: int = 3, system: Path | None = None) -> Iterator[list[Node]]:
+def nodes(
+    client: Any, count: int = 3, system: Path | None = None, binds: Sequence[str] = (), kind: Kind = WHOLE
+) -> Iterator[list[Node]]:
     """So many nodes, with engines that answer and the job's image in each; nothing of them is left afterwards.
+
+    `binds`: further folders of this machine in all of them, `here:there`.
 
     With `system`, a folder of this machine, the files of the job's image are those below it: an image of more than a
     gigabyte would take half a minute to load into each engine.
@@ -250,12 +278,11 @@ def nodes(client: Any, count: int = 3, system: Path | None = None) -> Iterator[l
     image = imported(client, node_system(), f"madrun-test/node-{bed}")
     try:
         for number in range(count):
-            made.append(_boot(client, (image, network, bed, system), base / str(number), number, labels))
+            made.append(_boot(client, (image, network, bed, system, binds, kind), base / str(number), number, labels))
         job = saved(client, no_system() if system else job_system(), JOB_IMAGE)
         for node in made:
             (node.shared / "job.tar").write_bytes(job)
-            node.await_engine()
-            node.load_job()
+            node.stand()
         yield made
     finally:
         for node in made:
@@ -268,21 +295,29 @@ def nodes(client: Any, count: int = 3, system: Path | None = None) -> Iterator[l
 
 
 def _boot(
-    client: Any, made_of: tuple[str, str, str, Path | None], base: Path, number: int, labels: dict[str, str]
+    client: Any,
+    made_of: tuple[str, str, str, Path | None, Sequence[str], Kind],
+    base: Path,
+    number: int,
+    labels: dict[str, str],
 ) -> Node:
-    image, network, bed, system = made_of
+    image, network, bed, system, binds, kind = made_of
     folder, shared = base / "work", base / "node"
     folder.mkdir(parents=True)
     shared.mkdir()
     boot = _BOOT.replace("{bip}", f"10.201.{number}.1/24")
     (shared / "boot.sh").write_text(boot)
-    (shared / "engine.sh").write_text(boot.partition("(start_engine)")[0] + "(start_engine) </dev/null &\n")
-    read_only = {"/usr", sys.prefix, sys.base_prefix, str(ROOT)}
+    (shared / "engine.sh").write_text(boot.partition("if [ -e")[0] + "(start_engine) </dev/null &\n")
+    if kind.engine:
+        (shared / "has_engine").touch()
+    if kind.boot:
+        (shared / "more.sh").write_text(kind.boot)
+    read_only = {"/usr"} if kind.bare else {"/usr", sys.prefix, sys.base_prefix, str(ROOT)}
     mounted = [path for path in sorted(read_only) if not any(path != one and _below(path, one) for one in read_only)]
     host = client.create_host_config(
         binds=[*(f"{path}:{path}:ro" for path in mounted), f"{folder}:{WORK}", f"{shared}:/node"]
         + ([f"{system}:/system:ro"] if system else [])
-        + ["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
+        + ["/sys/fs/cgroup:/sys/fs/cgroup:rw", *binds],
         tmpfs={"/var/lib/docker": "size=6g,exec,suid,dev", "/tmp": "exec", "/run": "exec"},
         cap_add=_CAPABILITIES.split(),
         security_opt=["seccomp=unconfined"],
@@ -294,7 +329,7 @@ def _boot(
     made = client.create_container(
         image, ["bash", "/node/boot.sh"], hostname=f"n{number}", name=name, labels=labels, host_config=host
     )
-    node = Node(number, client, made["Id"], folder, shared, system="/system" if system else "")
+    node = Node(number, client, made["Id"], folder, shared, system="/system" if system else "", kind=kind)
     try:
         client.start(node.id)
         node.look()

@@ -2,62 +2,115 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
-import threading
+from collections.abc import Sequence
 
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
+from madrun.backends.ssh import aside
+from madrun.backends.ssh.carrying import Place, bring_home, clear, deliver, forget_private
+from madrun.backends.ssh.connection import Connections
+from madrun.backends.ssh.look import log_of, show_log, state_of
 from madrun.backends.ssh.settings import SshSettings, read
-from madrun.spec.launch import BEAT_S, LEASE, SCRIPT, Launch, NodeStart
+from madrun.backends.ssh.start import by_hand, check_words, node_command, starts
+from madrun.backends.ssh.visit import choose_master, visit
+from madrun.backends.ssh.watch import Outcome, Running, Watch
+from madrun.backends.state import LaunchState, Which
+from madrun.errors import ExitCode, MadrunError
+from madrun.spec.launch import BROUGHT_HOME, PROGRAM, REPOSITORY, RESULTS, Launch, NodeStart
 
-__all__ = ["conduct", "read", "render"]
-
-
-def starts(launch: Launch, settings: SshSettings) -> list[NodeStart]:
-    master = launch.master_addr or settings.names[0].rpartition("@")[2]
-    return [NodeStart(rank, host, master) for rank, host in enumerate(settings.names)]
-
-
-def node_command(launch: Launch, start: NodeStart) -> str:
-    env = [f"{name}={shlex.quote(value)}" for name, value in {**start.env(), LEASE: "stdin"}.items()]
-    return f"exec env {' '.join(env)} sh {shlex.quote(launch.folder)}/{SCRIPT}"
+__all__ = ["conduct", "logs", "read", "render", "state", "stop"]
 
 
 def render(launch: Launch, settings: SshSettings) -> dict[str, str]:
-    lines = [f"ssh {start.host} {shlex.quote(node_command(launch, start))}" for start in starts(launch, settings)]
-    return {"ssh.sh": "#!/bin/sh\n" + "".join(f"{line} &\n" for line in lines) + "wait\n"}
+    """The start of all nodes as a script."""
+    master = launch.master_addr or settings.master_addr or settings.nodes[0].bare
+    return {"ssh.sh": by_hand(launch, settings.names, master)}
 
 
 def conduct(folder: LaunchFolder, head: Head, detach: bool) -> int:
+    """Visits the hosts, brings them what they lack, starts all nodes and holds their leases until all have ended.
+
+    The exit code is node 0's; 3 where node 0 was lost, 130 where a signal came. Errors of the visit are raised.
+    """
+    if detach:
+        return aside.detach(folder, head)
     launch = folder.launch()
     settings, _ = read(launch.settings, launch.nnodes)
-    running = []
-    for start in starts(launch, settings):
-        log = (folder.path / f"node-{start.rank}.log").open("wb")
-        out = None if start.rank == 0 else log
-        words = ["ssh", "-T", "-o", "BatchMode=yes", "--", start.host, node_command(launch, start)]
-        child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)
-        running.append(child)
-    done = threading.Event()
+    outcome = Outcome(ExitCode.INTERNAL, "a defect of madrun")
+    try:
+        with Connections(settings) as connections:
+            outcome = _conduct(folder, head, launch, (settings, connections))
+    except MadrunError as error:
+        outcome = Outcome(error.exit_code, str(error))
+        if not head.stop.is_set():
+            raise
+        outcome = Outcome(ExitCode.INTERRUPTED, head.reason)  # whoever was stopped says so in one way or another
+    finally:
+        folder.forget_private()
+        folder.journal("ended", exit_code=int(outcome.code), why=outcome.why)
+    return int(outcome.code)
 
-    def beat() -> None:
-        while not done.wait(0 if head.stop.is_set() else BEAT_S):
-            for child in running:
-                assert child.stdin is not None
-                try:
-                    if head.stop.is_set():
-                        child.stdin.close()
-                    else:
-                        child.stdin.write(b"\n")
-                        child.stdin.flush()
-                except OSError:
-                    pass
-            if head.stop.is_set():
-                return
 
-    threading.Thread(target=beat, daemon=True).start()
-    codes = [child.wait() for child in running]
-    done.set()
-    folder.forget_private()
-    return codes[0]
+def _conduct(folder: LaunchFolder, head: Head, launch: Launch, by: tuple[SshSettings, Connections]) -> Outcome:
+    settings, connections = by
+    seen = visit(connections, settings, launch, head.stop)
+    if head.stop.is_set():
+        return Outcome(ExitCode.INTERRUPTED, head.reason)
+    check_words(launch, seen[0].shared)
+    master = choose_master(seen, launch, settings)
+    places = deliver(connections, seen, folder, launch, settings, head)
+    try:
+        folder.journal("prepared", master=master, folder=places[0].folder, results=places[0].results)
+        if head.stop.is_set():
+            return Outcome(ExitCode.INTERRUPTED, head.reason)
+        running = [
+            _start(connections, folder, start, place)
+            for start, place in zip(starts(settings.names, master), places, strict=True)
+        ]
+        folder.journal(aside.STARTED, hosts=list(settings.names))
+        outcome = Watch(folder, running, head, lambda: forget_private(connections, places)).run()
+        _bring_home(connections, places, folder, head)
+        return outcome
+    finally:
+        if left := clear(connections, places):
+            head.say(f"not brought home, and not removed: {', '.join(left)}")
+
+
+def _start(connections: Connections, folder: LaunchFolder, start: NodeStart, place: Place) -> Running:
+    """Its output goes to a file of the folder; that of node 0 comes here first, to be shown."""
+    more = {PROGRAM: place.program, REPOSITORY: place.repository, RESULTS: place.results}
+    log = log_of(folder, start.rank)
+    with log.open("wb") as file:
+        out = subprocess.PIPE if start.rank == 0 else file
+        err = subprocess.PIPE if start.rank == 0 else subprocess.STDOUT
+        child = connections.start(start.host, node_command(start, place.folder, more), stdout=out, stderr=err)
+    return Running(start, child, log)
+
+
+def _bring_home(connections: Connections, places: Sequence[Place], folder: LaunchFolder, head: Head) -> None:
+    """Run directories that lie on node 0's own disk; what does not come is told with its place."""
+    try:
+        runs = bring_home(connections, places[0], folder, folder.launch())
+    except (MadrunError, OSError) as error:
+        head.say(f"the results are not brought home: {error}; they lie in {places[0].host}:{places[0].results}")
+        return
+    if runs:
+        folder.journal(BROUGHT_HOME, runs=list(runs))
+        head.say(f"brought home from {places[0].host}: {', '.join(runs)}")
+
+
+def state(folder: LaunchFolder) -> LaunchState:
+    """What the folder says: its attendant writes it as it comes."""
+    return state_of(folder)
+
+
+def logs(folder: LaunchFolder, head: Head, which: Which) -> int:
+    """Shows what a node printed."""
+    return show_log(folder, head, which)
+
+
+def stop(folder: LaunchFolder, head: Head) -> int:
+    """Of a launch that nobody attends any more nothing runs: the leases ended with their holder."""
+    head.say(f"{folder.path.name}: nobody attends it any more; what ran on its nodes ended with that")
+    return 0
