@@ -6,6 +6,7 @@ import pytest
 
 from madrun.probe.git import state
 from madrun.spec.facts import GitState
+from madrun.spec.launch import ORIGIN
 
 
 @pytest.fixture
@@ -50,3 +51,20 @@ def test_outside_a_checkout_and_without_git_nothing_is_known(tmp_path, monkeypat
     assert state(tmp_path) == GitState()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert state(tmp_path) == GitState()
+
+
+def test_a_copy_that_a_launch_brought_is_of_the_commit_that_was_said(tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (tmp_path / ORIGIN).write_text('{"commit": "c1", "dirty": true}')
+    assert state(copy) == GitState(commit="c1", dirty=True)
+    (tmp_path / ORIGIN).write_text('{"commit": "", "dirty": false}')
+    assert state(copy) == GitState()
+
+
+def test_a_file_of_that_name_that_says_no_commit_is_not_believed(checkout):
+    folder, commit = checkout
+    (folder / "below").mkdir()
+    for text in ("", "[]", '{"commit": "c1"}'):
+        (folder / ORIGIN).write_text(text)
+        assert state(folder / "below").commit == commit
