@@ -1,0 +1,44 @@
+"""What the context says of SkyPilot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from madrun.errors import ContextError
+from madrun.spec.validation import Invalid, validate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkyPilotSettings:
+    """Which machines the task asks for, by SkyPilot's own words for them.
+
+    `infra`: `aws`, `gcp/us-central1`, `k8s/context`. `accelerators`: `H100:8`, on each node. `resources`: any further
+    of its resources. `setup`: shell lines that each node runs once before. `madrun`: `carry` (the one that renders goes
+    to the nodes), or `installed` in the image or by `setup`.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid", "coerce_numbers_to_str": True}
+
+    image: str | None = None
+    vendor: Literal["amd", "nvidia", "cpu"] | None = None
+    madrun: Literal["carry", "installed"] = "carry"
+    infra: str | None = None
+    accelerators: str | None = None
+    cpus: str | None = None
+    memory: str | None = None
+    disk_size: str | None = None
+    use_spot: bool | None = None
+    resources: dict[str, Any] = field(default_factory=dict)
+    setup: str = ""
+
+
+def read(values: Mapping[str, Any], nnodes: int | None) -> tuple[SkyPilotSettings, int]:
+    """The settings, and the number of nodes, which is one where nothing is said; `ContextError` for what is wrong."""
+    try:
+        settings = validate(SkyPilotSettings, dict(values), strict=False)
+    except Invalid as invalid:
+        problems = (f"skypilot.{problem.key}: {problem.text}" for problem in invalid.problems)
+        raise ContextError("\n".join(problems)) from None
+    return settings, nnodes or 1

@@ -1,0 +1,66 @@
+#!/bin/sh
+#SBATCH --job-name=madrun-one-a1b2c3
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --output=/repo/results/launches/20261121T000000Z-one-a1b2c3/job.log
+#SBATCH --open-mode=append
+#SBATCH --gpus-per-task=1
+#SBATCH --exclusive=user
+#SBATCH --no-requeue
+# What SLURM runs on the first node of launch 20261121T000000Z-one-a1b2c3.
+# shellcheck disable=SC2016,SC2317
+set -u
+folder=/repo/results/launches/20261121T000000Z-one-a1b2c3
+restart=${SLURM_RESTART_COUNT:-0}
+attempt="$folder/attempt-$restart"
+fail() { echo "madrun: error: $1" >&2; exit 2; }
+note() { printf '%s\n' "$@" >>"$attempt/job.state"; }
+if [ ! -r "$folder/launch.json" ] || ! mkdir -p "$attempt"; then
+  fail "$folder cannot be used on $(hostname); the results (--results) have to lie where all nodes can write"
+fi
+note "job=${SLURM_JOB_ID:-}" "host=$(hostname)" "started=$(date +%s)"
+# Of a task most sites signal the first process alone, which passes it on; with this plugin all of them at once.
+case $(scontrol show config 2>/dev/null | sed -n 's/^ProctrackType *= *//p') in
+*linuxproc) export MADRUN_ALL_TOLD=1 ;;
+*) unset MADRUN_ALL_TOLD ;;
+esac
+# A warning is passed on, so that the run ends in order; a SIGTERM reaches the step by itself.
+child='' signalled=''
+signalled() {
+  if [ -n "$child" ] && [ "$1" = USR2 ]; then kill -USR2 "$child" 2>/dev/null; fi
+  [ -n "$signalled" ] || note "signal=$1" "ran=$(squeue -h -j "$SLURM_JOB_ID" -o '%M %l' 2>/dev/null)"
+  signalled=$1 woken=1
+}
+trap 'signalled TERM' TERM INT HUP
+trap 'signalled USR2' USR2 USR1
+unset MADRUN_NODE_RANK MADRUN_MASTER_ADDR MADRUN_LEASE
+hosts=${MADRUN_HOSTS:-$(scontrol show hostnames "$SLURM_JOB_NODELIST")} || fail "scontrol knows no hosts"
+list='' first='' count=0
+for host in $hosts; do
+  [ "$count" -lt 1 ] || break
+  first=${first:-$host} list="$list${list:+,}$host" count=$((count + 1))
+done
+[ "$count" -eq 1 ] || fail "found $count nodes ($list) in job $SLURM_JOB_ID, allowed: 1"
+note "nodes=$list"
+unset SRUN_CPUS_PER_TASK SLURM_CPUS_PER_TASK SLURM_TRES_PER_TASK SLURM_EXPORT_ENV SLURM_HINT
+srun --nodes=1 --ntasks=1 --ntasks-per-node=1 --distribution=block --kill-on-bad-exit=1 --wait=60 --input=none --label --export=ALL --mpi=none --cpu-bind=none --job-name=madrun-one-a1b2c3 "--nodelist=$list" ${MADRUN_OVERLAP:+--overlap} \
+  sh -c 'if [ ! -r "$1/launch.json" ]; then echo "madrun: error: $1 is not visible on $(hostname); the results (--results) have to lie where all nodes see them" >&2; exit 2; fi; exec sh "$1/step.sh"' madrun "$folder" &
+child=$!
+if [ -n "$signalled" ]; then kill -USR2 "$child" 2>/dev/null; fi
+now='' woken=1
+while [ -n "$woken" ]; do
+  woken='' before=$now now=0
+  wait "$child" || now=$?
+  if [ "$now" -eq 127 ] && [ -n "$before" ]; then now=$before; fi
+done
+code=$now
+child=''
+# Where all tasks were told to end, and not by srun because one of them had failed, somebody outside did.
+all_told() { for one in "$attempt"/node-*.state; do grep -qs '^signal=' "$one" || return 1; done; }
+if [ "$code" -ne 0 ] && [ -z "$signalled" ] && all_told; then signalled TERM; fi
+note "code=$code" "ended=$(date +%s)"
+rm -f "$folder/private.env"
+# Who asked madrun to cancel it finds it cancelled, once it has ended in order.
+if [ -e "$folder/cancelled" ] && [ -z "${MADRUN_HOSTS:-}" ]; then scancel "$SLURM_JOB_ID" && sleep 60; fi
+exit "$code"

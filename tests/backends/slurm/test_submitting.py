@@ -1,0 +1,102 @@
+"""Handing a script to sbatch; what it says was recorded from SLURM 22.05."""
+
+import pytest
+
+from madrun.backends.slurm.client import Job
+from madrun.backends.slurm.submitting import check_and_submit
+from madrun.errors import ContextError, UsageError
+
+BUSY = "echo 'sbatch: error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+
+
+@pytest.fixture
+def submit(slurm, head, tmp_path, monkeypatch):
+    """Submits a script with these lines that sbatch reads."""
+    monkeypatch.setattr("madrun.backends.slurm.submitting._PAUSE_S", 0.0)
+    script = tmp_path / "job.sh"
+
+    def submit(lines="#SBATCH --time=0-01:00:00", hidden=("HF_TOKEN",)):
+        script.write_text(f"#!/bin/sh\n{lines}\n")
+        return check_and_submit(script, "madrun-one-a1b2c3", hidden, head)
+
+    return submit
+
+
+def test_it_is_asked_first_and_submitted_then(submit, slurm):
+    slurm.answers("sbatch", "exit 0", "echo 12")
+    assert submit() == Job("12")
+    assert [call.split()[1] for call in slurm.calls] == ["--version", "--test-only", "--parsable"]
+
+
+def test_the_name_of_a_cluster_is_kept(submit, slurm):
+    slurm.answers("sbatch", "exit 0", "echo 'a message of the site'; echo '12;east'")
+    assert submit() == Job("12", "east")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "sbatch: error: invalid partition specified: nope\nallocation failure: Invalid partition name specified",
+            r"slurm.partition: refused by sbatch: invalid partition specified: nope; Invalid partition name specified",
+        ),
+        ("allocation failure: Invalid feature specification", r"slurm.constraint: refused"),
+        ("allocation failure: Requested reservation is invalid", r"slurm.reservation: refused"),
+        ("allocation failure: Invalid node name specified", r"slurm.nodelist: refused"),
+        ("sbatch: error: Invalid generic resource (gres) specification", r"slurm.gpus_per_node: refused"),
+        ("sbatch: unrecognized option '--bogus=1'", r"slurm.sbatch: refused"),
+        ("allocation failure: Invalid account or account/partition combination specified", r"slurm.\w+: refused"),
+        ("allocation failure: Job violates something new", r"slurm: refused by sbatch: Job violates something new"),
+    ],
+)
+def test_a_refusal_names_the_key_that_says_it(submit, slurm, said, message):
+    slurm.answers("sbatch", f'echo "{said}" >&2; exit 1')
+    with pytest.raises(ContextError, match=message):
+        submit()
+    assert not any("--parsable" in call for call in slurm.calls)
+
+
+def test_nodes_that_are_down_for_now_are_left_to_sbatch_itself(submit, slurm, head):
+    none = "echo 'allocation failure: Requested node configuration is not available' >&2; exit 1"
+    slurm.answers("sbatch", none, "echo 12")
+    assert submit() == Job("12")
+    assert head.said == ["as the cluster is now, no nodes fit the job; submitting it all the same"]
+    slurm.answers("sbatch", none, none, none, none)
+    with pytest.raises(ContextError, match=r"no nodes of the partition have so many CPUs"):
+        submit()
+
+
+def test_a_busy_controller_is_asked_again_and_that_is_said_once(submit, slurm, head):
+    slurm.answers("sbatch", BUSY, BUSY, "exit 0", "echo 12")
+    assert submit() == Job("12")
+    assert len(head.said) == 1
+    assert "does not answer" in head.said[0]
+
+
+def test_a_job_that_was_taken_without_an_answer_is_not_submitted_twice(submit, slurm):
+    slurm.answers("sbatch", "exit 0", BUSY, "echo 13")
+    slurm.answers("squeue", "echo 12")
+    assert submit() == Job("12")
+    assert sum("--parsable" in call for call in slurm.calls) == 1
+
+
+def test_a_controller_that_never_answers_is_an_error(submit, slurm):
+    slurm.answers("sbatch", BUSY)
+    with pytest.raises(UsageError, match=r"found no answer of the SLURM controller in 4 tries"):
+        submit()
+
+
+def test_without_sbatch_the_message_says_what_to_do(submit, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(UsageError, match=r"found no sbatch on this host; .* madrun render --on slurm"):
+        submit()
+
+
+def test_neither_secrets_nor_what_overrules_a_line_reach_slurm(submit, slurm, monkeypatch):
+    for name in ("HF_TOKEN", "SBATCH_TIMELIMIT", "SBATCH_PARTITION", "SBATCH_ARRAY_INX"):
+        monkeypatch.setenv(name, "found")
+    slurm.answers("sbatch", "exit 0", f"env >{slurm.scene}/env; echo 12")
+    submit()
+    seen = (slurm.scene / "env").read_text()
+    assert "SBATCH_PARTITION=found" in seen  # the script has no line that it would overrule
+    assert not any(name in seen for name in ("HF_TOKEN", "SBATCH_TIMELIMIT", "SBATCH_ARRAY_INX"))
