@@ -16,19 +16,9 @@ from madrun.cli.launchapp import add_launch_commands
 from madrun.cli.launchoptions import LaunchOptions
 from madrun.cli.madoptions import BuildFiles, RepositoryOptions, RunFiles
 from madrun.cli.once import OnceTyper
-from madrun.cli.options import (
-    AsJson,
-    Repo,
-    Results,
-    RunningWord,
-    RunOptions,
-    RunWord,
-    SavedPlan,
-    Show,
-    Tags,
-    takes,
-)
+from madrun.cli.options import AsJson, Repo, Results, RunningWord, RunOptions, RunWord, SavedPlan, Show, Tags, takes
 from madrun.cli.reportapp import report_app
+from madrun.cli.suiteoptions import Sweep
 from madrun.errors import ExitCode, MadrunError, UsageError
 
 app = OnceTyper(
@@ -77,6 +67,7 @@ def _run(
         bool, typer.Option("--keep-alive", help="Keep the container after its script has ended, until Ctrl-C.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
+    sweep: Sweep = None,
 ) -> None:
     from functools import partial
 
@@ -85,12 +76,17 @@ def _run(
 
     if show.quiet and show.verbose:
         raise UsageError("found both --quiet and --verbose; allowed: one of them")
+    if sweep:
+        from madrun.cli.sweep import run_sweep
+
+        groups = (repository, files, show)
+        raise typer.Exit(run_sweep((options, launch, groups), (plan, repeat, keep_alive), sweep, dry_run))
+    keep_lease(os.environ)
     if launch.on is not None or launch.misplaced(None):
         from madrun.cli.launch import launch_run
 
         words = (options, launch, (repository, files, show), (plan, repeat, keep_alive))
         raise typer.Exit(launch_run(words, dry_run))
-    keep_lease()
     if dry_run:
         from madrun.cli.plan import print_plans
 
@@ -143,7 +139,8 @@ def _explain(
 def _doctor(
     options: RunOptions,
     nodes: Annotated[
-        str | None, typer.Option("--nodes", metavar="HOST,HOST", help="Look at these hosts by ssh; node 0 first.")
+        str | None,
+        typer.Option("--nodes", metavar="HOSTS", help="Look at these by ssh: a,b or n[01-16] or a file; node 0 first."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Count what is well, show what is not.")] = False,
     as_json: AsJson = False,

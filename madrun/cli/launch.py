@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from madrun.backends.launchfolder import LaunchFolder, files_of
+from madrun.backends.launchfolder import ATTENDANT, PRIVATE_NAME, LaunchFolder, files_of
 from madrun.backends.table import RUNS, backend_of
+from madrun.cli.broughthome import add_rows
 from madrun.cli.launching import Asked, Made, Words, asked_of, make_launch
 from madrun.cli.signals import catch_signals
+from madrun.cli.terminal import Terminal
+from madrun.cli.which import attendants
 from madrun.errors import UsageError
-from madrun.node.task import Interrupt
+from madrun.locks import is_held
+from madrun.node.seeing.presence import Presence, myself, registered
+from madrun.spec.launch import Launch
 from madrun.spec.validation import did_you_mean
+from madrun.units import format_size
 
-
-class Terminal:
-    """The command's own streams as a backend sees them (`backends.head.Head`)."""
-
-    def __init__(self, interrupt: Interrupt) -> None:
-        self._interrupt = interrupt
-        self._lock = threading.Lock()
-
-    @property
-    def stop(self) -> threading.Event:
-        """Set once a signal came."""
-        return self._interrupt.event
-
-    @property
-    def reason(self) -> str:
-        """Which signal it was, in words."""
-        return self._interrupt.reason
-
-    @property
-    def count(self) -> int:
-        """How many signals came."""
-        return self._interrupt.count
-
-    def say(self, text: str) -> None:
-        """A line of madrun's own."""
-        self._write(2, f"madrun: {text}\n".encode())
-
-    def show(self, data: bytes) -> None:
-        """Standard output of node 0."""
-        self._write(1, data)
-
-    def tell(self, data: bytes) -> None:
-        """Standard error of node 0."""
-        self._write(2, data)
-
-    def _write(self, stream: int, data: bytes) -> None:
-        with self._lock:
-            while data:
-                data = data[os.write(stream, data) :]
+_MOST_SHOWN = 1 << 20  # characters of a file that is printed
 
 
 def launch_run(words: Words, dry_run: bool) -> int:
@@ -75,15 +43,48 @@ def launch_run(words: Words, dry_run: bool) -> int:
 
 
 def attend(folder: LaunchFolder, detach: bool = False) -> int:
-    """Runs a launch that lies in its folder."""
+    """Runs a launch that lies in its folder; rows of what it brings home are added to those that are here."""
+    launch = folder.launch()
+    if is_held(folder.path / ATTENDANT) or any(event.get("event") == "ended" for event in folder.events()):
+        raise UsageError(f"{folder.path}: this launch has its attendant, or has ended; type the command of a new one")
+    backend = backend_of(launch.backend)
     head = Terminal(catch_signals())
-    return backend_of(folder.launch().backend).conduct(folder, head, detach)
+    if detach:
+        return backend.conduct(folder, head, detach=True)
+    with _attending(folder, launch):
+        code = backend.conduct(folder, head, detach=False)
+        for text in add_rows(folder, launch):
+            head.say(f"warning: {text}")
+    return code
+
+
+@contextmanager
+def _attending(folder: LaunchFolder, launch: Launch) -> Iterator[None]:
+    """Says who attends the launch for as long as the body runs: in its folder, and in the registry of this host."""
+    _sweep()
+    known = {"card": ", ".join(launch.cards), "nnodes": launch.nnodes, "runtime": launch.backend}
+    resident = myself(run_id=launch.id, folder=str(folder.path), phase="attended", **known)
+    presence = Presence(resident, folder.path / ATTENDANT, attendants() / f"{launch.id}.json")
+    try:
+        yield
+    finally:
+        presence.leave()
+
+
+def _sweep() -> None:
+    """What attendants have left that were killed: their entries, and values that were to be seen by nodes alone."""
+    for resident, state, entry in registered(attendants()):
+        if state == "dead":
+            LaunchFolder(Path(resident.folder)).forget_private()
+            entry.unlink(missing_ok=True)
 
 
 def show_files(made: Made) -> int:
-    """Prints every file that would be written, and writes none."""
+    """Prints every file that would be written, and writes none; of what is private or large only its size."""
     for name, text in {**files_of(made.launch), **made.rendered()}.items():
-        sys.stdout.write(f"==> {name} <==\n{text}\n")
+        private = name.startswith(PRIVATE_NAME) or len(text) > _MOST_SHOWN
+        shown = f"({format_size(len(text.encode()))}; madrun render writes it)\n" if private else text
+        sys.stdout.write(f"==> {name} <==\n{shown}\n")
     return 0
 
 
@@ -94,6 +95,6 @@ def render(asked: Asked, to: str) -> int:
         raise UsageError(f"--to: found {to}, which is no empty folder; allowed: a new or an empty one")
     made = make_launch(asked, folder)
     made.folder()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        sys.stdout.write(f"{Path(to) / path.relative_to(folder)}\n")
+    for path in sorted(folder.iterdir()):
+        sys.stdout.write(f"{Path(to) / path.name}{'/' if path.is_dir() else ''}\n")
     return 0

@@ -11,26 +11,28 @@ from pathlib import Path
 from typing import Any, cast
 
 from madrun import __version__
+from madrun.backends.carry.beside import lay_beside
 from madrun.backends.launchfolder import LaunchFolder
-from madrun.backends.table import BACKENDS, Backend, backend_of
+from madrun.backends.table import BACKENDS, WHOLE, Backend, backend_of
+from madrun.cli.launchcards import launched_cards, manifest_layer
 from madrun.cli.launchoptions import LaunchOptions
+from madrun.cli.launchsecrets import apart, masked
+from madrun.cli.launchwords import given_files, node_words
 from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
-from madrun.cli.repository import chosen_of, find_repository, read_catalogue
+from madrun.cli.repository import find_repository
 from madrun.cli.request import Request, make_request
-from madrun.cli.words import words_of
 from madrun.errors import ContextError, UsageError
 from madrun.planning import layers as merging
-from madrun.probe.environment import NODES_SECRET, forwarded_secrets, nodes_secret
+from madrun.probe.environment import NODES_SECRET, forwarded_secrets, nodes_secret, user_folder
+from madrun.results.mad import outputcsv
 from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
-from madrun.spec.context import Context, Layer, is_secret
-from madrun.spec.launch import COMMAND, ENCLOSED, FOLDERS, BackendName, Launch
+from madrun.spec.context import Context, Layer
+from madrun.spec.launch import CASE, COMMAND, ENCLOSED, FOLDERS, UP, BackendName, Launch
 from madrun.spec.validation import did_you_mean
 
-# They name something of this host, or are said in another way on the nodes.
-_NOT_CARRIED = ("repo", "results", "site", "additional_context_file", "env")
 _FIRST_PORT, _PORTS = 20000, 5000  # below Linux's ephemeral ports; two each, so that MASTER_PORT + 1 is never another's
 
 
@@ -84,8 +86,12 @@ class Made:
         return self.backend.render(self.launch, self.settings)
 
     def folder(self) -> LaunchFolder:
-        """The launch written to its folder."""
-        return LaunchFolder.create(self.launch, self.rendered(), self.private)
+        """The launch written to its folder; madrun too, where the nodes get nothing but that folder."""
+        folder = LaunchFolder.create(self.launch, self.rendered(), self.private)
+        contained = self.launch.backend in WHOLE or getattr(self.settings, "containers", "docker") != "docker"
+        if contained and self.settings.madrun == "carry":
+            lay_beside(folder.path, Path(self.launch.cache, "carry"))
+        return folder
 
 
 def make_launch(asked: Asked, to: Path | None = None) -> Made:
@@ -96,24 +102,28 @@ def make_launch(asked: Asked, to: Path | None = None) -> Made:
     name = _backend_name(asked.launch)
     request = asked.request()
     repository = find_repository(request.repo)
-    cards = chosen_of(request, read_catalogue(repository))
+    cards, planned = launched_cards(request, repository)
     context = head_context(asked, request, repository, cards[0])
     backend = backend_of(name)
     values = _settings(context, name)
-    settings, nnodes = backend.read(values, _nnodes(asked.launch, context))
+    settings, nnodes = backend.read(values, planned or _nnodes(asked.launch, context))
     launch_id = _launch_id(cards)
     port = context.multi_node_args.MASTER_PORT or _port_of(launch_id)
-    site, files = _files(asked, request, repository)
-    private = _private(request)
+    given, files = given_files(request, repository)
+    options, values = apart(asked.options, request, files, given)
+    private, output = _private(request) | values, _output(asked, name)
+    at_head = ("output",) if output else ()
+    words = node_words(options, (asked.repository, asked.files, asked.show), asked.more, private, at_head)
+    command = masked(request.command, private, context)
     launch = Launch(
         id=launch_id,
         backend=name,
         folder=str(to or request.results / FOLDERS / launch_id),
         nnodes=nnodes,
-        words=tuple([*_words(asked, request, private), *(["--runtime", "process"] if name in ENCLOSED else [])]),
+        words=(*words, *(("--runtime", "process") if name in ENCLOSED else ())) + _slots(settings, context),
         files=files,
-        given=site,
-        env={COMMAND: _as_json(request.command)},
+        given=given,
+        env={COMMAND: _as_json(("sh", f"{to}/{UP}") if name in WHOLE else command), **_case()},
         secrets=tuple(sorted(private)),
         cards=tuple(card.name for card in cards),
         images={vendor: source.image or "" for vendor, source in cards[0].images.items()},
@@ -123,12 +133,25 @@ def make_launch(asked: Asked, to: Path | None = None) -> Made:
         modules=context.modules,
         repository=str(repository.absolute()),
         results=str(request.results),
-        command=request.command,
+        command=command,
         python=sys.executable,
         version=__version__,
-        settings=values,
+        settings=_pinned(values, settings),
+        cache=str(user_folder("cache")),
+        runtime=context.runtime,
+        output=output,
+        built=_images(name, settings, (request, repository, cards)),
     )
     return Made(launch=launch, backend=backend, settings=settings, private=private)
+
+
+def _images(name: BackendName, settings: Any, of: tuple[Request, Path, list[Card]]) -> tuple[str, ...]:
+    """Images that this host may have and nodes by ssh lack; the other backends leave them to their nodes."""
+    if name != "ssh" or settings.images == "registry":
+        return ()
+    from madrun.cli.headimages import images_of
+
+    return images_of(*of)
 
 
 def _backend_name(options: LaunchOptions) -> BackendName:
@@ -146,7 +169,8 @@ def head_context(asked: Asked, request: Request, repository: Path, card: Card) -
     flags = [
         Layer(f"--{key.replace('_', '-')}", {name: {key: value}}) for key, value in asked.launch.values(name).items()
     ]
-    stack = [*site_layer(request, repository), merging.card_layer(card), *user_layers(request), *flags]
+    below = [*site_layer(request, repository), *manifest_layer(request)]
+    stack = [*below, merging.card_layer(card), *user_layers(request), *flags]
     context, origins, _ = merging.resolve(stack, card.mad is not None)
     if rank := next((origin for origin in origins if origin.key == "multi_node_args.NODE_RANK"), None):
         raise ContextError(
@@ -175,6 +199,19 @@ def _settings(context: Context, name: BackendName) -> dict[str, Any]:
     return cast(dict[str, Any], to_plain(values))
 
 
+def _pinned(values: dict[str, Any], settings: Any) -> dict[str, Any]:
+    """The values, with the hosts as they were read from a file of this host, which may change before it is over."""
+    hosts = getattr(settings, "hosts", ())
+    return {**values, "hosts": list(hosts)} if hosts else values
+
+
+def _slots(settings: Any, context: Context) -> tuple[str, ...]:
+    """Processes of a node where a file of hosts says them and nothing else does."""
+    if context.multi_node_args.NPROC_PER_NODE or not (slots := getattr(settings, "nproc_per_node", 0)):
+        return ()
+    return ("--set", f"multi_node_args.NPROC_PER_NODE={slots}")
+
+
 def _said_master(context: Context) -> str:
     address = context.multi_node_args.MASTER_ADDR
     return "" if address == "localhost" else address
@@ -190,39 +227,24 @@ def _port_of(launch_id: str) -> int:
     return _FIRST_PORT + 2 * (int(launch_id.rpartition("-")[2], 16) % _PORTS)
 
 
-def _files(asked: Asked, request: Request, repository: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Flags and the names of the files that they mean on the nodes, and these files' texts."""
-    places = {"--additional-context-file": request.additional_context_file, "--plan": asked.plan}
-    if layers := site_layer(request, repository):
-        places["--site"] = layers[0].name.removeprefix("--site ").removeprefix("site file ")
-    given: dict[str, str] = {}
-    files: dict[str, str] = {}
-    for flag, place in places.items():
-        if place is not None:
-            path = Path(place).expanduser()
-            given[flag] = f"{flag.removeprefix('--')}{path.suffix}"
-            files[given[flag]] = path.read_text(encoding="utf-8")
-    return given, files
-
-
-def _words(asked: Asked, request: Request, private: dict[str, str]) -> list[str]:
-    """The words of `madrun run` on every node."""
-    words = words_of(asked.options, _NOT_CARRIED)
-    for word in request.env:
-        name, given, _ = word.partition("=")
-        if given and is_secret(name):
-            private[name] = word.partition("=")[2]
-        elif not given:
-            private[name] = os.environ[name]
-        words += ["--env", word if given and not is_secret(name) else name]
-    words += [*words_of(asked.repository), *words_of(asked.files), *words_of(asked.show), *asked.more]
-    return words
+def _output(asked: Asked, name: BackendName) -> str:
+    """The file to which this host itself adds rows: whoever starts nodes by ssh is there when they end."""
+    if name != "ssh" or asked.files.output is None:
+        return ""
+    file = Path(asked.files.output).expanduser().absolute()
+    outputcsv.check(file, "--output")
+    return str(file)
 
 
 def _private(request: Request) -> dict[str, str]:
     """What nodes get and nobody else sees: the secret they share, and what this host forwards."""
     shared = nodes_secret().decode(errors="surrogateescape") or secrets.token_hex(32)
     return {NODES_SECRET: shared, **forwarded_secrets()}
+
+
+def _case() -> dict[str, str]:
+    """Of what suite this launch is a case: the nodes' records are to say so."""
+    return {CASE: os.environ[CASE]} if os.environ.get(CASE) else {}
 
 
 def _as_json(words: tuple[str, ...]) -> str:

@@ -60,7 +60,7 @@ def set_values(word: str, flag: str) -> dict[str, Any]:
         raise ContextError(f"{flag}: found {word!r}, allowed: KEY=VALUE, where KEY is as madrun explain prints it")
     try:
         value: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter for a date that there is not
         raise ContextError(f"{flag}: found {word!r}, whose value is no YAML: {error}") from None
     value = text if isinstance(value, (type(None), date)) or isinstance(value, int) and ":" in text else value
     for part in reversed(parts):

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from madrun.backends import state as launchstate
+from madrun.backends.launchfolder import LaunchFolder
+from madrun.backends.tail import start_of_last
+from madrun.cli.launches import find_launch, print_launch_log
 from madrun.cli.which import find_run
 from madrun.errors import UsageError
 from madrun.node.seeing.going import going
@@ -34,7 +38,9 @@ class Which:
 
 
 def print_log(word: str, results: str, which: Which) -> int:
-    """Writes the log to standard output; with `follow` until the run has ended."""
+    """Writes the log to standard output; with `follow` until the run has ended. The word may mean a launch too."""
+    if (launch := find_launch(word, results)) is not None:
+        return _of_launch(launch, which)
     seen = look(find_run(word, results))
     _check(seen, which)
     goes_on = going(seen) == "running"
@@ -55,6 +61,13 @@ def print_log(word: str, results: str, which: Which) -> int:
         if which.follow and goes_on:
             _follow(seen, reader)
     return 0
+
+
+def _of_launch(launch: LaunchFolder, which: Which) -> int:
+    if which.rank is not None:
+        raise UsageError(f"--rank: found {which.rank} of a launch, which has nodes; name a run of it (madrun status)")
+    asked = launchstate.Which(node=which.node or 0, lines=which.lines, follow=which.follow)
+    return print_launch_log(launch, asked)
 
 
 def _name(file: Path) -> str:
@@ -178,27 +191,6 @@ def _write(chunk: bytes) -> None:
     view = memoryview(chunk)
     while view:
         view = view[os.write(1, view) :]
-
-
-def start_of_last(file: BinaryIO, lines: int) -> int:
-    """Where the last lines of a file begin; a line that is not ended yet counts."""
-    end = position = file.seek(0, os.SEEK_END)
-    if lines <= 0:
-        return end
-    wanted = lines
-    while position > 0:
-        size = min(_CHUNK, position)
-        position -= size
-        file.seek(position)
-        block = file.read(size)
-        if position + size == end and block.endswith(b"\n"):
-            block = block[:-1]
-        at = len(block)
-        while (at := block.rfind(b"\n", 0, at)) >= 0:
-            wanted -= 1
-            if wanted == 0:
-                return position + at + 1
-    return 0
 
 
 def _follow(seen: Look, reader: _Reader) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+import time
 from collections.abc import Callable
 
 from madrun.errors import ContextError
@@ -11,12 +13,14 @@ from madrun.planning.mad.distributed import launcher_of
 from madrun.planning.mpihosts import check_hosts, host_list_notes, launch_notes, own_entry
 from madrun.planning.namedinterfaces import interface_notes
 from madrun.probe import network
+from madrun.probe.environment import launched_by
 from madrun.spec.card import Card
 from madrun.spec.context import Context, MultiNodeArgs
 from madrun.spec.facts import HostFacts
 from madrun.spec.plan import NodePlan, Plan
 from madrun.spec.topology import Meeting, Topology
 
+_NAME_S, _NAME_AGAIN_S = 600.0, 0.5  # as --join-timeout is by default
 Tell = Callable[[Meeting, str], None]
 
 
@@ -47,12 +51,29 @@ def find_topology(
 
 
 def resolve_master(args: MultiNodeArgs, facts: HostFacts) -> str:
-    """MASTER_ADDR as a literal that can serve this node; `ContextError` where it cannot."""
-    master = network.resolve(args.MASTER_ADDR)
+    """MASTER_ADDR as a literal that can serve this node; `ContextError` where it cannot.
+
+    In a launch node 0 may not have its name yet: it is waited for as long as the nodes wait for each other.
+    """
+    master = _resolve_in_time(args.MASTER_ADDR, _NAME_S if launched_by() else 0.0)
     topo.check_scope(args, master)
     topo.check_name_of_master(args, master, facts, network.line_of_hosts(args.MASTER_ADDR))
     topo.check_master_is_here(args, master, facts)
     return master
+
+
+def _resolve_in_time(address: str, limit_s: float) -> str:
+    deadline, said = time.monotonic() + limit_s, False
+    while True:
+        try:
+            return network.resolve(address)
+        except ContextError:
+            if time.monotonic() >= deadline:
+                raise
+        if not said:
+            sys.stderr.write(f"madrun: waiting until node 0 has its name: {address}\n")
+            said = True
+        time.sleep(_NAME_AGAIN_S)
 
 
 def _check_ports(topology: Topology) -> None:

@@ -9,6 +9,7 @@ import shlex
 from madrun.cli.leftout import LeftOut
 from madrun.cli.prepare import Planned, Prepared
 from madrun.spec.facts import Accelerator
+from madrun.spec.launch import CASE
 from madrun.spec.masking import without_secrets
 
 
@@ -42,7 +43,9 @@ def provenance_of_left_out(prepared: Prepared, one: LeftOut) -> dict[str, str]:
 def _of_this_place(prepared: Prepared) -> dict[str, str]:
     """Checkout, host, and what a CI system says of itself in the environment."""
     commit, facts = prepared.git_state.result(), prepared.facts
+    case = os.environ.get(CASE)
     return {
+        **({"case": case} if case else {}),
         "pipeline": os.environ.get("pipeline", ""),  # noqa: SIM112 - the name that MAD uses
         "build_number": os.environ.get("BUILD_NUMBER", ""),
         "git_commit": commit.commit,

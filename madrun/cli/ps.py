@@ -8,6 +8,7 @@ import socket
 import sys
 from typing import Any
 
+from madrun.cli.launches import attended
 from madrun.cli.tables import age, columns, many
 from madrun.cli.which import registry
 from madrun.node.seeing.census import Census, Contained, take
@@ -24,7 +25,7 @@ def print_here(as_json: bool) -> int:
     if as_json:
         sys.stdout.write(to_json(document(census)))
         return 0
-    rows = [*map(list, _rows(census))]
+    rows = [*map(list, _rows(census)), *map(list, map(_launch_row, attended()))]
     sys.stdout.write("".join(f"{line}\n" for line in columns(_HEAD, rows)) if rows else "nothing of madrun runs here\n")
     for note in census.notes:
         sys.stderr.write(f"madrun: {note}\n")
@@ -46,6 +47,12 @@ def _rows(census: Census) -> list[tuple[str, ...]]:
         phase = "left over"
         rows.append((left.run_id, "", str(left.rank), phase, "", "process", "", str(left.pid), owner_of(os.getuid())))
     return rows
+
+
+def _launch_row(resident: Resident) -> tuple[str, ...]:
+    owner = owner_of(resident.uid)
+    run, nodes, since, pid = resident.run_id, f"all/{resident.nnodes}", age(resident.since), str(resident.pid)
+    return (run, resident.card, nodes, resident.phase, since, f"by {resident.runtime}", "", pid, owner)
 
 
 def _agent_row(census: Census, resident: Resident) -> tuple[str, ...]:
@@ -82,7 +89,7 @@ def owner_of(uid: int) -> str:
 
 
 def document(census: Census) -> dict[str, Any]:
-    """What `--json` prints: agents, containers, processes that were left over, notes."""
+    """What `--json` prints: agents, containers, processes that were left over, attended launches, notes."""
     agents = []
     for resident in census.agents:
         found = census.container_of(resident)
@@ -113,7 +120,22 @@ def document(census: Census) -> dict[str, Any]:
             {"run_id": left.run_id, "node": left.rank, "pid": left.pid, "command": left.command}
             for left in census.leftovers
         ],
+        "launches": [_launch_document(resident) for resident in attended()],
         "notes": list(census.notes),
+    }
+
+
+def _launch_document(resident: Resident) -> dict[str, Any]:
+    return {
+        "launch_id": resident.run_id,
+        "cards": resident.card,
+        "backend": resident.runtime,
+        "nnodes": resident.nnodes,
+        "since": resident.since,
+        "pid": resident.pid,
+        "uid": resident.uid,
+        "owner": owner_of(resident.uid),
+        "folder": resident.folder,
     }
 
 

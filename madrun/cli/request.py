@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from madrun.cli.madoptions import BuildFiles, RepositoryOptions, RunFiles
 from madrun.errors import UsageError
-from madrun.spec.launch import COMMAND, LAUNCH
+from madrun.spec.launch import COMMAND, LAUNCH, PREFIX
 
 if TYPE_CHECKING:
     from madrun.cli.options import RunOptions
@@ -49,6 +49,7 @@ def make_request(options: RunOptions, saved: str | None = None, **more: Any) -> 
     """Checks what needs no file: at least one tag, or a saved plan and nothing that is part of it."""
     from madrun.registry.tags import split_tags
 
+    more = _for_this_node(more)
     words = tuple(split_tags(options.tags or []))
     if saved is not None:
         _refuse_parts_of_the_plan(options)
@@ -73,6 +74,14 @@ def make_request(options: RunOptions, saved: str | None = None, **more: Any) -> 
     )
 
 
+def _for_this_node(more: dict[str, Any]) -> dict[str, Any]:
+    """All nodes of a launch are given the same words; files beside the run directory are node 0's to write."""
+    files = more.get("files")
+    if files is None or not os.environ.get(LAUNCH) or os.environ.get(f"{PREFIX}NODE_RANK", "0") == "0":
+        return more
+    return more | {"files": replace(files, output=None, summary_output=None, manifest_output=None)}
+
+
 def _typed() -> tuple[str, ...]:
     """What the user typed: here, or where the launch was started of which this is one node's part."""
     said = os.environ.get(COMMAND) if os.environ.get(LAUNCH) else None
@@ -90,14 +99,17 @@ def _is_unsaid(name: str, value: Any) -> bool:
     return name == "timeout" and str(value).strip() == "-1"
 
 
+_OF_A_LAUNCH = ("ssh", "slurm", "kubernetes", "k8s", "compose", "skypilot")  # keys that are no part of any plan
 _BESIDE_A_PLAN = ("additional_context", "join_timeout", "results")
 
 
 def _refuse_parts_of_the_plan(options: RunOptions) -> None:
     """A saved plan says all of what is run; what would change it makes another plan."""
     given = [name for name in options.__dataclass_fields__ if getattr(options, name) and name not in _BESIDE_A_PLAN]
+    if all(word.partition(".")[0] in _OF_A_LAUNCH for word in options.set_key or ()):
+        given = [name for name in given if name != "set_key"]
     if given:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        flags = ", ".join(f"--{name.removesuffix('_key').replace('_', '-')}" for name in given)
         raise UsageError(
             f"--plan: found {flags} beside it, which would change the plan; allowed: --results, --join-timeout and "
             "--additional-context with NODE_RANK, MASTER_ADDR, MASTER_PORT or CONTROL_PORT. Leave it out, or leave "

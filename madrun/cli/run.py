@@ -35,15 +35,17 @@ from madrun.node.conduct import Ended, conduct
 from madrun.node.joining.join import Party, join
 from madrun.node.seeing.presence import REGISTRY, waiting
 from madrun.node.task import Interrupt, Stopped
-from madrun.probe.environment import user_folder
+from madrun.probe.environment import launched_by, user_folder
 from madrun.registry.selection import LEFT_OUT
 from madrun.spec.binding import bind
 from madrun.spec.codec import to_json
+from madrun.spec.launch import JOINED
 from madrun.spec.plan import RUN_DIR, RUN_ID
 from madrun.spec.record import Failure
 from madrun.units import parse_duration
 
 _LOOK_EVERY_S = 0.1
+_STAY_S = 10.0  # whatever has started all nodes may end them all once one has ended, and node 0 writes the results last
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,14 @@ def _run(request: Request, show: Show, how: tuple[int, bool], story: Story) -> i
             return _end(command, [])
         party = _join(command)
         before["join"] = time.monotonic() - started - before["plan"]
+        if launched_by() and runs[0][0].plan.node.node_rank > 0:
+            screen.say(JOINED)
         try:
             planned = [planned for planned, _ in command.runs]
             with Ahead(prepared, planned, request.results, screen) as ahead:
                 return _run_all(command, party, ahead)
         finally:
-            party.close()
+            party.close(_STAY_S if launched_by() else 0.0)
     except Stopped as stopped:
         screen.say(stopped.failure.text)
         return int(ExitCode.INTERRUPTED)

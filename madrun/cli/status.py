@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from madrun.cli.again import again_of_record
+from madrun.cli.launches import find_launch, print_launch
 from madrun.cli.tables import age, clock, columns
 from madrun.cli.verdict import quoted, verdict_lines
 from madrun.cli.which import find_run, registry
@@ -29,7 +30,12 @@ _HEAD = ("NODE", "HOST", "PHASE", "LAST LINE", "CONSOLE", "LAST METRIC")
 
 
 def print_status(word: str, results: str, as_json: bool) -> int:
-    """Prints it; 0 for a run that goes on or is valid, 3 for one that failed or died, 2 where there is no such run."""
+    """Prints it; 0 for a run that goes on or is valid, 3 for one that failed or died, 2 where there is no such run.
+
+    The word may mean a launch too.
+    """
+    if (launch := find_launch(word, results)) is not None:
+        return print_launch(launch, as_json)
     seen = look(find_run(word, results))
     state = going(seen)
     if as_json:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from madrun.cli.launches import attended, end_attendant, find_launch, launch_of_run, stop_launch
 from madrun.cli.ps import owner_of
 from madrun.cli.tables import many
 from madrun.cli.which import find_run, registry
@@ -30,6 +31,9 @@ def stop(run: str | None, everything: bool, grace: str | None, results: str) -> 
         found = "both RUN and --all" if everything else "neither RUN nor --all"
         raise UsageError(f"stop: found {found}; allowed: one of them (madrun ps shows what runs)")
     patience = _grace(grace)
+    if run is not None and (launch := find_launch(run, results)) is not None:
+        return stop_launch(launch, patience)
+    launches = [end_attendant(who, patience) for who in (attended() if everything else ())]
     census = take(registry())
     for note in census.notes:
         _say(note)
@@ -38,15 +42,18 @@ def stop(run: str | None, everything: bool, grace: str | None, results: str) -> 
         _name_others(census)
     else:
         run, chosen = _named(census, run, results)
+    if run is not None and not _holds(chosen) and (launch := launch_of_run(run, results)) is not None:
+        return stop_launch(launch, patience)
     if run is not None and not _holds(chosen):
         _say(f"nothing of {run} runs on this host{_elsewhere(census)}")
         return int(ExitCode.USAGE)
     if not _holds(chosen):
-        _say("nothing of this user's runs on this host")
-        return 0
+        if not launches:
+            _say("nothing of this user's runs on this host")
+        return max(launches, default=0)
     if run is not None and (strangers := _strangers(chosen)):
         raise UsageError(f"stop: {run} belongs to {', '.join(strangers)}; they, or root, can stop it")
-    return _end(chosen, patience)
+    return max(_end(chosen, patience), *launches, 0)
 
 
 def _say(text: str) -> None:

@@ -13,6 +13,7 @@ from madrun.data.state import data_states
 from madrun.node.task import Task
 from madrun.probe.environment import user_folder
 from madrun.spec.credentials import Credentials
+from madrun.spec.launch import LAUNCH
 from madrun.spec.masking import without_secrets
 
 
@@ -46,6 +47,7 @@ def make_task(request: Request, prepared: Prepared, planned: Planned, which: tup
         image_then=planned.image_then,
         clone_then=planned.clone_then,
         unmeasured=unmeasured(planned),
+        launch=os.environ.get(LAUNCH, ""),
         credentials=data_credentials(node.repository) if node.fetches else Credentials(),
         host_env=dict(os.environ) if node.fetches else {},
         images=prepared.images,

@@ -8,10 +8,17 @@ from madrun.node.seeing.presence import REGISTRY, registered
 from madrun.probe.environment import user_folder
 from madrun.results.survey import find
 
+LAUNCHES = "launches"
+
 
 def registry() -> Path:
     """Where this user's agents say that they live."""
     return user_folder("cache") / REGISTRY
+
+
+def attendants() -> Path:
+    """Where this user's commands say which launches they attend."""
+    return user_folder("cache") / LAUNCHES
 
 
 def find_run(word: str, results: str) -> Path:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from functools import cache
+from typing import Any, cast, get_args, get_type_hints
 
 
 def words_of(group: Any, leave_out: tuple[str, ...] = ()) -> list[str]:
     """The flags of a group of options (a dataclass as `takes` knows them) that were given."""
     words: list[str] = []
-    for name, flags in _flags(type(group)).items():
+    for name, flags in _flags(cast(Hashable, type(group))).items():
         value = getattr(group, name)
         if name in leave_out or value is None or value == []:
             continue
@@ -23,7 +25,8 @@ def words_of(group: Any, leave_out: tuple[str, ...] = ()) -> list[str]:
     return words
 
 
-def _flags(group: type[Any]) -> dict[str, str]:
+@cache
+def _flags(group: Any) -> dict[str, str]:
     """The long flag of each option; of a switch with two `--yes/--no`."""
     hints = get_type_hints(group, include_extras=True)
     found = {}

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from madrun.backends.ssh.connection import Reply
 from madrun.cli import app, doctornodes
 from madrun.cli.doctortable import tables
+from madrun.cli.options import RunOptions
 from madrun.doctor import remote
-from madrun.doctor.remote import Reply
 from madrun.doctor.report import Examination, NodeReport, document
 from madrun.errors import ContextError
 from madrun.node.task import Interrupt
@@ -94,7 +95,8 @@ def test_lines_fit_the_terminal_down_to_a_width_that_can_be_read(columns):
         (["--tags", "one", "-c", "{'multi_node_args': {'NNODES': 2, 'NODE_RANK': 2}}"], 4, "NODE_RANK"),
         (["--tags", "one", "--join-timeout", "soon"], 2, "--join-timeout"),
         (["--nodes", ""], 2, "--nodes"),
-        (["--nodes", "n0,n0"], 2, "each once"),
+        (["--nodes", "n0,n0"], 2, "each host once"),
+        (["--nodes", "n[02-1]"], 2, "ends of the same width"),
         (["--nodes", "-oProxyCommand=x"], 2, "--nodes"),
     ],
 )
@@ -111,6 +113,18 @@ def test_what_is_typed_wrongly_ends_the_command_before_anything_is_looked_at(
     assert said in err
     assert out == ""
     assert [path.name for path in repository.iterdir()] == ["models"]
+
+
+def test_the_hosts_may_be_ranges_and_are_reached_as_the_context_says(monkeypatch, repository, write_card):
+    write_card("one")
+    (repository / "madrun-site.yaml").write_text("ssh: {fanout: 8, hosts: 'others[1-9]'}\n")
+    monkeypatch.chdir(repository)
+    options = RunOptions(set_key=["ssh.options=[Port=2222]"])
+    found = doctornodes._settings(options, "n[09-10],me@m")
+    assert (found.names, found.fanout, found.options) == (("n09", "n10", "me@m"), 8, ("Port=2222",))
+    assert "--set" in doctornodes._words(options, "{}", False)
+    (repository / "hosts").write_text("a slots=8\nb slots=8\n")
+    assert doctornodes._settings(options, "hosts").names == ("a", "b")
 
 
 @pytest.mark.slow
@@ -144,18 +158,19 @@ def test_a_first_host_whose_name_means_loopback_here_is_named_and_not_numbered(m
         return means
 
     monkeypatch.setattr(doctornodes.network, "resolve", resolve)
-    monkeypatch.setattr(remote, "name_behind", lambda host: host.rpartition("@")[2])
+    monkeypatch.setattr(doctornodes, "host_behind", lambda host: host.rpartition("@")[2])
     assert doctornodes._address("root@n0") == address
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_loopback_that_is_asked_for_is_taken(host, monkeypatch):
-    monkeypatch.setattr(remote, "name_behind", lambda host: host)
+    monkeypatch.setattr(doctornodes, "host_behind", lambda host: host)
     assert doctornodes._address(host) in ("127.0.0.1", "::1")
 
 
 def reply(*nodes, together=(), code=0, err=""):
-    return Reply(code=code, out=to_json(document(whole(*nodes, together=together))) if nodes else "", err=err)
+    out = to_json(document(whole(*nodes, together=together))) if nodes else ""
+    return Reply(host="h", code=code, out=out.encode(), err=err.encode())
 
 
 def merged(wrong, replies):
@@ -186,7 +201,7 @@ def test_a_host_that_gave_no_answer_is_a_fail_of_that_host():
 
 @pytest.mark.parametrize("out", ["", "{", "[]", "{}", '{"nodes": 1}', '{"nodes": [{"rank": 0, "hostname": 5}]}'])
 def test_an_answer_that_is_none_is_never_taken_for_a_healthy_node(out):
-    assert merged([None], {0: Reply(code=0, out=out, err="")}).exit_code == 3
+    assert merged([None], {0: Reply(host="h", code=0, out=out.encode())}).exit_code == 3
 
 
 JSON = st.recursive(
@@ -202,7 +217,8 @@ JSON = st.recursive(
 @given(JSON, JSON)
 def test_no_answer_of_a_host_breaks_the_reading(nodes, together):
     out = json.dumps({"nodes": nodes, "together": together})
-    for report in merged([None, None], {0: Reply(code=0, out=out, err=""), 1: Reply(code=3, out=out, err="")}).nodes:
+    replies = {rank: Reply(host="h", code=code, out=out.encode()) for rank, code in enumerate((0, 3))}
+    for report in merged([None, None], replies).nodes:
         assert report.rank in (0, 1)
 
 
@@ -210,6 +226,6 @@ def test_no_answer_of_a_host_breaks_the_reading(nodes, together):
     ("code", "name", "advice"), [(255, "ssh", "BatchMode"), (127, "madrun", "install"), (1, "madrun", "type it")]
 )
 def test_why_a_host_gave_no_answer_is_told_with_what_to_do(code, name, advice):
-    found = remote.unanswered(Reply(code=code, out="", err="\nlast words\n"))
+    found = remote.unanswered(Reply(host="h", code=code, err=b"\nlast words\n"))
     assert (found.name, found.state, advice in found.advice) == (name, "FAIL", True)
     assert "last words" in found.text

@@ -46,6 +46,16 @@ def test_the_schedulers_environment_is_a_layer(madrun, card):
     assert (row["value"], row["layer"]) == (2, "scheduler's environment")
 
 
+def test_what_a_launch_says_is_a_layer_of_its_name(madrun, card):
+    env = {"MADRUN_LAUNCH": "slurm:x", "MADRUN_NNODES": "2", "MADRUN_NODE_RANK": "0", "SLURM_NODEID": "1"}
+    done = madrun("explain", *BASE, "NNODES", "NODE_RANK", "--json", **env, MADRUN_MASTER_ADDR="127.0.0.1")
+    rows = json.loads(done.stdout)["values"]
+    assert {(row["key"], row["value"], row["layer"]) for row in rows} == {
+        ("multi_node_args.NNODES", 2, "launched by slurm"),
+        ("multi_node_args.NODE_RANK", 0, "launched by slurm"),
+    }
+
+
 def test_keys_narrow_the_answer_and_people_get_a_table(madrun, card):
     done = madrun("explain", *BASE, "-e", "NCCL_DEBUG=INFO", "NCCL_DEBUG", "multi_node_args.RUNNER")
     lines = [line.split() for line in done.stdout.splitlines()]

@@ -2,7 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
+from madrun.cli import place
 from madrun.cli.place import find_topology, place_notes, place_whys, refusals
+from madrun.errors import ContextError
 from madrun.spec.card import Card
 from madrun.spec.context import Context, MultiNodeArgs
 
@@ -45,3 +49,29 @@ def test_what_a_run_refuses_is_known_before_so_that_it_need_not_be_said_twice(
     found = refusals(make_test_plan(make_job(nnodes=2, transport="rdma"), make_node()), make_facts())
     assert [text.partition(",")[0] for text in found] == ["TRANSPORT: found 'rdma'"]
     assert refusals(make_test_plan(make_job(nnodes=2), make_node()), make_facts()) == set()
+
+
+def test_in_a_launch_a_name_that_node_0_gets_later_is_waited_for(monkeypatch, capsys):
+    answers = iter([None, None, "10.0.0.7"])
+
+    def resolve(address):
+        if (found := next(answers)) is None:
+            raise ContextError(f"{address}: not yet")
+        return found
+
+    monkeypatch.setattr(place.network, "resolve", resolve)
+    monkeypatch.setattr(place, "_NAME_AGAIN_S", 0.01)
+    assert place._resolve_in_time("node-0", 5.0) == "10.0.0.7"
+    assert capsys.readouterr().err == "madrun: waiting until node 0 has its name: node-0\n"
+
+
+def test_outside_of_a_launch_a_name_that_means_nothing_is_an_error_at_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(place.network, "resolve", lambda name: asked.append(name) or _not_yet(name))
+    with pytest.raises(ContextError):
+        place._resolve_in_time("node-0", 0.0)
+    assert asked == ["node-0"]
+
+
+def _not_yet(name):
+    raise ContextError(f"{name}: not yet")

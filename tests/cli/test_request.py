@@ -35,3 +35,10 @@ def test_beside_a_plan_stands_only_what_is_no_part_of_it():
 def test_what_would_change_a_plan_is_refused_beside_it(options, flag):
     with pytest.raises(UsageError, match=f"--plan: found {flag} beside it, which would change the plan"):
         make_request(RunOptions(**options), "p.json")
+
+
+def test_beside_a_saved_plan_only_keys_of_the_launch_may_be_set():
+    words = ["ssh.folder=/var/madrun", "slurm.time=2h", "k8s.namespace=x"]
+    assert make_request(RunOptions(set_key=words), "plan.json").set_key == tuple(words)
+    with pytest.raises(UsageError, match="--plan: found --set beside it"):
+        make_request(RunOptions(set_key=[*words, "timeout=2h"]), "plan.json")

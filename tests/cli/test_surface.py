@@ -14,7 +14,7 @@ from madrun.cli.app import app, run
 
 CONTEXT = {"--additional-context", "-c", "--additional-context-file", "-f", "--site"}
 WAIT = {"--timeout", "--join-timeout", "--stall-timeout"}
-SHORT = {"--env", "-e", "--mount", "--arg", "-a"}
+SHORT = {"--env", "-e", "--mount", "--arg", "-a", "--set"}
 WHAT = {"--tags", "-t", "--repo"}
 HOW = WAIT | {"--force-mirror-local", "--local-data", "--runtime", "--results"}
 MAD = {"--data-config", "--data-config-file-name", "--tools-config", "--tools-json-file-name", "--ignore-deprecated"}
@@ -24,18 +24,27 @@ WRITES = {"--manifest-output", "--summary-output", "-s"}
 KEEPS = {"--output", "-o", "--mad-files", "--live-output", "--no-live-output", "-l", "--cleanup-perf"}
 KEEPS |= {"--keep-model-dir", "--skip-model-run", "--sys-env-details", "--no-sys-env-details"}
 SHOW = {"--quiet", "-q", "--verbose", "-v", "--timings", "--json"}
+SLURM = {
+    "--partition",
+    "--account",
+    "--qos",
+    "--time",
+    "--gpus-per-node",
+    "--constraint",
+    "--reservation",
+    "--exclusive",
+}
+SLURM |= {"--no-exclusive", "--nodelist", "--exclude", "--sbatch"}
+KUBERNETES = {"--namespace", "--kube-context", "--jobset", "--no-jobset"}
+LAUNCH = {"--on", "--hosts", "--nodes", "--detach"} | SLURM | KUBERNETES
+RUN = WHAT | CONTEXT | SHORT | HOW | MAD | WRITES | KEEPS
 FILTERS = {"--model", "--tag", "--status", "--since", "--results"}
 SURFACE = {
     "": {"--version", "-V", "--install-completion", "--show-completion"},
-    "run": WHAT
-    | CONTEXT
-    | SHORT
-    | HOW
-    | SHOW
-    | MAD
-    | WRITES
-    | KEEPS
-    | {"--dry-run", "--plan", "--repeat", "--keep-alive"},
+    "run": RUN | SHOW | LAUNCH | {"--dry-run", "--plan", "--repeat", "--keep-alive", "--sweep"},
+    "render": RUN | LAUNCH | {"--to", "--plan"},
+    "attend": {"folder"},
+    "suite": RUN | SHOW | LAUNCH | {"word", "--array", "--dry-run", "--resume", "--rerun", "--status"},
     "plan": WHAT | CONTEXT | SHORT | HOW | MAD | {"--json", "--plan"},
     "explain": WHAT | CONTEXT | SHORT | HOW | {"keys", "--json", "--run", "--node"},
     "doctor": WHAT | CONTEXT | SHORT | HOW | {"--nodes", "--quiet", "-q", "--json"},
@@ -170,4 +179,5 @@ def test_every_flag_in_the_documentation_exists_and_every_command_is_there():
     mentioned = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text)) - {"--help", "--lr", "-it"}
     assert len(mentioned) > 15
     assert mentioned - known == set()
-    assert [name for name in SURFACE if f"madrun {name}" not in text] == []
+    typed = set(SURFACE) - {"attend"}  # which is what --detach leaves behind
+    assert [name for name in typed if f"madrun {name}" not in text] == []

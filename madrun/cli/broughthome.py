@@ -1,0 +1,59 @@
+"""Rows that the launching host adds: of runs that came here from a node's own disk, and to a file that was named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from madrun.backends.launchfolder import LaunchFolder
+from madrun.cli.outputs import rows_of_run
+from madrun.registry.mad.discovery import is_repository
+from madrun.results import perfcsv
+from madrun.results.mad import outputcsv
+from madrun.results.rundir import RunDir, read_record, run_paths
+from madrun.results.survey import look
+from madrun.spec.launch import BROUGHT_HOME, Launch
+from madrun.spec.record import Record
+
+
+def add_rows(folder: LaunchFolder, launch: Launch) -> Iterator[str]:
+    """Adds rows of what came here to perf.csv of the results, and in a MAD repository to the one there too.
+
+    Those of all runs to the launch's `output`. Yields what failed.
+    """
+    results, here = Path(launch.results), set(_brought_home(folder))
+    table = results / perfcsv.FILE_NAME
+    for path in run_paths(results):
+        if path.name not in here and (not launch.output or not is_run_of(launch, path)):
+            continue
+        record = read_record(path)
+        if not isinstance(record, Record):
+            continue  # node 0 was lost before it wrote one; madrun status says so
+        try:
+            # Whoever made the table anew since the run came here has its rows already.
+            if path.name in here and not any(row["run_id"] == path.name for row in perfcsv.rows_with(table, path.name)):
+                perfcsv.mark(results, path.name)
+                perfcsv.append(results, RunDir(path), record)
+            for file in _files(launch, path.name in here):
+                outputcsv.add(file, rows_of_run(results, RunDir(path), record))
+        except OSError as error:
+            place = error.filename or table
+            yield f"{place} lacks what {path.name} says: {error.strerror}; the run directory has it all"
+
+
+def is_run_of(launch: Launch, path: Path) -> bool:
+    """Whether a run directory is that of a run of this launch; the day in its name saves a look at most others."""
+    return path.name[:8] >= launch.id[:8] and look(path, with_record=False).launch == launch.id
+
+
+def _files(launch: Launch, came_here: bool) -> Iterator[Path]:
+    if came_here and is_repository(Path(launch.repository)):
+        yield Path(launch.repository) / perfcsv.FILE_NAME
+    if launch.output:
+        yield Path(launch.output)
+
+
+def _brought_home(folder: LaunchFolder) -> Iterator[str]:
+    for event in folder.events():
+        if event.get("event") == BROUGHT_HOME:
+            yield from map(str, event.get("runs", ()))

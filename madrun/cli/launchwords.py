@@ -1,0 +1,81 @@
+"""The words and files that the nodes of a launch are given, out of those that were typed on the launching host."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from madrun.cli.layers import site_layer
+from madrun.cli.madoptions import RepositoryOptions, RunFiles
+from madrun.cli.options import RunOptions, Show
+from madrun.cli.request import Request
+from madrun.cli.saved import find_plan
+from madrun.cli.words import words_of
+from madrun.errors import UsageError
+from madrun.spec.context import is_secret
+
+# They name something of this host, or are said in another way on the nodes.
+_NOT_CARRIED = ("repo", "results", "site", "additional_context_file", "env")
+# Files of this host whose text goes along; the flag is that of the nodes' command too.
+_READ = {"data_config": "--data-config", "tools_config": "--tools-config", "manifest_file": "--manifest-file"}
+_WRITTEN = ("output", "summary_output", "manifest_output")  # by node 0 alone
+
+
+def given_files(request: Request, repository: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Flags and the names of the files that they mean on the nodes, and these files' texts.
+
+    `UsageError` for a file that cannot be read.
+    """
+    places = {"--additional-context-file": request.additional_context_file}
+    places |= {flag: getattr(request.repository, name) for name, flag in _READ.items()}
+    if request.saved is not None:
+        places["--plan"] = str(find_plan(request.saved, request.results))
+    elif layers := site_layer(request, repository):  # a saved plan holds what it said then
+        places["--site"] = layers[0].name.removeprefix("--site ").removeprefix("site file ")
+    given: dict[str, str] = {}
+    files: dict[str, str] = {}
+    for flag, place in places.items():
+        if place is not None:
+            path = Path(place).expanduser()
+            given[flag] = f"{flag.removeprefix('--')}{path.suffix}"
+            files[given[flag]] = _text(flag, path)
+    return given, files
+
+
+def _text(flag: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{flag}: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{flag}: {path} is no text in UTF-8; allowed: a text file") from None
+
+
+def node_words(
+    options: RunOptions,
+    groups: tuple[RepositoryOptions, RunFiles, Show],
+    more: tuple[str, ...],
+    private: dict[str, str],
+    at_head: tuple[str, ...] = (),
+) -> list[str]:
+    """The words of `madrun run` on every node; values that nobody may see are added to `private` instead.
+
+    `at_head`: names of options for files that the launching host itself writes. What node 0 writes it writes to the
+    path that the user meant here.
+    """
+    repository, files, show = groups
+    words = words_of(options, _NOT_CARRIED)
+    for word in options.env or ():
+        name, given, value = word.partition("=")
+        if given and is_secret(name):
+            private[name] = value
+        elif not given and name not in private:
+            private[name] = os.environ[name]
+        words += ["--env", word if given and not is_secret(name) else name]
+    meant: dict[str, Any] = {
+        name: str(Path(place).expanduser().absolute()) for name in _WRITTEN if (place := getattr(files, name))
+    }
+    words += [*words_of(repository, tuple(_READ)), *words_of(replace(files, **meant), at_head), *words_of(show), *more]
+    return words

@@ -1,0 +1,157 @@
+"""What `madrun suite` and `madrun run --sweep` make of their words, without running anything."""
+
+import json
+
+import pytest
+import yaml
+from suite_parts import suite
+
+from madrun.cli.app import run
+from madrun.cli.suiteplace import has_others, place_of
+from madrun.suites.folder import SuiteFolder
+from madrun.suites.suite import Case
+
+SUITE = """name: trial
+cases:
+- tags: hello
+  sweep: {nnodes: [1, 2], model_args: ["--bs 1", "--bs '2'"]}
+- {name: twice, tags: hello, repeat: 2, timeout: 90s, args: --x, env: [SAID]}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A repository with one card, as the current directory."""
+    card = tmp_path / "models/hello"
+    card.mkdir(parents=True)
+    (card / "model.yaml").write_text(yaml.safe_dump({"name": "hello", "script": "run.sh"}))
+    (card / "run.sh").write_text("true\n")
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAID", "yes")
+    for name in ("MODEL_DIR", "SLURM_JOB_NUM_NODES", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def dry(here, capsys):
+    """The commands of the cases that these words mean, by name; or what was said instead."""
+
+    def of(*words):
+        code = run([*words, "--dry-run", "--json"])
+        out, err = capsys.readouterr()
+        if code:
+            return code, err
+        return {case["name"]: case["command"] for case in json.loads(out)["cases"]}
+
+    return of
+
+
+def test_a_case_is_one_madrun_run_with_words_of_its_own(dry):
+    found = dry("suite", "suite.yaml")
+    assert found["twice"] == [
+        *("madrun", "run", "--tags", "hello", "--env", "SAID", "--arg", "--x", "--timeout", "90s", "--repeat", "2")
+    ]
+    assert found["hello nnodes=2 model_args=--bs '2'"] == [
+        *("madrun", "run", "--tags", "hello", "--set", "model_args=--bs '2'", "--set", "multi_node_args.NNODES=2")
+    ]
+    assert len(found) == 5
+
+
+def test_words_of_the_command_are_those_of_every_case(dry):
+    found = dry("suite", "suite.yaml", "--runtime", "process", "--set", "grace=3", "--results", "other", "--pull")
+    assert all(words[-1] == "--pull" or "--pull" in words for words in found.values())
+    assert all("--runtime" in words and "grace=3" in words and "other" in words for words in found.values())
+    first = next(iter(found.values()))
+    assert first.index("grace=3") < first.index("model_args=--bs 1")
+
+
+def test_on_hosts_each_case_gets_the_first_ones(dry):
+    found = dry("suite", "suite.yaml", "--on", "ssh", "--hosts", "n[1-3]")
+    assert found["hello nnodes=1 model_args=--bs 1"][-6:] == ["--on", "ssh", "--hosts", "n1", "--nodes", "1"]
+    assert found["hello nnodes=2 model_args=--bs 1"][-6:] == ["--on", "ssh", "--hosts", "n1,n2", "--nodes", "2"]
+    assert found["twice"][-6:] == ["--on", "ssh", "--hosts", "n1,n2,n3", "--nodes", "3"]
+
+
+def test_a_sweep_is_a_case_for_each_combination(dry):
+    found = dry("run", "--tags", "hello", "--sweep", "nnodes=1,2", "--sweep", "model_args=--bs 1,--bs 2")
+    assert list(found) == [f"hello nnodes={nodes} model_args=--bs {size}" for nodes in (1, 2) for size in (1, 2)]
+    assert dry("run", "--tags", "hello", "--sweep", "grace=1,2", "--repeat", "3")["hello grace=2"][-2:] == [
+        "--repeat",
+        "3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("suite",), 2, "found no suite file; allowed: a suite file, or --resume"),
+        (("suite", "none.yaml"), 2, "none.yaml does not exist"),
+        (("suite", "suite.yaml", "--resume"), 2, "found no suite; begin one"),
+        (
+            ("suite", "suite.yaml", "--rerun", "fail"),
+            2,
+            "found 'fail' (did you mean 'failed'?), allowed: failed, invalid",
+        ),
+        (("suite", "--status", "--resume"), 2, "--status: found --resume or --rerun beside it"),
+        (("suite", "suite.yaml", "--partition", "x"), 2, "found --partition without --on"),
+        (("suite", "suite.yaml", "--on", "slrum"), 2, "found 'slrum' (did you mean 'slurm'?)"),
+        (("suite", "suite.yaml", "--on", "compose"), 2, "--on: found 'compose', allowed: ssh, slurm, kubernetes"),
+        (("suite", "suite.yaml", "--on", "ssh", "--hosts", "a", "--detach"), 2, "--detach: found beside a suite"),
+        (("suite", "suite.yaml", "--on", "ssh", "--hosts", "a"), 4, "found 2 nodes, allowed: up to the 1 hosts given"),
+        (("suite", "suite.yaml", "--on", "ssh"), 4, "--on ssh: found no hosts"),
+        (("suite", "suite.yaml", "-e", "MY_TOKEN=abc"), 2, "found a value of MY_TOKEN, and a suite is written down"),
+        (("suite", "suite.yaml", "-c", "{'docker_env_vars': {'A_KEY': 'abc'}}"), 2, "found a value of A_KEY"),
+        (("suite", "suite.yaml", "--set", "docker_env_vars.A_KEY=abc"), 2, "found a value of A_KEY"),
+        (
+            ("run", "--tags", "hello", "--sweep", "timeout=1,x"),
+            4,
+            "--sweep: hello timeout=x: --set: timeout: found 'x'",
+        ),
+        (("run", "--tags", "helo", "--sweep", "timeout=1,2"), 2, "'helo'"),
+        (("run", "--sweep", "timeout=1,2"), 2, "found no tags"),
+        (("run", "--tags", "hello", "--sweep", "timeout=1,2", "--keep-alive"), 2, "--keep-alive: found beside --sweep"),
+        (("run", "--tags", "hello", "--sweep", "timeouts=1,2"), 4, "unknown key timeouts (did you mean 'timeout'?)"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_before_anything_runs(dry, here, words, code, told):
+    assert dry(*words)[0] == code
+    said = dry(*words)[1]
+    assert told in said
+    assert "abc" not in said
+    assert not (here / "results").exists()
+
+
+def test_a_wrong_case_is_told_with_its_line(dry, here):
+    (here / "suite.yaml").write_text("cases:\n- tags: hello\n- {tags: hello, timeout: soon}\n")
+    assert "suite.yaml:3: cases.1: hello #2: --timeout: found 'soon'" in dry("suite", "suite.yaml")[1]
+    (here / "suite.yaml").write_text("cases:\n- tags: hello\n- tags: helo\n")
+    assert "suite.yaml:3: cases.1: helo: " in dry("suite", "suite.yaml")[1]
+    (here / "suite.yaml").write_text("cases:\n- {tags: hello, env: [NOT_SET]}\n")
+    assert "env: NOT_SET is not set on this host" in dry("suite", "suite.yaml")[1]
+
+
+def test_status_shows_a_suite_that_was_begun_and_resume_takes_its_new_cases(dry, here, capsys):
+    made = suite("hello", results=str(here / "results"), id="20261121T000000Z-trial-1", name="suite")
+    SuiteFolder(here / "results/suites" / made.id).write(made)
+    assert run(["suite", "--status"]) == 3
+    assert "hello  1      pending" in capsys.readouterr().out
+    (here / "suite.yaml").write_text("cases: [{tags: hello}, {tags: hello, name: new}]")
+    assert list(dry("suite", "suite.yaml", "--resume")) == ["hello", "new"]
+    (here / "suite.yaml").write_text("cases: [{tags: hello, repeat: 2}]")
+    assert "hello: was --tags hello" in dry("suite", "suite.yaml", "--resume")[1]
+    assert "found no case of 20261121T000000Z-trial-1 that is failed" in dry("suite", "last", "--rerun", "failed")[1]
+
+
+def test_a_scheduler_is_told_which_nodes_to_leave_out_and_others_are_not():
+    case = Case(name="a", words=(), nnodes=2)
+    made = suite("a", backend="slurm", launch={"partition": "x"})
+    assert place_of(made, case, {}, None).words == ("--on", "slurm", "--partition", "x", "--nodes", "2")
+    assert place_of(made, case, {"n1": ""}, None).words[-2:] == ("--exclude", "n1")
+    assert has_others(made, case, {"n1": ""}, 3)
+    assert not has_others(made, case, {"n1": ""}, 2)
+    pods = suite("a", backend="kubernetes")
+    assert place_of(pods, case, {"n1": ""}, None).words == ("--on", "kubernetes", "--nodes", "2")
+    assert not has_others(pods, case, {"n1": ""}, None)
+    assert place_of(suite("a"), Case(name="a", words=()), {}, None).words == ()
