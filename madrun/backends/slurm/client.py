@@ -1,0 +1,122 @@
+"""SLURM's own commands, asked in text: their JSON changed its shape with nearly every release."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from madrun.backends.slurm.states import JobState, read_accounting, read_queue
+from madrun.errors import UsageError
+
+QUEUE_FORMAT = "%T|%r|%N|%S"
+_ASK_S, _SUBMIT_S = 30.0, 120.0
+_ID = re.compile(r"([0-9]+(?:_[0-9]+)?)(?:;(\S+))?", re.ASCII)
+
+
+class Unanswered(Exception):
+    """The controller did not answer; holds what the command said, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command ended with and printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """Its errors without the names of programs before them; what it printed where it said none."""
+        lines = [re.sub(r"^\w+: (error: )?", "", line.strip()) for line in (self.err or self.out).splitlines()]
+        return "; ".join(dict.fromkeys(line for line in lines if line))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job by its number, `12` or `12_3`; `cluster` where sbatch named one."""
+
+    id: str
+    cluster: str = ""
+
+    def words(self, program: str) -> list[str]:
+        """The beginning of a command about it."""
+        return [program, *(["-M", self.cluster] if self.cluster else [])]
+
+
+def ask(words: Sequence[str], limit_s: float = _ASK_S) -> Answer:
+    """Runs a command of SLURM; `UsageError` where this host has none."""
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False)
+    except FileNotFoundError:
+        raise UsageError(
+            f"--on slurm: found no {words[0]} on this host; type the command on a login node of the cluster, or write "
+            "the files with madrun render --on slurm and submit job.sh there"
+        ) from None
+    except subprocess.TimeoutExpired:
+        return Answer(124, "", f"{words[0]} gave no answer in {limit_s:.0f} s")
+    return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def submit(words: Sequence[str]) -> Answer:
+    """Runs sbatch; a busy controller may take its time over it."""
+    return ask(words, _SUBMIT_S)
+
+
+def job_of(text: str) -> Job | None:
+    """The job that `sbatch --parsable` printed: its number, and after a semicolon the cluster."""
+    for line in reversed(text.splitlines()):
+        if found := _ID.fullmatch(line.strip()):
+            return Job(found[1], found[2] or "")
+    return None
+
+
+def named(name: str) -> Job | None:
+    """The job of this name that is in the queue; None for none."""
+    answer = ask(["squeue", "--noheader", "--states=all", "--me", f"--name={name}", "--format=%i"])
+    return job_of(answer.out) if answer.code == 0 else None
+
+
+def look(job: Job) -> JobState | None:
+    """How the job stands; None where neither the controller nor the accounting knows it any more.
+
+    Raises `Unanswered` where nobody could be asked.
+    """
+    words = [*job.words("squeue"), "--noheader", "--states=all", f"--jobs={job.id}", f"--format={QUEUE_FORMAT}"]
+    answer = ask(words)
+    if answer.code == 0 and (state := read_queue(answer.out)):
+        return state
+    if answer.code and "Invalid job id" not in answer.err:
+        raise Unanswered(answer.said)
+    return account(job)
+
+
+def account(job: Job) -> JobState | None:
+    """What the accounting says of it; None where there is none, or it does not know the job."""
+    try:
+        answer = ask([*job.words("sacct"), "-X", "-n", "-P", f"--jobs={job.id}", "--format=State,ExitCode,NodeList"])
+    except UsageError:
+        return None
+    return read_accounting(answer.out) if answer.code == 0 else None
+
+
+def cancel(job: Job) -> str:
+    """Asks SLURM to end it; what it said against that, empty where it took it, or the job is gone."""
+    answer = ask([*job.words("scancel"), job.id])
+    return "" if answer.code == 0 or "Invalid job id" in answer.err or "already" in answer.err else answer.said
+
+
+def warn(job: Job) -> str:
+    """Asks the job's script to end what runs in order; what SLURM said against that, empty where it took it."""
+    answer = ask([*job.words("scancel"), "--batch", "--signal=USR2", job.id])
+    return "" if answer.code == 0 else answer.said
+
+
+def hostnames(expression: str) -> tuple[str, ...]:
+    """The hosts of `n[1-3,7]`, as scontrol spells them out."""
+    answer = ask(["scontrol", "show", "hostnames", expression])
+    if answer.code:
+        raise UsageError(f"scontrol show hostnames {expression}: {answer.said}")
+    return tuple(answer.out.split())

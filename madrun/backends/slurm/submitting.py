@@ -1,0 +1,79 @@
+"""Hands a job script to sbatch: asked whether it would run first, and never handed over twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from madrun.backends.head import Head
+from madrun.backends.slurm.client import Answer, Job, ask, job_of, named, submit
+from madrun.backends.slurm.header import overruling
+from madrun.errors import ContextError, UsageError
+
+_TRIES, _PAUSE_S = 4, 5.0
+_BUSY = ("Unable to contact slurm controller", "Socket timed out", "Connection refused", "gave no answer", "Zero Bytes")
+_NO_NODES = "Requested node configuration is not available"
+# What sbatch says, and by which key of the context that is mended.
+_KEYS = {
+    "partition": "partition",
+    "time limit": "time",
+    "--time": "time",
+    "account": "account",
+    "qos": "qos",
+    "reservation": "reservation",
+    "feature": "constraint",
+    "node name": "nodelist",
+    "generic resource": "gpus_per_node",
+    "gres": "gpus_per_node",
+    "memory": "mem",
+    "mail": "mail_type",
+    "unrecognized option": "sbatch",
+    "license": "sbatch",
+}
+
+
+def check_and_submit(script: Path, name: str, hidden: tuple[str, ...], head: Head) -> Job:
+    """The job that this script became. `hidden`: variables that SLURM must not keep with the job.
+
+    Raises `ContextError` where SLURM refuses what is asked for, `UsageError` where there is none or it does not answer.
+    """
+    without = [word for variable in (*hidden, *overruling(script.read_text())) for word in ("-u", variable)]
+    front = ["env", *without, "sbatch"]
+    ask(["sbatch", "--version"])  # without sbatch here `env` would say so, in its own words
+    answer = _patient([*front, "--test-only", str(script)], name, head)
+    if isinstance(answer, Answer) and answer.code:
+        # So it says too where nodes are down or drained for now; sbatch itself takes such a job, and lets it wait.
+        if _NO_NODES not in answer.err:
+            raise refusal(answer)
+        head.say("as the cluster is now, no nodes fit the job; submitting it all the same")
+    done = _patient([*front, "--parsable", str(script)], name, head)
+    if isinstance(done, Job):
+        return done
+    if done.code:
+        raise refusal(done)
+    if (job := job_of(done.out)) is None:
+        raise UsageError(f"sbatch: found no job number in what it printed: {done.out.strip()!r}")
+    return job
+
+
+def _patient(words: list[str], name: str, head: Head) -> Answer | Job:
+    """Asks again while the controller is busy; a request without an answer may have become a job all the same."""
+    for attempt in range(_TRIES):
+        answer = submit(words)
+        if answer.code == 0 or not any(sign in answer.err for sign in _BUSY):
+            return answer
+        if attempt == 0:
+            head.say(f"the SLURM controller does not answer ({answer.said}); asking again")
+        if attempt + 1 == _TRIES or head.stop.wait(_PAUSE_S * (attempt + 1)):
+            break
+        if "--parsable" in words and (job := named(name)):
+            return job
+    raise UsageError(f"sbatch: {answer.said}; found no answer of the SLURM controller in {_TRIES} tries; try later")
+
+
+def refusal(answer: Answer) -> ContextError:
+    """What sbatch has against the job, with the key of the context that says it."""
+    said = answer.said.removeprefix("allocation failure: ").replace("; allocation failure: ", "; ")
+    key = next((key for sign, key in _KEYS.items() if sign in said.lower()), "")
+    if _NO_NODES in said:
+        said += " (no nodes of the partition have so many CPUs, so much memory, so many GPUs, or there are too few)"
+    return ContextError(f"slurm{'.' if key else ''}{key}: refused by sbatch: {said}")
