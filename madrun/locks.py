@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,3 +38,20 @@ def _wait(file: int, waiting: Callable[[float], None]) -> None:
         except BlockingIOError:
             waiting(time.monotonic() - began)
             time.sleep(_LOOK_EVERY_S)
+
+
+def is_held(file: Path) -> bool | None:
+    """Whether some process holds the lock of this file; None where that cannot be told."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None  # a file system without locks
+    finally:
+        os.close(handle)
+    return False

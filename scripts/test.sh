@@ -8,7 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/machine.sh
 
 readonly QUICK="not e2e and not torch and not docker" REAL="(e2e or torch or docker)"
-readonly VENV=.venv-test APT_PACKAGES=(docker-registry git iproute2 libfaketime openssh-server procps python3-venv rsync shellcheck) TEST_USER=madrun-test
+readonly VENV=.venv-test APT_PACKAGES=(docker-compose docker-registry git iproute2 libfaketime openssh-server procps python3-venv rsync shellcheck) TEST_USER=madrun-test
+readonly SLURM_PACKAGES=(mariadb-server-core munge slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin slurmctld slurmd slurmdbd)
 
 usage() {
   cat <<'TEXT'
@@ -40,14 +41,24 @@ step() {
   if [ "$status" != 0 ]; then failed+=("$name"); fi
 }
 
+# No daemon of a package starts: the tests start their own.
+without_daemons() {
+  local policy=/usr/sbin/policy-rc.d made=0 status=0
+  if [ ! -e "$policy" ]; then printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=1; fi
+  "$@" || status=$?
+  [ "$made" = 0 ] || rm -f "$policy"
+  return "$status"
+}
+
+# install_apt_packages PACKAGE...: those that are missing.
 install_apt_packages() {
   local package missing=()
   is_debian_family || return 0
-  for package in "${APT_PACKAGES[@]}"; do
+  for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
   if [ ${#missing[@]} = 0 ]; then return 0; fi
-  if is_root; then apt_install "${missing[@]}"; else say "not root, so not installed: ${missing[*]}"; fi
+  if is_root; then without_daemons apt_install "${missing[@]}"; else say "not root, so not installed: ${missing[*]}"; fi
 }
 
 # Installs the package, editable, with EXTRAS; again only when pyproject.toml changed.
@@ -169,10 +180,11 @@ main() {
   unset PYTHONDONTWRITEBYTECODE # tests measure start-up as a user has it, with compiled modules
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
-  step "apt packages" install_apt_packages
   if [ "$fast" = 1 ]; then
+    step "apt packages" install_apt_packages "${APT_PACKAGES[@]}"
     step "virtual environment" install_venv dev
   else
+    step "apt packages" install_apt_packages "${APT_PACKAGES[@]}" "${SLURM_PACKAGES[@]}"
     step "engines and base image" set_up_engine
     step "virtual environment" install_venv dev,torch
   fi

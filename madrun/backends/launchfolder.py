@@ -14,6 +14,8 @@ from madrun.backends.nodescript import node_script, private_text
 from madrun.spec.codec import from_plain, to_json
 from madrun.spec.launch import FILE, PRIVATE, SCRIPT, Launch
 
+ATTENDANT = "attendant.lock"  # held by the madrun that attends the launch
+PRIVATE_NAME = "private-"  # so begin, beside the private file, the names of rendered files that may hold secrets
 JOURNAL = "journal.jsonl"  # what happened, a line each: {"at": seconds, "event": word, ...}
 
 
@@ -25,14 +27,15 @@ class LaunchFolder:
 
     @classmethod
     def create(cls, launch: Launch, rendered: Mapping[str, str], private: Mapping[str, str]) -> LaunchFolder:
-        """Writes all of it; the private file can be read by its owner alone."""
+        """Writes all of it for its owner alone: words and files of the user may hold what nobody else is to read."""
         path = Path(launch.folder)
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         folder = cls(path)
-        folder._write(PRIVATE, private_text(dict(private)), 0o600)
+        folder._write(PRIVATE, private_text(dict(private)))
         for name, text in {**files_of(launch), **rendered}.items():
-            folder._write(name, text, 0o755 if name.endswith(".sh") else 0o644)
-        folder._write(FILE, to_json(launch), 0o644)
+            folder._write(name, text)
+        folder._write(FILE, to_json(launch))
         return folder
 
     def launch(self) -> Launch:
@@ -63,8 +66,8 @@ class LaunchFolder:
         """Removes the private file, once no node needs it any more."""
         (self.path / PRIVATE).unlink(missing_ok=True)
 
-    def _write(self, name: str, text: str, mode: int) -> None:
-        place = self.path / name
+    def _write(self, name: str, text: str) -> None:
+        place, mode = self.path / name, 0o700 if name.endswith(".sh") else 0o600
         place.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), mode)

@@ -10,23 +10,28 @@ from madrun.spec.launch import LAUNCH, PREFIX, PRIVATE, PROGRAM, REPOSITORY, RES
 _RANKS = ("SLURM_NODEID", "JOB_COMPLETION_INDEX", "SKYPILOT_NODE_RANK")
 _MODULES = """if ! command -v module >/dev/null 2>&1; then
   for file in /etc/profile.d/modules.sh /etc/profile.d/lmod.sh /usr/share/modules/init/sh /usr/share/lmod/lmod/init/sh
-  do if [ -r "$file" ]; then . "$file"; break; fi; done
+  do
+    # shellcheck source=/dev/null
+    if [ -r "$file" ]; then . "$file"; break; fi
+  done
 fi
-module load {names} || {{ echo "madrun: error: module load {names} failed on $(hostname)" >&2; exit 2; }}
+module load {names} || {{ echo madrun: error: module load {names} failed on "$(hostname)" >&2; exit 2; }}
 """
 _TEXT = """#!/bin/sh
 # What one node does in launch {id}: the same on all nodes, which differ by MADRUN_NODE_RANK alone.
 set -eu
 folder=$(cd "$(dirname "$0")" && pwd)
-if [ -r "$folder/{private}" ]; then . "$folder/{private}"; fi
+# shellcheck source=/dev/null
+if [ -e "$folder/{private}" ]; then . "$folder/{private}"; fi
 {exports}
 {rank}
-{modules}cd "${{{repository_variable}:-{repository}}}"
+repository={repository} results={results}
+{modules}cd "${{{repository_variable}:-$repository}}"
 set -- {words}
 if [ -n "${{{program}:-}}" ]; then set -- "${program}" "$@"
 elif [ -x {python} ] && {python} -c 'import madrun' 2>/dev/null; then set -- {python} -m madrun "$@"
 else set -- madrun "$@"; fi
-exec "$@" {given}--results "${{{results_variable}:-{results}}}"
+exec "$@" {given}--results "${{{results_variable}:-$results}}"
 """
 
 
@@ -45,23 +50,16 @@ def node_script(launch: Launch) -> str:
         rank=f'export {PREFIX}NODE_RANK="${{{PREFIX}NODE_RANK:-{ranks}}}"',
         modules=_MODULES.format(names=names) if names else "",
         repository_variable=REPOSITORY,
-        repository=_in_quotes(launch.repository),
+        repository=shlex.quote(launch.repository),
         words=shlex.join(("run", *launch.words)),
         program=PROGRAM,
         python=shlex.quote(launch.python),
         given=given,
         results_variable=RESULTS,
-        results=_in_quotes(launch.results),
+        results=shlex.quote(launch.results),
     )
 
 
 def private_text(values: dict[str, str]) -> str:
     """The private file: variables that no other file and no command line may show."""
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
-
-
-def _in_quotes(text: str) -> str:
-    """A text as it stands between double quotes of sh."""
-    for special in ("\\", '"', "$", "`"):
-        text = text.replace(special, f"\\{special}")
-    return text

@@ -20,6 +20,7 @@ BACKENDS: dict[BackendName, tuple[str, tuple[str, ...]]] = {
     "skypilot": ("madrun.backends.skypilot.backend", ("skypilot",)),
 }
 RUNS: tuple[BackendName, ...] = ("ssh", "slurm", "kubernetes")  # the others are rendered for the user to start
+WHOLE: tuple[BackendName, ...] = ("compose", "skypilot")  # whose folder holds madrun too, and `up.sh`
 
 
 class Backend(Protocol):

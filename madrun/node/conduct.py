@@ -191,7 +191,8 @@ def _open(task: Task, run: RunDir, plan: Plan) -> Path:
             run.keep_plan(plan)
         else:
             run.write_plan(plan)
-            run.journal("begin", run_id=run.run_id, command=list(task.command))
+            launch = {"launch": task.launch.partition(":")[2]} if task.launch else {}
+            run.journal("begin", run_id=run.run_id, command=list(task.command), **launch)
     except OSError as error:
         raise UsageError(f"--results: {run.path} cannot be written: {error.strerror}; name another directory") from None
     return folder
@@ -236,7 +237,7 @@ def _conclude(task: Task, link: Link, plan: Plan, run: RunDir, seen: _Seen) -> E
         started_at=started,
         ended_at=_utc(),
         command=task.command,
-        backend="local",
+        backend=task.launch.partition(":")[0] or "local",
         notes=(*task.notes, *plan.node.notes, *brought),
         provenance=_with_clone(task.provenance(), plan, own) | {"docker_sha": own.image_id} | data_columns(outcomes),
         gate=task.gate,

@@ -11,16 +11,21 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 
-from madrun.spec.launch import LEASE, SILENCE_S
+from madrun.spec.launch import ASKED, LEASE, SILENCE_S
 
 _READ = 4096
 
 
-def keep_lease(env: Mapping[str, str] = os.environ, silence_s: float = SILENCE_S) -> threading.Thread | None:
-    """Where the environment asks for it, a thread that sends this process SIGTERM once nobody holds its input."""
-    if env.get(LEASE) != "stdin":
+def keep_lease(env: MutableMapping[str, str], silence_s: float = SILENCE_S) -> threading.Thread | None:
+    """Where the environment asks for it, a thread that ends this process in order once nobody holds its input.
+
+    The variable is taken out of the environment: what is started from here has no lease of this kind.
+    What comes on it renews the lease; a letter of `ASKED` sends this process that signal, so that a second Ctrl-C at
+    the launching host means here what it means there. The end of it, and silence for `silence_s`, mean SIGTERM.
+    """
+    if env.pop(LEASE, "") != "stdin":
         return None
     source = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -35,10 +40,14 @@ def _watch(source: int, silence_s: float) -> None:
     heard = time.monotonic()
     while True:
         ready, _, _ = select.select([source], [], [], max(heard + silence_s - time.monotonic(), 0.0))
-        if not ready or not _read(source):
+        said = _read(source) if ready else b""
+        if not said:
             os.kill(os.getpid(), signal.SIGTERM)
             return
         heard = time.monotonic()
+        for letter in said.decode("ascii", "replace"):
+            if letter in ASKED:
+                os.kill(os.getpid(), signal.Signals[ASKED[letter]])
 
 
 def _read(source: int) -> bytes:

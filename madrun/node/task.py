@@ -51,9 +51,9 @@ class Task:
     whoever waits for it returns. `keep_directory`: the directory in which the script ran is kept whole. `skip_script`:
     all is made ready, and the script is not started. `image_then`, `clone_then`: what the image of a repeated run was
     known by, and the commit that it cloned; empty where there is none or nobody knows. `unmeasured`: who asked that
-    this run need not measure anything. `images`: what is asked of the image beyond having it; `ahead` gives the one of
-    this name that is being made since before the run. `credentials` and `host_env`: for the programs and servers that
-    provide data, never written.
+    this run need not measure anything. `launch`: `ssh:ID` where it is part of one, else empty. `images`: what is asked
+    of the image beyond having it; `ahead` gives the one of this name that is being made since before the run.
+    `credentials` and `host_env`: for the programs and servers that provide data, never written.
     """
 
     plan: Plan
@@ -76,6 +76,7 @@ class Task:
     skip_script: bool = False
     gate: Gate | None = None
     unmeasured: str = ""
+    launch: str = ""
     images: Policy = field(default_factory=Policy)
     ahead: Callable[[str], MadeAhead | None] = lambda _name: None
     credentials: Credentials = field(default_factory=Credentials)

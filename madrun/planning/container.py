@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
+from madrun.planning import slurmjob
 from madrun.planning.devices import Chosen, DeviceFlags, container_flags
 from madrun.planning.mad.cpus import cpu_list
 from madrun.planning.mad.options import NETWORK
@@ -35,6 +36,7 @@ def plan_container(
     if flags.expected:
         env = env | {"MADRUN_DEVICES": " ".join(flags.expected)}
     network, options = _network(context)
+    cgroup, unlimited = slurmjob.cgroup_parent(facts, options, context.docker_drop)
     container = Container(
         name=f"madrun-{RUN_ID}-n{topology.node_rank}",
         image=job.image.name,
@@ -48,6 +50,7 @@ def plan_container(
             "madrun.node": str(topology.node_rank),
             "madrun.card": job.card,
             "madrun.owner": str(facts.uid),
+            **slurmjob.labels(facts),
         },
         network=network,
         ipc=context.ipc,
@@ -63,9 +66,10 @@ def plan_container(
         hosts=(HOSTS,) if topology.nnodes > 1 and "hosts" not in context.docker_drop else (),
         security_opt=(*flags.security_opt, *_UNLABELLED.get(job.runtime, ())),
         cpus=cpu_list(context.docker_cpus),
+        cgroup_parent=cgroup,
         options=options,
     )
-    return container, (*dropped, *refused)
+    return container, (*dropped, *refused, *unlimited)
 
 
 def _network(context: Context) -> tuple[str, tuple[str, ...]]:

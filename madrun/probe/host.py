@@ -7,13 +7,13 @@ import socket
 import sys
 from pathlib import Path
 
-from madrun.probe import accelerator, environment, fabric, interfaces
+from madrun.probe import accelerator, environment, fabric, interfaces, slurmjob
 from madrun.spec.facts import Engine, HostFacts
 
 
 def facts(engine: Engine | None, engine_absent: str = "") -> HostFacts:
     """Everything but the engine is read here; the engine comes in because asking it is the slow part."""
-    found, hcas = accelerator.find_accelerator(), fabric.find_hcas()
+    found, hcas, job = accelerator.find_accelerator(), fabric.find_hcas(), slurmjob.job_id()
     return HostFacts(
         hostname=socket.gethostname(),
         host_id=_host_id(),
@@ -34,6 +34,8 @@ def facts(engine: Engine | None, engine_absent: str = "") -> HostFacts:
         engine=engine,
         engine_absent=engine_absent,
         scheduler=environment.scheduler_args(),
+        slurm_job=job,
+        slurm_cgroup=slurmjob.job_cgroup(job),
     )
 
 

@@ -18,6 +18,7 @@ from madrun.spec.plan import Plan, sealed
 from madrun.spec.record import NodeOutcome, Record
 from madrun.spec.validation import Invalid
 
+RUNS = "runs"  # where below the results the run directories are
 PLAN, RECORD = "plan.json", "record.json"
 JOURNAL, STATUS, ENDED = "journal.jsonl", "status.json", "ended.json"
 MARK = ".node-0"
@@ -95,7 +96,7 @@ class RunDir:
 
 def create(results: Path, card: str, job_hash: str) -> RunDir:
     """A new run directory; runs that start in the same second get the next attempt number."""
-    runs = results / "runs"
+    runs = results / RUNS
     try:
         runs.mkdir(parents=True, exist_ok=True)
         stem = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{card}-{job_hash[:6]}"
@@ -113,7 +114,7 @@ def create(results: Path, card: str, job_hash: str) -> RunDir:
 
 def open_shared(results: Path, run_id: str) -> RunDir:
     """The directory of a run that node 0 named; made where this node does not share node 0's results."""
-    path = results / "runs" / run_id
+    path = results / RUNS / run_id
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -159,6 +160,6 @@ def read_record(path: Path) -> Record | Unreadable | None:
 
 def run_paths(results: Path) -> Iterator[Path]:
     """Every run directory, oldest first."""
-    runs = results / "runs"
+    runs = results / RUNS
     if runs.is_dir():
         yield from sorted(path for path in runs.iterdir() if path.is_dir())

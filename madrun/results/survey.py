@@ -75,7 +75,8 @@ def node_folders(run: Path) -> Iterator[tuple[int, Path]]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """A run directory as it is now. `record` is None while there is none; `ended` is what a node that has no record
-    heard of the end; `status` is what node 0 last wrote of all nodes, by rank, and `heard_at` when.
+    heard of the end; `status` is what node 0 last wrote of all nodes, by rank, and `heard_at` when. `launch`: the id of
+    the launch whose run it is, empty for none.
     """
 
     path: Path
@@ -90,6 +91,7 @@ class Look:
     owner: str = ""
     mirrors: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    launch: str = ""
     phases: tuple[tuple[str, float], ...] = ()
     status: dict[int, dict[str, Any]] = field(default_factory=dict)
     heard_at: float | None = None
@@ -133,6 +135,7 @@ def look(run: Path, *, with_record: bool = True) -> Look:
         owner=str(nodes[0].get("owner", "")) if nodes else "",
         mirrors=tuple(sorted(filter(None, mirrors))),
         command=tuple(map(str, _list(begin.get("command")))),
+        launch=str(begin.get("launch") or ""),
         phases=tuple(
             (str(event.get("name", "")), _time(event)) for event in events if event.get("event") in ("phase", "begin")
         ),

@@ -45,6 +45,10 @@ def smaller(container: Container, text: str) -> tuple[Container, str] | None:
         # podman adds limits of its own to any that are asked for, and it is one of those
         names = ", ".join(container.ulimits)
         return dataclasses.replace(container, ulimits={}), f"{names} left out, for podman adds {limit}: {said}"
+    if container.cgroup_parent and "cgroup" in text:  # such as a job's rules of devices, which its own may not widen
+        return dataclasses.replace(
+            container, cgroup_parent=""
+        ), f"cgroup parent {container.cgroup_parent} left out: {said}"
     if any(sign in text for sign in _NO_CAPABILITY) and container.cap_add:
         if not set(container.cap_add) <= _OPTIONAL_CAPABILITIES:
             return None

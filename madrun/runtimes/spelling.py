@@ -27,6 +27,7 @@ def docker_argv(container: Container) -> list[str]:
     # podman's own defaults are a limit of 2048 processes, and proxy variables of the host
     words += ["--pids-limit", "-1", "--http-proxy=false"] if container.program == "podman" else []
     words += ["--cpuset-cpus", container.cpus] if container.cpus else []
+    words += ["--cgroup-parent", container.cgroup_parent] if container.cgroup_parent else []
     for name, limit in container.ulimits.items():
         words += ["--ulimit", f"{name}={limit}:{limit}"]
     words += ["--gpus", _gpu_words(container.gpus)] if container.gpus else []
@@ -91,6 +92,8 @@ def engine_config(container: Container, secrets: Mapping[str, str]) -> dict[str,
     }
     if container.cpus:
         host["CpusetCpus"] = container.cpus
+    if container.cgroup_parent:
+        host["CgroupParent"] = container.cgroup_parent
     requests = [_gpu_request(container.gpus)] if container.gpus else []
     requests += [{"Driver": "cdi", "DeviceIDs": list(container.cdi)}] if container.cdi else []
     if requests:

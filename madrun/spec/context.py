@@ -32,7 +32,7 @@ SET_BY_MADRUN = (
 )
 
 # Flags that an engine may be asked to do without; the record says so.
-DROPPABLE = ("memlock", "nofile", "stack", "SYS_PTRACE", "seccomp", "groups", "infiniband", "hosts")
+DROPPABLE = ("memlock", "nofile", "stack", "SYS_PTRACE", "seccomp", "groups", "infiniband", "hosts", "cgroup")
 
 
 def is_secret(name: str) -> bool:

@@ -109,7 +109,7 @@ class Engine:
 
     `name` is `docker` or `podman`; `host` its address; `local` whether it sees the files of this host;
     `architecture` as images name it (`amd64`); `runtimes` those it knows; `cdi` the CDI devices it found
-    (`nvidia.com/gpu=0`).
+    (`nvidia.com/gpu=0`). `cgroup_driver`: `cgroupfs` or `systemd`; asked for in a SLURM job alone.
     """
 
     name: Literal["docker", "podman"]
@@ -123,6 +123,7 @@ class Engine:
     can_raise_limits: bool | None = None
     memlock: int | None = None
     nofile: int | None = None
+    cgroup_driver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,8 @@ class HostFacts:
     `machine` as uname says it (`x86_64`); `infiniband`: the device files under /dev/infiniband; `hcas`: the adapters.
     `bridges`: what of the PCI tree is above each GPU, by its bus, where there are adapters. `data`: files, bytes and
     newest time of each data source when the run began. `disks`: bytes free for this user and bytes in all, of the file
-    system of each place that a run fills.
+    system of each place that a run fills. `slurm_job`: the number of the SLURM job of which this is a part, and
+    `slurm_cgroup` its cgroup here; empty where there is none.
     """
 
     hostname: str
@@ -157,3 +159,5 @@ class HostFacts:
     filesystems: dict[str, str] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
     disks: dict[str, tuple[int, int]] = field(default_factory=dict)
+    slurm_job: str = ""
+    slurm_cgroup: str = ""

@@ -17,12 +17,20 @@ PREFIX = "MADRUN_"
 NODE_KEYS = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "CONTROL_PORT")  # with PREFIX: multi_node_args
 LAUNCH = "MADRUN_LAUNCH"  # `ssh:ID`: by what, and in which launch, this node was started
 COMMAND = "MADRUN_COMMAND"  # what the user typed, as a JSON list: what a record says is to be typed again
+CASE = "MADRUN_CASE"  # `SUITE/CASE/ATTEMPT`: of what suite this run is a case; its record says so
 LEASE = "MADRUN_LEASE"  # `stdin`: the run ends with its standard input, and when that is silent for too long
 PROGRAM = "MADRUN_PROGRAM"  # the madrun of this node: one path
 REPOSITORY, RESULTS = "MADRUN_REPOSITORY", "MADRUN_RESULTS"  # where this node has them, if not where the launch says
 BEAT_S, SILENCE_S = 2.0, 10.0  # how often a lease is renewed, and how long it lasts without
+# Letters on a lease that ask the run to end as this signal would, and the name of each.
+ASKED = {"I": "SIGINT", "T": "SIGTERM", "H": "SIGHUP"}
+BROUGHT_HOME = "brought home"  # the event of a launch's journal that names `runs` whose directories came to the head
+JOINED = "all nodes have joined"  # said by every node but node 0: from then on node 0 knows what becomes of it
 
 SCRIPT, PRIVATE, FILE = "node.sh", "private.env", "launch.json"  # in the folder of the launch
+CARRIED = "madrun/bin/madrun"  # there too, where the folder is all that the nodes get
+UP = "up.sh"  # there too, where the user starts it: everything from the start to the results
+ORIGIN = "madrun-origin.json"  # beside a copy of a repository: the commit that it is a copy of
 FOLDERS = "launches"  # where below the results these folders are
 
 
@@ -34,8 +42,11 @@ class Launch:
     `words`: those of `madrun run` on every node, without what names a file or folder of the launching host. `files`:
     texts beside the script by name; `given`: the flags that name them there, `--site` to `site.yaml`. `secrets`: names
     of variables whose values stand in the private file alone. `cards`: of which the runs are. `images`: by vendor the
-    image of the first card, empty where it is built. `master_addr`: as the user gave it, else empty: the backend finds
-    it. `modules`: environment modules that are loaded on each node first.
+    image of the first card, empty where it is built. `built`: images that the runs would use on this host, those
+    that are built by the name of their recipe. `master_addr`: as the user gave it, else empty: the backend finds it.
+    `modules`: environment modules that are loaded on each node first. `cache`: madrun's cache folder of the user.
+    `runtime`: as the context says it.
+    `output`: file to which the launching host adds the rows, beside those of the results; empty for none.
     """
 
     id: str
@@ -59,6 +70,10 @@ class Launch:
     python: str
     version: str
     settings: dict[str, object] = field(default_factory=dict)
+    built: tuple[str, ...] = ()
+    cache: str = ""
+    runtime: str = "auto"
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True)

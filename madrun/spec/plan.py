@@ -154,6 +154,7 @@ class Container:
     `nvidia.com/gpu=0`, the other way to ask. `program` is the command line client: docker or podman. `hosts`: names of
     the nodes for the container's /etc/hosts, `name:address`; `{hosts}` until all have joined. `cpus`: those that it may
     use, as `0-3,8`; empty for all. `options`: free-form words, which the command line client alone understands.
+    `cgroup_parent`: the cgroup in which the engine makes that of the container; empty for its own place.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Container:
     log_driver: str = "none"
     hosts: tuple[str, ...] = ()
     cpus: str = ""
+    cgroup_parent: str = ""
     options: tuple[str, ...] = ()
 
 

@@ -26,22 +26,19 @@ def test_the_folder_has_what_every_node_gets_and_what_the_backend_renders(folder
     launch, made = folder
     files = {str(path.relative_to(made.path)): path for path in made.path.rglob("*") if path.is_file()}
     assert set(files) == {"node.sh", "site.yaml", "launch.json", "private.env", "job.sh", "deep/it.yaml"}
-    modes = {name: path.stat().st_mode & 0o777 for name, path in files.items()}
-    assert modes["private.env"] == 0o600
-    assert (modes["node.sh"], modes["job.sh"]) == (0o755, 0o755)
-    assert {modes["launch.json"], modes["site.yaml"], modes["deep/it.yaml"]} == {0o644}
     assert files["site.yaml"].read_text(encoding="utf-8") == "x: ü\n"
     assert files_of(launch) == {"node.sh": node_script(launch), "site.yaml": "x: ü\n"}
 
 
-def test_modes_do_not_depend_on_the_users_mask(launch, tmp_path):
-    before = os.umask(0o077)
+@pytest.mark.parametrize("mask", [0o000, 0o077])
+def test_all_of_it_is_its_owners_alone_whatever_the_users_mask(launch, tmp_path, mask):
+    before = os.umask(mask)
     try:
-        made = LaunchFolder.create(launch(folder=str(tmp_path / "x")), {}, {"A": "b"})
+        made = LaunchFolder.create(launch(folder=str(tmp_path / "x")), {"job.sh": "#!/bin/sh\n"}, {"A": "b"})
     finally:
         os.umask(before)
-    assert (made.path / "node.sh").stat().st_mode & 0o777 == 0o755
-    assert (made.path / "private.env").stat().st_mode & 0o777 == 0o600
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (made.path, *made.path.iterdir())}
+    assert modes == {"x": 0o700, "node.sh": 0o700, "job.sh": 0o700, "launch.json": 0o600, "private.env": 0o600}
 
 
 def test_nothing_of_another_launch_is_written_over(folder):

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,18 @@ def runners_image() -> str:
 
 
 @contextmanager
-def nodes_with_runners(client: Any, image: str, count: int = 2) -> Iterator[list[Node]]:
-    """So many nodes whose engines have one job image with the files of `image`, which stay where they are."""
+def nodes_with_runners(client: Any, image: str, count: int = 2, binds: Sequence[str] = ()) -> Iterator[list[Node]]:
+    """So many nodes whose engines have one job image with the files of `image`, which stay where they are.
+
+    `binds`: further folders of this machine in all of them, `here:there`.
+    """
+    with files_of_image(client, image) as files, nodes(client, count, files, binds) as made:
+        yield made
+
+
+@contextmanager
+def files_of_image(client: Any, image: str) -> Iterator[Path]:
+    """Where the files of an image stand on this machine, for nodes whose job image has them."""
     sweep(client)
     holder = client.create_container(
         image, ["sleep", "infinity"], labels={LABEL: str(os.getpid())}, network_disabled=True
@@ -34,8 +44,7 @@ def nodes_with_runners(client: Any, image: str, count: int = 2) -> Iterator[list
     folder = Path(tempfile.mkdtemp(prefix="madrun-system-"))
     try:
         client.start(holder)
-        with nodes(client, count, _files_of(client, holder["Id"], folder)) as made:
-            yield made
+        yield _files_of(client, holder["Id"], folder)
     finally:
         client.remove_container(holder["Id"], force=True, v=True)
         shutil.rmtree(folder, ignore_errors=True)

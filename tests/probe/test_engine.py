@@ -25,10 +25,11 @@ def serve(server_type, address, headers, seen):
         def answer(self):
             seen.append(self.path)
             self.send_response(404 if self.path.endswith("/containers/create") else 200)
-            for name, value in {**headers, "Content-Length": "2"}.items():
+            body = b'{"CgroupDriver": "cgroupfs"}' if self.path.endswith("/info") else b"OK"
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(b"OK")
+            self.wfile.write(body)
 
         do_GET = do_POST = answer
 
@@ -86,6 +87,14 @@ def test_docker_is_known_by_its_answer_with_one_small_request(start):
     assert (found.name, found.version, found.host) == ("docker", "20.10.24+dfsg1", address)
     assert found.rootless == (os.getuid() != 0)
     assert seen == ["/_ping"]
+
+
+def test_in_a_slurm_job_docker_is_asked_who_makes_its_cgroups(start):
+    address, seen = start(DOCKER, "docker.sock")
+    found = find("auto", {"DOCKER_HOST": address, "SLURM_JOB_ID": "17"})
+    assert found.cgroup_driver == "cgroupfs"
+    assert seen[0] == "/_ping"
+    assert seen[1].endswith("/info")
 
 
 def test_podman_behind_dockers_socket_is_called_podman(start):

@@ -4,7 +4,15 @@ import os
 import sys
 from pathlib import Path
 
-from madrun.probe.environment import client_env, dropped, forwarded_secrets, process_env, scheduler_args, user_folder
+from madrun.probe.environment import (
+    client_env,
+    dropped,
+    forwarded_secrets,
+    launched_by,
+    process_env,
+    scheduler_args,
+    user_folder,
+)
 from madrun.spec.facts import Engine
 
 
@@ -16,6 +24,15 @@ def test_slurm_is_believed_only_inside_a_step():
 
 def test_an_indexed_job_of_kubernetes_names_the_rank():
     assert scheduler_args({"JOB_COMPLETION_INDEX": "3"}) == {"NODE_RANK": "3"}
+
+
+def test_a_launch_says_all_that_nodes_differ_in_and_more_than_its_scheduler():
+    env = {"MADRUN_LAUNCH": "slurm:x", "MADRUN_NNODES": "2", "MADRUN_NODE_RANK": "1", "MADRUN_MASTER_ADDR": "n0"}
+    env |= {"MADRUN_MASTER_PORT": "20000", "MADRUN_CONTROL_PORT": "", "SLURM_STEP_NUM_NODES": "4", "SLURM_NODEID": "3"}
+    said = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "n0", "MASTER_PORT": "20000"}
+    assert scheduler_args(env) == said
+    assert launched_by(env) == "slurm"
+    assert launched_by({"SLURM_NODEID": "3"}) == ""
 
 
 def test_outside_a_scheduler_nothing_is_said():

@@ -56,6 +56,24 @@ def test_a_limit_that_nobody_asked_for_is_an_error_with_advice(container):
     assert "default_ulimits" in start_error(NOFILE, bare)
 
 
+DEVICES = (
+    "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
+    'error during container init: failed to write "c *:* m": write /sys/fs/cgroup/devices/slurm/uid_0/job_7/5c55/'
+    "devices.allow: operation not permitted: unknown"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [DEVICES, 'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'],
+)
+def test_a_refused_cgroup_is_left_out_and_named(container, text):
+    fewer, said = smaller(replace(container, cgroup_parent="/slurm/uid_0/job_7"), text)
+    assert fewer == container
+    assert said.startswith("cgroup parent /slurm/uid_0/job_7 left out: the engine refused it (")
+    assert smaller(container, text) is None
+
+
 def test_only_capabilities_that_no_number_depends_on_are_left_out(container):
     fewer, said = smaller(container, CAPS)
     assert fewer == replace(container, cap_add=())

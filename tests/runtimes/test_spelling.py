@@ -42,6 +42,15 @@ def test_what_is_not_asked_for_is_not_said(container):
     assert "DeviceRequests" not in engine_config(bare, {})["HostConfig"]
 
 
+def test_a_cgroup_is_asked_for_in_both_languages_where_there_is_one(container):
+    inside = replace(container, cgroup_parent="/slurm/job_7")
+    words = docker_argv(inside)
+    assert words[words.index("--cgroup-parent") + 1] == "/slurm/job_7"
+    assert engine_config(inside, {})["HostConfig"]["CgroupParent"] == "/slurm/job_7"
+    assert "--cgroup-parent" not in docker_argv(container)
+    assert "CgroupParent" not in engine_config(container, {})["HostConfig"]
+
+
 def test_a_secret_is_never_in_the_words_and_reaches_the_engine(container):
     assert "hf_very_secret" not in " ".join(docker_argv(container))
     assert "HF_TOKEN=hf_very_secret" in engine_config(container, SECRETS)["Env"]

@@ -1,1 +1,1 @@
-"""The kubernetes backend."""
+"""Nodes that are pods: an Indexed Job or a JobSet, rendered, then driven through the official client."""

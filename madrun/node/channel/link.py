@@ -65,6 +65,9 @@ class Link(Protocol):
     def part(self) -> None:
         """Waits no longer for node 0: whoever meets, meets nobody any more."""
 
+    def stay(self, seconds: float) -> None:
+        """Waits until node 0, which writes the results, has left too; for this long at most."""
+
     def close(self) -> None:
         """Leaves."""
 
@@ -103,6 +106,9 @@ class SoloLink:
         self.failure = self.failure or failure
 
     def part(self) -> None:
+        return
+
+    def stay(self, seconds: float) -> None:
         return
 
     def close(self) -> None:
@@ -177,6 +183,10 @@ class PeerLink:
 
     def part(self) -> None:
         self._end("this node was told not to wait for it")
+
+    def stay(self, seconds: float) -> None:
+        if self._rank > 0 and self._listener is not None:
+            self._listener.join(seconds)
 
     def close(self) -> None:
         self._send({"type": "bye"})

@@ -35,8 +35,9 @@ class Party:
     gate: Gate | None = None
     launches: Launches | None = None
 
-    def close(self) -> None:
-        """Leaves; node 0 ends the channel for all."""
+    def close(self, stay_s: float = 0.0) -> None:
+        """Leaves; node 0 ends the channel for all. `stay_s`: for how long the others wait for that."""
+        self.link.stay(stay_s)
         self.link.close()
         if self.server is not None:
             self.server.close()

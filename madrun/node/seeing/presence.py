@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from madrun.locks import is_held
 from madrun.spec.codec import to_json
 from madrun.spec.plan import Plan
 
@@ -197,23 +198,6 @@ def _fits(value: object, kind: str) -> bool:
     if value is None:
         return kind == "int | None"
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32
-
-
-def is_held(file: Path) -> bool | None:
-    """Whether some process holds the lock of this file; None where that cannot be told."""
-    try:
-        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None  # a file system without locks
-    finally:
-        os.close(handle)
-    return False
 
 
 def state_of(file: Path) -> State:

@@ -195,3 +195,25 @@ def test_a_port_in_use_is_an_error_with_what_to_do():
         port = taken.getsockname()[1]
         with pytest.raises(ContextError, match=rf"CONTROL_PORT: node 0 cannot listen on 127.0.0.1 port {port} \("):
             Server("127.0.0.1", port, 2, {})
+
+
+def test_a_node_that_stays_leaves_once_node_0_has_left(channel):
+    join = channel(2)
+    master, other = join(0), join(1)
+    staying = threading.Thread(target=other.stay, args=(20,))
+    staying.start()
+    master.stay(20)  # node 0 waits for nobody, else this test would
+    staying.join(0.1)
+    assert staying.is_alive()
+    master.close()
+    join.server.close()
+    staying.join(10)
+    assert not staying.is_alive()
+
+
+def test_a_node_stays_for_a_bounded_time(channel):
+    join = channel(2)
+    join(0)
+    started = time.monotonic()
+    join(1).stay(0.2)
+    assert 0.2 <= time.monotonic() - started < 5

@@ -1,0 +1,196 @@
+"""One command on a host starts, shows and ends what runs on bare nodes that ssh reaches: real sshd, real engines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e_parts import ROOT, until
+from inside import container_env
+from runner_image import files_of_image
+from ssh_nodes import SshBed, ssh_bed, ssh_nodes
+from three_nodes import JOB_IMAGE, Started
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+# What is carried stays there from test to test; images of this machine, which other tests make and remove, are not.
+HOSTS = ("--hosts", "n0,n1", "--set", "ssh.folder=/var/madrun", "--set", "ssh.images=registry")
+SLOW = 'echo "performance: 1 x"\nexec -a MARK sleep 600\n'
+
+
+@pytest.fixture
+def bed(by_ssh: SshBed) -> Iterator[SshBed]:
+    """The bed, two of whose nodes have the job's image."""
+    for node in by_ssh.nodes[:2]:
+        node.load_job()
+    yield by_ssh
+    for node in by_ssh.nodes[:2]:
+        node.run("docker", "rmi", "-f", JOB_IMAGE)
+
+
+def running(bed: SshBed, *ranks: int) -> None:
+    """Returns when the script runs on these nodes."""
+    for rank in ranks or (0, 1):
+        until(lambda rank=rank: bool(bed.nodes[rank].processes(bed.mark)), 60, f"the script on node {rank}")  # type: ignore[misc]
+
+
+def launches(bed: SshBed) -> list[Path]:
+    return sorted((bed.folder / "results/launches").iterdir())
+
+
+def rows(bed: SshBed) -> list[dict[str, str]]:
+    """The rows on the head."""
+    return list(csv.DictReader((bed.folder / "results/perf.csv").read_text().splitlines()))
+
+
+def ends_everywhere(bed: SshBed, within_s: float, ranks: tuple[int, ...] = (0, 1)) -> float:
+    """Seconds until no process of the script and no container is left on these nodes."""
+    nodes = [bed.nodes[rank] for rank in ranks]
+    return until(
+        lambda: not any(node.processes(bed.mark) or node.containers() for node in nodes),
+        within_s,
+        "the end on all nodes",
+    )
+
+
+def shown(started: Started) -> Any:
+    assert started.wait(30) in (0, 3), started.output
+    return json.loads(started.output)
+
+
+def test_a_detached_launch_is_seen_followed_and_ended_and_its_row_is_here(bed: SshBed) -> None:
+    bed.add("one", 'echo "hello from $NODE_RANK"\n(exec -a MARK sleep 4)\necho "performance: 7 x"\n')
+    begun = bed.madrun("run", "--tags", "one", "--on", "ssh", *HOSTS, "--env", "SOME=thing", "--detach")
+    assert begun.wait(60) == 0, begun.output
+    launch = launches(bed)[0].name
+    assert begun.output.splitlines()[-2:] == [
+        launch,
+        "madrun: started on 2 nodes; madrun status, logs -f and stop know it by this id",
+    ]
+    log = bed.madrun("logs", "-f", launch)
+    running(bed)
+    envs = [container_env(node, bed.mark) for node in bed.nodes[:2]]
+    assert [env["NODE_RANK"] for env in envs] == ["0", "1"]
+    assert {(env["NNODES"], env["SOME"]) for env in envs} == {("2", "thing")}
+    assert {env["MASTER_ADDR"] for env in envs} == {bed.nodes[0].address}
+    assert len({env["MASTER_PORT"] for env in envs}) == 1
+    assert not any("SECRET" in name for env in envs for name in env)
+    state = shown(bed.madrun("status", launch, "--json"))
+    assert (state["phase"], [node["host"] for node in state["nodes"]]) == ("running", ["n0", "n1"])
+    assert [one["launch_id"] for one in shown(bed.madrun("ps", "--json"))["launches"]] == [launch]
+    assert log.wait(60) == 0
+    assert "hello from 0\nperformance: 7 x\nSUCCESS one  2 nodes x 1  docker" in log.output
+    state = shown(bed.madrun("status", launch, "--json"))
+    assert (state["phase"], state["exit_code"], state["runs"][0]["state"]) == ("ended", 0, "SUCCESS")
+    (row,) = rows(bed)
+    assert (row["status"], row["performance"], row["nnodes"], row["deployment_type"]) == ("SUCCESS", "7", "2", "ssh")
+    record = json.loads((bed.folder / f"results/runs/{row['run_id']}/record.json").read_text())
+    assert record["command"][1:6] == ["run", "--tags", "one", "--on", "ssh"]  # what was typed here
+    assert not list(launches(bed)[0].glob("private*"))
+    bed.gone()
+
+
+def test_a_failing_script_on_one_node_fails_the_command_with_its_last_words(bed: SshBed) -> None:
+    bed.add("bad", '[ "$NODE_RANK" = 0 ] && (exec -a MARK sleep 600)\necho out of luck >&2\nexit 9\n')
+    done = bed.madrun("run", "--tags", "bad", "--on", "ssh", *HOSTS)
+    assert done.wait(90) == 3, done.output
+    assert "FAILURE bad  2 nodes x 1  docker" in done.output
+    assert "exit code 9" in done.output
+    assert "out of luck" in done.output
+    bed.gone()
+
+
+@pytest.mark.parametrize("end", ["Ctrl-C", "kill -9", pytest.param("closed terminal", marks=pytest.mark.long)])
+def test_what_ends_the_command_ends_all_nodes(bed: SshBed, end: str) -> None:
+    bed.add("slow", SLOW)
+    words = ("run", "--tags", "slow", "--on", "ssh", *HOSTS)
+    started = bed.madrun(*words, terminal=end == "closed terminal")
+    running(bed)
+    if end == "Ctrl-C":
+        started.signal(signal.SIGINT)
+        assert started.wait(20) == 130, started.output
+        assert "interrupted by SIGINT" in started.output
+        assert len(list((bed.folder / "results/runs").iterdir())) == 1  # and its files are here
+    elif end == "closed terminal":
+        started.close_terminal()
+    else:
+        started.signal(signal.SIGKILL)
+    ends_everywhere(bed, 10)
+    bed.gone()
+
+
+def test_a_launch_is_stopped_by_its_name_and_one_whose_attendant_was_killed_is_lost(bed: SshBed) -> None:
+    bed.add("slow", SLOW)
+    words = ("run", "--tags", "slow", "--on", "ssh", *HOSTS, "--detach")
+    assert bed.madrun(*words).wait(60) == 0
+    running(bed)
+    stopped = bed.madrun("stop", "last")
+    assert stopped.wait(30) == 0, stopped.output
+    assert stopped.output.endswith(f"ended: {launches(bed)[0].name}\n")
+    ends_everywhere(bed, 3)
+    status = bed.madrun("status", launches(bed)[0].name)
+    assert status.wait(20) == 3
+    assert "interrupted by SIGTERM" in status.output
+
+    assert bed.madrun(*words).wait(60) == 0
+    running(bed)
+    (attended,) = shown(bed.madrun("ps", "--json"))["launches"]
+    os.kill(attended["pid"], signal.SIGKILL)
+    ends_everywhere(bed, 10)
+    status = bed.madrun("status", attended["launch_id"])
+    assert status.wait(20) == 3
+    assert status.output.startswith(f"LOST {attended['launch_id']}")
+    bed.gone()
+
+
+def test_a_cut_network_ends_both_sides(bed: SshBed) -> None:
+    """Node 1 ends by the silence of its lease, the others by node 0, which loses it; nobody waits for anybody."""
+    bed.add("slow", SLOW)
+    started = bed.madrun("run", "--tags", "slow", "--on", "ssh", *HOSTS)
+    running(bed)
+    bed.nodes[1].run("ip", "link", "set", "eth0", "down")
+    try:
+        assert started.wait(60) == 3, started.output
+        assert "node lost" in started.output
+        ends_everywhere(bed, 30)
+    finally:
+        bed.nodes[1].run("ip", "link", "set", "eth0", "up")
+    bed.gone()
+
+
+@pytest.mark.long
+def test_a_frozen_command_ends_all_nodes(bed: SshBed) -> None:
+    bed.add("slow", SLOW)
+    started = bed.madrun("run", "--tags", "slow", "--on", "ssh", *HOSTS)
+    running(bed)
+    began = time.monotonic()
+    started.signal(signal.SIGSTOP)
+    ends_everywhere(bed, 30)
+    assert time.monotonic() - began > 5  # by its silence, and by nothing else
+    started.signal(signal.SIGCONT)
+    assert started.wait(30) == 130, started.output
+    bed.gone()
+
+
+@pytest.mark.torch
+def test_a_model_trains_on_two_bare_nodes_by_one_command(engine: Any, base_image: str, tmp_path: Path) -> None:
+    with (
+        files_of_image(engine, base_image) as files,
+        ssh_nodes(engine, 2, image=True, system=files) as made,
+        ssh_bed(made, tmp_path) as bed,
+    ):
+        shutil.rmtree(bed.folder / "models")
+        shutil.copytree(ROOT / "models", bed.folder / "models")
+        shutil.copy(ROOT / "data.json", bed.folder)
+        context = str({"MAD_CONTAINER_IMAGE": JOB_IMAGE, "docker_env_vars": {"OMP_NUM_THREADS": "1"}})
+        done = bed.madrun("run", "--tags", "llama2_7b_tiny:steps=10", "--on", "ssh", *HOSTS, "-c", context)
+        assert done.wait(240) == 0, done.output
+        assert {(row["status"], row["nnodes"], row["launcher"]) for row in rows(bed)} == {("SUCCESS", "2", "torchrun")}
+        bed.gone()

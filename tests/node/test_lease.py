@@ -1,0 +1,120 @@
+"""A lease on standard input: beats keep a process, and its end, silence and letters end it in order."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from madrun.node.lease import keep_lease
+from madrun.spec.launch import LEASE
+
+HOLD = """\
+import signal, sys, threading, time
+from madrun.node.lease import keep_lease
+
+got = []
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, _frame: got.append(signal.Signals(number).name))
+keep_lease({"MADRUN_LEASE": "stdin"}, float(sys.argv[1]))
+print("held", flush=True)
+rest = sys.stdin.read()
+limit = time.monotonic() + float(sys.argv[2])
+while len(got) < int(sys.argv[3]) and time.monotonic() < limit:
+    time.sleep(0.01)
+print(*got, repr(rest))
+"""
+
+
+@pytest.fixture
+def hold():
+    """Starts a process that holds a lease and tells which signals it got."""
+    started = []
+
+    def start(silence_s, limit_s, signals):
+        words = [sys.executable, "-c", HOLD, str(silence_s), str(limit_s), str(signals)]
+        child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(child)
+        assert child.stdout.readline() == "held\n"
+        return child
+
+    yield start
+    for child in started:
+        child.kill()
+        child.wait(10)
+        child.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
+
+
+def test_without_the_variable_standard_input_stays_what_it_is():
+    before = os.fstat(0).st_ino, os.fstat(0).st_dev
+    assert keep_lease({}) is None
+    assert keep_lease({LEASE: "0"}) is None
+    assert (os.fstat(0).st_ino, os.fstat(0).st_dev) == before
+
+
+def test_the_variable_is_not_handed_on_to_what_is_started_here():
+    env = {LEASE: "none", "PATH": "/bin"}
+    keep_lease(env)
+    assert env == {"PATH": "/bin"}
+
+
+def test_the_end_of_its_input_ends_it_as_sigterm_does_and_nothing_it_starts_can_read_a_beat(hold):
+    child = hold(60, 20, 1)
+    child.stdin.write("\n")
+    child.stdin.close()
+    assert child.stdout.read() == "SIGTERM ''\n"
+
+
+@pytest.mark.slow
+def test_silence_ends_it_though_its_input_is_open(hold):
+    child = hold(0.2, 20, 1)
+    assert child.stdout.readline() == "SIGTERM ''\n"
+
+
+@pytest.mark.slow
+def test_beats_keep_it_for_longer_than_it_lasts_without(hold):
+    child = hold(1.5, 2.2, 1)
+    with contextlib.suppress(BrokenPipeError):
+        while child.poll() is None:
+            child.stdin.write("\n")
+            child.stdin.flush()
+            time.sleep(0.05)
+    assert child.stdout.readline() == "''\n"
+
+
+@pytest.mark.parametrize(("letters", "names"), [("I\n", "SIGINT"), ("T\n", "SIGTERM"), ("H\n\n", "SIGHUP")])
+def test_a_letter_is_the_signal_that_came_at_the_head(hold, letters, names):
+    child = hold(60, 20, 1)
+    child.stdin.write(letters)
+    child.stdin.flush()
+    assert child.stdout.readline() == f"{names} ''\n"
+
+
+def test_a_second_letter_is_a_second_signal_and_the_lease_goes_on_between(hold):
+    child = hold(60, 20, 3)
+    for text in ("I\n", "I\n"):
+        child.stdin.write(text)
+        child.stdin.flush()
+        time.sleep(0.1)
+    child.stdin.close()
+    assert child.stdout.read() == "SIGINT SIGINT SIGTERM ''\n"
+
+
+@pytest.mark.slow
+def test_what_is_no_letter_of_a_signal_is_a_beat(hold):
+    child = hold(60, 0.2, 1)
+    child.stdin.buffer.write(b"x\xff\x00KQ\n")
+    child.stdin.flush()
+    assert child.stdout.readline() == "''\n"
+
+
+def test_the_process_that_ends_is_this_one_alone(hold):
+    child = hold(60, 20, 1)
+    assert os.getpgid(child.pid) == os.getpgid(0)
+    child.stdin.close()
+    assert child.stdout.readline().startswith(signal.SIGTERM.name)
