@@ -29,7 +29,11 @@ def apart(
     """
     values: dict[str, str] = {}
     for layer in user_layers(request):
-        values |= dict(_secrets(layer.values))
+        for secret, value in _secrets(layer.values):
+            if isinstance(value, str):
+                values[secret] = value
+            else:  # a number, or null: the last word on it stays where it is
+                values.pop(secret, None)
     if not values:
         return options, values
     if (name := given.get(_FILE)) is not None:
@@ -54,10 +58,10 @@ def masked(command: tuple[str, ...], values: Mapping[str, str], context: Context
     return without_secrets(command, {name: value for name, value in secret.items() if is_secret(name)})
 
 
-def _secrets(context: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _secrets(context: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     variables = context.get(_ENV)
     for name, value in variables.items() if isinstance(variables, Mapping) else ():
-        if isinstance(name, str) and isinstance(value, str) and is_secret(name):
+        if isinstance(name, str) and is_secret(name):
             yield name, value
 
 
