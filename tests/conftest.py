@@ -25,6 +25,18 @@ for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 
+# Fixtures that are nodes with engines and addresses of their own.
+BEDS = {"three", "two_with_runners", "bare", "cluster"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks what happens on such nodes, before tests are chosen by their marks; what bears company anyhow is left."""
+    for item in items:
+        if BEDS & set(getattr(item, "fixturenames", ())) and not item.get_closest_marker("beside"):
+            item.add_marker("bed")
+
+
 settings.register_profile("madrun", deadline=None, max_examples=60)
 settings.load_profile("madrun")
 

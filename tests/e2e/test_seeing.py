@@ -23,7 +23,7 @@ from madrun.node.seeing.presence import LOCK, sweep
 from madrun.node.seeing.remains import of_runs, take_away
 from madrun.results.survey import look
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.alone]
 SLOW = 'for i in {1..600}; do echo "performance: $i speed"; sleep 0.1; done\n'
 
 
