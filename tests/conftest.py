@@ -33,7 +33,9 @@ BEDS = {"three", "two_with_runners", "bare", "cluster"}
 def pytest_collection_modifyitems(items):
     """Marks what happens on such nodes, before tests are chosen by their marks; what bears company anyhow is left."""
     for item in items:
-        if BEDS & set(getattr(item, "fixturenames", ())) and not item.get_closest_marker("beside"):
+        if item.get_closest_marker("beside") or not item.get_closest_marker("e2e"):
+            continue
+        if BEDS & set(getattr(item, "fixturenames", ())):
             item.add_marker("bed")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -20,6 +21,10 @@ class Head(Protocol):
     @property
     def count(self) -> int:
         """How many signals came: after the second one nothing is waited for."""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment in which it was typed."""
 
     def say(self, text: str) -> None:
         """A line of madrun's own, on standard error."""

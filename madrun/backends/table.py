@@ -26,8 +26,11 @@ WHOLE: tuple[BackendName, ...] = ("compose", "skypilot")  # whose folder holds m
 class Backend(Protocol):
     """What the module of a backend has."""
 
-    def read(self, values: Mapping[str, Any], nnodes: int | None) -> tuple[Any, int]:
-        """Settings out of the context's words, and the number of nodes; `ContextError` for what is wrong."""
+    def read(self, values: Mapping[str, Any], nnodes: int | None, *, env: Mapping[str, str]) -> tuple[Any, int]:
+        """Settings out of the context's words, and the number of nodes; `ContextError` for what is wrong.
+
+        `env`: of the command, where a scheduler may say that it runs inside of an allocation.
+        """
 
     def render(self, launch: Launch, settings: Any) -> dict[str, str]:
         """Files beside the node's script, by name: what would be submitted, to the letter. Pure."""

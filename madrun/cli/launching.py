@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sys
@@ -104,32 +105,28 @@ def make_launch(asked: Asked, to: Path | None = None) -> Made:
     repository = find_repository(request.repo)
     cards, planned = launched_cards(request, repository)
     context = head_context(asked, request, repository, cards[0])
-    backend = backend_of(name)
-    values = _settings(context, name)
-    settings, nnodes = backend.read(values, planned or _nnodes(asked.launch, context))
+    backend, values = backend_of(name), _settings(context, name)
+    settings, nnodes = backend.read(values, _nnodes(asked.launch, context, planned), env=os.environ)
     launch_id = _launch_id(cards)
-    port = context.multi_node_args.MASTER_PORT or _port_of(launch_id)
-    given, files = given_files(request, repository)
-    options, values = apart(asked.options, request, files, given)
-    private, output = _private(request) | values, _output(asked, name)
-    at_head = ("output",) if output else ()
-    words = node_words(options, (asked.repository, asked.files, asked.show), asked.more, private, at_head)
-    command = masked(request.command, private, context)
+    master_port, control_port = _ports(context, launch_id)
+    output = _output(asked, name)
+    told = _told(asked, (request, repository), bool(output))
+    command = masked(request.command, told.private, context)
     launch = Launch(
         id=launch_id,
         backend=name,
         folder=str(to or request.results / FOLDERS / launch_id),
         nnodes=nnodes,
-        words=(*words, *(("--runtime", "process") if name in ENCLOSED else ())) + _slots(settings, context),
-        files=files,
-        given=given,
-        env={COMMAND: _as_json(("sh", f"{to}/{UP}") if name in WHOLE else command), **_case()},
-        secrets=tuple(sorted(private)),
+        words=(*told.words, *(("--runtime", "process") if name in ENCLOSED else ()), *_slots(settings, context)),
+        files=told.files,
+        given=told.given,
+        env={COMMAND: json.dumps(("sh", f"{to}/{UP}") if name in WHOLE else command), **_case()},
+        secrets=tuple(sorted(told.private)),
         cards=tuple(card.name for card in cards),
         images={vendor: source.image or "" for vendor, source in cards[0].images.items()},
         master_addr=_said_master(context),
-        master_port=port,
-        control_port=context.multi_node_args.CONTROL_PORT or port + 1,
+        master_port=master_port,
+        control_port=control_port,
         modules=context.modules,
         repository=str(repository.absolute()),
         results=str(request.results),
@@ -142,7 +139,29 @@ def make_launch(asked: Asked, to: Path | None = None) -> Made:
         output=output,
         built=_images(name, settings, (request, repository, cards)),
     )
-    return Made(launch=launch, backend=backend, settings=settings, private=private)
+    return Made(launch=launch, backend=backend, settings=settings, private=told.private)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What every node is told: in words, in texts beside the script that flags name, and where nobody else sees it."""
+
+    words: list[str]
+    given: dict[str, str]
+    files: dict[str, str]
+    private: dict[str, str] = field(repr=False)
+
+
+def _told(asked: Asked, here: tuple[Request, Path], output_here: bool) -> _Told:
+    """`here`: the request and the repository; `output_here`: whether this host itself writes the file of --output."""
+    request, repository = here
+    given, files = given_files(request, repository)
+    options, hidden = apart(asked.options, request, files, given)
+    shared = nodes_secret().decode(errors="surrogateescape") or secrets.token_hex(32)
+    private = {NODES_SECRET: shared, **forwarded_secrets(), **hidden}
+    groups = (asked.repository, asked.files, asked.show)
+    words = node_words(options, groups, asked.more, private, ("output",) if output_here else ())
+    return _Told(words=words, given=given, files=files, private=private)
 
 
 def _images(name: BackendName, settings: Any, of: tuple[Request, Path, list[Card]]) -> tuple[str, ...]:
@@ -183,8 +202,15 @@ def head_context(asked: Asked, request: Request, repository: Path, card: Card) -
     return context
 
 
-def _nnodes(options: LaunchOptions, context: Context) -> int | None:
-    """How many nodes were asked for; None where nothing was said. 0 stands in the context for that."""
+def _nnodes(options: LaunchOptions, context: Context, planned: int | None) -> int | None:
+    """How many nodes were asked for; None where nothing was said. 0 stands in the context for that.
+
+    `planned`: of how many the plan is that is repeated, which no flag changes.
+    """
+    if planned is not None:
+        if options.nodes not in (None, planned):
+            raise ContextError(f"--nodes: found {options.nodes}, but the plan is of {planned}; leave --nodes out")
+        return planned
     said = context.multi_node_args.NNODES or None
     if options.nodes is not None and said is not None and said != options.nodes:
         raise ContextError(f"--nodes: found {options.nodes}, but multi_node_args.NNODES is {said}; leave one out")
@@ -223,8 +249,11 @@ def _launch_id(cards: list[Card]) -> str:
     return f"{stamp}-{card}-{secrets.token_hex(3)}"
 
 
-def _port_of(launch_id: str) -> int:
-    return _FIRST_PORT + 2 * (int(launch_id.rpartition("-")[2], 16) % _PORTS)
+def _ports(context: Context, launch_id: str) -> tuple[int, int]:
+    """MASTER_PORT and CONTROL_PORT: as they were said, else two that other launches hardly have."""
+    said = context.multi_node_args
+    master = said.MASTER_PORT or _FIRST_PORT + 2 * (int(launch_id.rpartition("-")[2], 16) % _PORTS)
+    return master, said.CONTROL_PORT or master + 1
 
 
 def _output(asked: Asked, name: BackendName) -> str:
@@ -236,18 +265,6 @@ def _output(asked: Asked, name: BackendName) -> str:
     return str(file)
 
 
-def _private(request: Request) -> dict[str, str]:
-    """What nodes get and nobody else sees: the secret they share, and what this host forwards."""
-    shared = nodes_secret().decode(errors="surrogateescape") or secrets.token_hex(32)
-    return {NODES_SECRET: shared, **forwarded_secrets()}
-
-
 def _case() -> dict[str, str]:
     """Of what suite this launch is a case: the nodes' records are to say so."""
     return {CASE: os.environ[CASE]} if os.environ.get(CASE) else {}
-
-
-def _as_json(words: tuple[str, ...]) -> str:
-    import json
-
-    return json.dumps(list(words))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from madrun import __version__
 from madrun.cli.request import Request
+from madrun.cli.shownpath import shown_path
 from madrun.errors import BuildError, CardError, DataError, ExitCode, MadrunError
 from madrun.probe.environment import forwarded_secrets
 from madrun.registry.selection import broken_of
@@ -172,7 +173,7 @@ def lines_of(written: Written) -> list[str]:
     lines = [f"{one.status} {one.name}", f"  {one.kind}: {first}" if one.kind else f"  {first}"]
     lines += [f"  {line}" for line in rest]
     lines += [f"  warning: {written.warning}"] if written.warning else []
-    return [*lines, f"  {os.path.relpath(written.run.path)}"] if written.run else lines
+    return [*lines, f"  {shown_path(written.run.path)}"] if written.run else lines
 
 
 def nothing_measured(statuses: Iterable[str], on_purpose: bool) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
+from madrun.node.lease import end_of_lease
 from madrun.node.task import Interrupt
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -15,7 +16,7 @@ def catch_signals() -> Interrupt:
     interrupt = Interrupt()
 
     def caught(number: int, _frame: FrameType | None) -> None:
-        interrupt.set(f"interrupted by {signal.Signals(number).name}")
+        interrupt.set(end_of_lease() or f"interrupted by {signal.Signals(number).name}")
 
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup asked for that

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from madrun.cli.leftout import Written
 from madrun.cli.prepare import Planned
+from madrun.cli.shownpath import shown_path
 from madrun.cli.verdict import quoted
 from madrun.node.conduct import Ended
 from madrun.spec.codec import to_plain
@@ -55,7 +55,7 @@ def summary_lines(runs: list[Finished], left_out: Sequence[Written] = ()) -> lis
         return []
     rows = [("card", "status", "value or cause", "time", "run")]
     rows += [
-        (one.left_out.name, one.left_out.status, _why(one), "-", os.path.relpath(one.run.path) if one.run else "-")
+        (one.left_out.name, one.left_out.status, _why(one), "-", shown_path(one.run.path) if one.run else "-")
         for one in left_out
     ]
     rows += [
@@ -64,7 +64,7 @@ def summary_lines(runs: list[Finished], left_out: Sequence[Written] = ()) -> lis
             run.status,
             _value(run.primary) if run.status == "SUCCESS" else _cause(run),
             format_duration(run.ended.outcome.script_s),
-            os.path.relpath(run.ended.run.path),
+            shown_path(run.ended.run.path),
         )
         for run in runs
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Mapping
 
 from madrun.cli.outlet import Outlet
 from madrun.node.task import Interrupt
@@ -37,6 +39,11 @@ class Terminal:
     def count(self) -> int:
         """How many signals came."""
         return self._interrupt.count
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """That of this process."""
+        return os.environ
 
     def say(self, text: str) -> None:
         """A line of madrun's own."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from dataclasses import replace
 
+from madrun.cli.shownpath import shown_path
 from madrun.node.blame import EXAMINED
 from madrun.node.conduct import Ended
 from madrun.spec.plan import Plan
@@ -27,7 +27,7 @@ def verdict_lines(ended: Ended, plan: Plan, command: tuple[str, ...], said: tupl
     job = plan.job
     size = f"{job.nnodes} node{'s' if job.nnodes > 1 else ''} x {job.nproc_per_node}"
     where = f"{size}  {job.runtime}  {format_duration(ended.outcome.script_s)}"
-    run = os.path.relpath(ended.run.path)
+    run = shown_path(ended.run.path)
     warning = [f"  warning: {ended.warning}"] if ended.warning else []
     if ended.exit_code == 0 and ended.status != "SKIPPED":
         lines = [f"SUCCESS {job.card}  {where}"]
@@ -55,7 +55,7 @@ def _log(ended: Ended) -> str:
     """The culprit's console where it lies in this run directory and holds something, else the run directory."""
     node = ended.culprit.node if ended.culprit else ended.outcome.node
     console = ended.run.node(node) / "console.log"
-    return os.path.relpath(console if console.is_file() and console.stat().st_size else ended.run.path)
+    return shown_path(console if console.is_file() and console.stat().st_size else ended.run.path)
 
 
 def quoted(command: tuple[str, ...]) -> str:
@@ -123,7 +123,7 @@ def _standing(ended: Ended) -> list[str]:
         lines += [f"  node {node} {line}" for line in told[:_MOST_RANKS]]
         if len(told) > _MOST_RANKS:
             lines.append(f"  node {node}: {len(told) - _MOST_RANKS} more in ranks.txt")
-        lines.append(f"  evidence: {os.path.relpath(folder)}")
+        lines.append(f"  evidence: {shown_path(folder)}")
     return lines
 
 

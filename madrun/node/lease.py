@@ -15,7 +15,10 @@ from collections.abc import MutableMapping
 
 from madrun.spec.launch import ASKED, LEASE, SILENCE_S
 
+LET_GO = "let go by the launching command"
+SILENT = "not heard of the launching command for {} s"
 _READ = 4096
+_told: list[str] = []
 
 
 def keep_lease(env: MutableMapping[str, str], silence_s: float = SILENCE_S) -> threading.Thread | None:
@@ -36,12 +39,18 @@ def keep_lease(env: MutableMapping[str, str], silence_s: float = SILENCE_S) -> t
     return thread
 
 
+def end_of_lease() -> str:
+    """Why the lease has ended, in words that ` on node N` can follow; empty while it holds, and where there is none."""
+    return _told[0] if _told else ""
+
+
 def _watch(source: int, silence_s: float) -> None:
     heard = time.monotonic()
     while True:
         ready, _, _ = select.select([source], [], [], max(heard + silence_s - time.monotonic(), 0.0))
         said = _read(source) if ready else b""
         if not said:
+            _told.append(LET_GO if ready else SILENT.format(f"{silence_s:g}"))
             os.kill(os.getpid(), signal.SIGTERM)
             return
         heard = time.monotonic()

@@ -21,6 +21,7 @@ CASE = "MADRUN_CASE"  # `SUITE/CASE/ATTEMPT`: of what suite this run is a case; 
 LEASE = "MADRUN_LEASE"  # `stdin`: the run ends with its standard input, and when that is silent for too long
 PROGRAM = "MADRUN_PROGRAM"  # the madrun of this node: one path
 REPOSITORY, RESULTS = "MADRUN_REPOSITORY", "MADRUN_RESULTS"  # where this node has them, if not where the launch says
+SHOWN = "MADRUN_SHOWN_RESULTS"  # what the user calls the place to which the results of this node are brought
 BEAT_S, SILENCE_S = 2.0, 10.0  # how often a lease is renewed, and how long it lasts without
 # Letters on a lease that ask the run to end as this signal would, and the name of each.
 ASKED = {"I": "SIGINT", "T": "SIGTERM", "H": "SIGHUP"}

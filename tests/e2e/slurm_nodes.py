@@ -1,6 +1,7 @@
 """A SLURM of the test bed: a head with slurmctld, slurmdbd and its database, and nodes with slurmd and an engine each.
 
-All of them see one folder, `Cluster.shared` here and `/shared` there. Their configuration, their key of munge and what
+All of them see one folder, `Cluster.shared` here and `/shared` there. Their names are of this process alone, for slurmd
+names cgroups of this machine after them: so two such beds can stand at once. Their configuration, their key of munge and what
 their daemons write are in memory of their own, so that nothing of it outlives them, and this machine's own SLURM, if
 it has one, is never asked. What stands in slurm.conf(5) and slurmdbd.conf(5) is said there.
 """
@@ -34,6 +35,7 @@ KILL_WAIT_S, SLURMD_TIMEOUT_S = 3, 10
 # In the node: /etc of the node is its own, /run is in memory. Debian's programs look in /etc/slurm and /run/munge.
 _DAEMONS = """
 set -e
+hostname "$2"
 mkdir -p /etc/slurm /etc/munge /run/munge /run/mysqld /var/lib/munge /var/log/munge /var/spool/slurm{d,ctld}
 cp /node/slurm/*.conf /etc/slurm/
 chmod 600 /etc/slurm/slurmdbd.conf
@@ -42,7 +44,7 @@ grep -qF -f /node/slurm/hosts /etc/hosts || cat /node/slurm/hosts >> /etc/hosts
 chmod 400 /etc/munge/munge.key
 chown -R munge: /etc/munge /run/munge /var/lib/munge /var/log/munge
 setpriv --reuid munge --regid munge --init-groups munged --num-threads 2
-case " $* " in *" head "*)
+case "$1" in head)
   mkdir -p /run/db
   mariadbd --no-defaults --user=root --datadir=/run/db --socket=/run/mysqld/mysqld.sock --skip-networking \\
     --skip-grant-tables --innodb-log-file-size=4M --innodb-buffer-pool-size=16M --innodb-flush-log-at-trx-commit=0 \\
@@ -53,7 +55,7 @@ case " $* " in *" head "*)
   sacctmgr -i add cluster bed >/dev/null
   slurmctld </dev/null
 esac
-case " $* " in *" node "*) slurmd </dev/null ;; esac
+case "$1" in node) slurmd </dev/null ;; esac
 """
 _SLURM_CONF = """
 ClusterName=bed
@@ -118,7 +120,7 @@ ConstrainRAMSpace=yes
 
 @dataclass
 class Cluster:
-    """A SLURM whose `head` computes nothing; every node of it, `n1` and so on, does."""
+    """A SLURM whose `head` computes nothing; every one of `nodes` does."""
 
     head: Node
     nodes: list[Node]
@@ -129,6 +131,11 @@ class Cluster:
     @property
     def everyone(self) -> list[Node]:
         return [self.head, *self.nodes]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the nodes, as SLURM and they themselves have them."""
+        return [name_of(node) for node in self.nodes]
 
     def run(self, *words: str, check: bool = True, timeout: float = 60) -> str:
         """What a command on the head prints on standard output."""
@@ -244,7 +251,7 @@ class Cluster:
     def power_on(self, node: Node) -> None:
         """Boots a node anew, its slurmd too."""
         node.power_on()
-        node.run("bash", "/node/slurm/start.sh", "node")
+        node.run("bash", "/node/slurm/start.sh", "node", name_of(node))
 
     def prepare(self) -> None:
         """Gives the shared repository its site file."""
@@ -259,12 +266,17 @@ class Cluster:
         if jobs := [job[0] for job in self.jobs()]:
             self.run("scancel", *jobs, check=False)
         for node in self.nodes:
-            self.run("scontrol", "update", f"nodename=n{node.number}", "state=resume", check=False)
+            self.run("scontrol", "update", f"nodename={name_of(node)}", "state=resume", check=False)
             node.clean()
         self.head.clean()
         for entry in self.shared.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         self.until_idle()
+
+
+def name_of(node: Node) -> str:
+    """The host name of a node of this process's cluster."""
+    return f"b{os.getpid()}n{node.number}"
 
 
 @contextmanager
@@ -285,23 +297,23 @@ def slurm_cluster(client: Any, image: str, count: int = 2) -> Iterator[Cluster]:
                     started.kill()
                 _end_daemons(cluster)
     finally:
-        _remove_cgroups(count)
+        _remove_cgroups()
         shutil.rmtree(shared, ignore_errors=True)
 
 
 def _start(cluster: Cluster) -> None:
     """Configures all of them and returns when every node is idle."""
     begun, key = time.monotonic(), os.urandom(128)
-    head, names = cluster.head, ",".join(f"n{node.number}" for node in cluster.nodes)
-    where = {"head": f"n{head.number}", "address": head.address}
-    lines = [f"NodeName=n{node.number} NodeAddr={node.address} CPUs=4 RealMemory=4000" for node in cluster.nodes]
+    head, names = cluster.head, ",".join(cluster.names)
+    where = {"head": name_of(head), "address": head.address}
+    lines = [f"NodeName={name_of(node)} NodeAddr={node.address} CPUs=4 RealMemory=4000" for node in cluster.nodes]
     texts = {
         "slurm.conf": _SLURM_CONF.format(
             nodes="\n".join(lines), names=names, kill_wait=KILL_WAIT_S, slurmd_timeout=SLURMD_TIMEOUT_S, **where
         ),
         "slurmdbd.conf": _SLURMDBD_CONF.format(**where),
         "cgroup.conf": _CGROUP_CONF,
-        "hosts": "".join(f"{node.address} n{node.number}\n" for node in cluster.everyone),
+        "hosts": "".join(f"{node.address} {name_of(node)}\n" for node in cluster.everyone),
         "start.sh": _DAEMONS,
     }
     for node in cluster.everyone:
@@ -320,7 +332,7 @@ def _start(cluster: Cluster) -> None:
 
 def _enter(node: Node, role: str) -> subprocess.Popen[bytes]:
     with (node.shared / "slurm/start.log").open("wb") as log:
-        words = node.enter(["bash", "/node/slurm/start.sh", role])
+        words = node.enter(["bash", "/node/slurm/start.sh", role, name_of(node)])
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
@@ -333,10 +345,9 @@ def _end_daemons(cluster: Cluster) -> None:
                     os.kill(pid, signal.SIGKILL)
 
 
-def _remove_cgroups(count: int) -> None:
+def _remove_cgroups() -> None:
     """The directories that slurmd made for its nodes: they are this machine's, for the nodes see its cgroups."""
-    for number in range(1, count + 1):
-        for top in Path("/sys/fs/cgroup").glob(f"*/slurm_n{number}"):
-            for folder in [*sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True), top]:
-                with suppress(OSError):
-                    folder.rmdir()
+    for top in Path("/sys/fs/cgroup").glob(f"*/slurm_b{os.getpid()}n*"):
+        for folder in [*sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True), top]:
+            with suppress(OSError):
+                folder.rmdir()

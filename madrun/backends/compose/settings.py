@@ -42,7 +42,7 @@ class ComposeSettings:
     service: dict[str, Any] = field(default_factory=dict)
 
 
-def read(values: Mapping[str, Any], nnodes: int | None) -> tuple[ComposeSettings, int]:
+def read(values: Mapping[str, Any], nnodes: int | None, *, env: Mapping[str, str] = {}) -> tuple[ComposeSettings, int]:
     """The settings, and the number of nodes, which is one where nothing is said; `ContextError` for what is wrong."""
     try:
         settings = validate(ComposeSettings, dict(values), strict=False)

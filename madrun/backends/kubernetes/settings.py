@@ -81,7 +81,9 @@ class KubernetesSettings:
         return None if value is None else math.ceil(parse_duration(value) if isinstance(value, str) else value)
 
 
-def read(values: Mapping[str, Any], nnodes: int | None) -> tuple[KubernetesSettings, int]:
+def read(
+    values: Mapping[str, Any], nnodes: int | None, *, env: Mapping[str, str] = {}
+) -> tuple[KubernetesSettings, int]:
     """Settings and the number of nodes; MAD's spellings of keys are understood. `ContextError` lists what is wrong."""
     said = {key: value for key, value in from_mad(values).items() if value is not None}
     try:

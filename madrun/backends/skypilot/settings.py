@@ -34,7 +34,7 @@ class SkyPilotSettings:
     setup: str = ""
 
 
-def read(values: Mapping[str, Any], nnodes: int | None) -> tuple[SkyPilotSettings, int]:
+def read(values: Mapping[str, Any], nnodes: int | None, *, env: Mapping[str, str] = {}) -> tuple[SkyPilotSettings, int]:
     """The settings, and the number of nodes, which is one where nothing is said; `ContextError` for what is wrong."""
     try:
         settings = validate(SkyPilotSettings, dict(values), strict=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from madrun.backends.head import Head
@@ -70,14 +70,14 @@ def submit_array(script: os.PathLike[str], folders: Sequence[LaunchFolder], head
     return job.id
 
 
-def conduct(folder: LaunchFolder, head: Head, detach: bool, env: Mapping[str, str] = os.environ) -> int:
+def conduct(folder: LaunchFolder, head: Head, detach: bool) -> int:
     """Submits the folder's script and watches it; inside of an allocation the script runs at once."""
     launch = folder.launch()
-    settings, _ = read(launch.settings, launch.nnodes, env)
+    settings, _ = read(launch.settings, launch.nnodes, env=head.env)
     for note in settings.notes:
         head.say(note)
     try:
-        if allocation := allocation_of(env):
+        if allocation := allocation_of(head.env):
             if detach:
                 raise UsageError(f"--detach: found inside of job {allocation.job}, which ends with its shell; leave it")
             verdict = run_inside(folder, allocation, settings, head)
@@ -125,7 +125,7 @@ def _state_of(folder: LaunchFolder, job: Job, seen: JobState | None, attempt: At
     if reason:
         return LaunchState(phase=phase, reason=reason, nodes=nodes)
     launch = folder.launch()
-    settings, _ = read(launch.settings, launch.nnodes, {})
+    settings, _ = read(launch.settings, launch.nnodes)
     verdict = judge(folder.path, job.id, attempt, seen, settings.signal_s)
     text = verdict.text or f"job {job.id}{f' {seen.word}' if seen else ''}"
     return LaunchState(phase="ended", reason=text, exit_code=int(verdict.code), nodes=nodes)

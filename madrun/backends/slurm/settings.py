@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -104,9 +103,7 @@ class SlurmSettings:
         return tuple(f"slurm.{name} has no effect: {text}" for name, text in given)
 
 
-def read(
-    values: Mapping[str, Any], nnodes: int | None, env: Mapping[str, str] = os.environ
-) -> tuple[SlurmSettings, int]:
+def read(values: Mapping[str, Any], nnodes: int | None, env: Mapping[str, str] = {}) -> tuple[SlurmSettings, int]:
     """Settings and the number of nodes: as asked for, else `slurm.nodes`, else all of the allocation, else 1.
 
     `ContextError` names every key that is wrong. `env`: where an allocation says that this process is inside of it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from madrun.backends.ssh.visit import choose_master, visit
 from madrun.backends.ssh.watch import Outcome, Running, Watch
 from madrun.backends.state import LaunchState, Which
 from madrun.errors import ExitCode, MadrunError
-from madrun.spec.launch import BROUGHT_HOME, PROGRAM, REPOSITORY, RESULTS, Launch, NodeStart
+from madrun.spec.launch import BROUGHT_HOME, PROGRAM, REPOSITORY, RESULTS, SHOWN, Launch, NodeStart
 
 __all__ = ["conduct", "logs", "read", "render", "state", "stop"]
 
@@ -65,7 +66,7 @@ def _conduct(folder: LaunchFolder, head: Head, launch: Launch, by: tuple[SshSett
         if head.stop.is_set():
             return Outcome(ExitCode.INTERRUPTED, head.reason)
         running = [
-            _start(connections, folder, start, place)
+            _start(connections, folder, start, place, os.path.relpath(launch.results))
             for start, place in zip(starts(settings.names, master), places, strict=True)
         ]
         folder.journal(aside.STARTED, hosts=list(settings.names))
@@ -77,9 +78,10 @@ def _conduct(folder: LaunchFolder, head: Head, launch: Launch, by: tuple[SshSett
             head.say(f"not brought home, and not removed: {', '.join(left)}")
 
 
-def _start(connections: Connections, folder: LaunchFolder, start: NodeStart, place: Place) -> Running:
+def _start(connections: Connections, folder: LaunchFolder, start: NodeStart, place: Place, shown: str) -> Running:
     """Its output goes to a file of the folder; that of node 0 comes here first, to be shown."""
     more = {PROGRAM: place.program, REPOSITORY: place.repository, RESULTS: place.results}
+    more |= {SHOWN: shown if place.results else ""}
     log = log_of(folder, start.rank)
     with log.open("wb") as file:
         out = subprocess.PIPE if start.rank == 0 else file

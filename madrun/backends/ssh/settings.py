@@ -78,7 +78,11 @@ def read_text(name: str) -> str | None:
 
 
 def read(
-    values: Mapping[str, Any], nnodes: int | None, read_file: Callable[[str], str | None] = read_text
+    values: Mapping[str, Any],
+    nnodes: int | None,
+    read_file: Callable[[str], str | None] = read_text,
+    *,
+    env: Mapping[str, str] = {},
 ) -> tuple[SshSettings, int]:
     """The settings, with the first `nnodes` of the hosts where a number is said, and how many these are.
 

@@ -103,6 +103,7 @@ class ListeningHead:
     told: bytes = b""
     reason: str = "interrupted by SIGINT"
     count: int = 0
+    env: dict = field(default_factory=dict)  # of a login node
 
     def say(self, text):
         """Kept."""

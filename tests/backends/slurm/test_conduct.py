@@ -12,7 +12,6 @@ from madrun.errors import ContextError, NodesError, UsageError
 from .conftest import events
 
 pytestmark = pytest.mark.slow
-LOGIN = {}  # the environment of a login node
 INSIDE = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "h[0-1]", "SLURM_JOB_NUM_NODES": "2"}
 SLEEPS = "trap 'echo told; exit 130' TERM; echo begun; while :; do sleep 0.05; done"
 
@@ -37,7 +36,7 @@ def test_all_nodes_run_the_nodes_script_and_node_0_is_shown(folder, slurm, head,
     slurm.runs_jobs()
     madrun('echo "rank $MADRUN_NODE_RANK at $MADRUN_MASTER_ADDR: $MADRUN_SECRET"; echo low >&2')
     made = folder()
-    assert backend.conduct(made, head, False, LOGIN) == 0
+    assert backend.conduct(made, head, False) == 0
     assert (head.shown, head.told) == (b"rank 0 at 10.0.0.1: s3cret\n", b"low\n")
     assert (made.path / "attempt-0/node-1.out").read_text() == "rank 1 at 10.0.0.1: s3cret\n"
     assert head.said == ["submitted as job 7", "job 7 runs on h[0-1]"]
@@ -49,7 +48,7 @@ def test_the_jobs_code_is_that_of_the_script_and_the_commands_that_of_node_0(fol
     slurm.runs_jobs()
     madrun("exit 3")
     made = folder()
-    assert backend.conduct(made, head, False, LOGIN) == 3
+    assert backend.conduct(made, head, False) == 3
     assert "code=3" in (made.path / "attempt-0/job.state").read_text()
     assert backend.state(made).exit_code == 3
 
@@ -57,7 +56,7 @@ def test_the_jobs_code_is_that_of_the_script_and_the_commands_that_of_node_0(fol
 def test_a_node_that_fails_waits_for_what_the_others_bring_home(folder, slurm, head, madrun):
     slurm.runs_jobs()
     madrun('[ "$MADRUN_NODE_RANK" = 1 ] || { sleep 0.4; echo home; }; exit 3')
-    assert backend.conduct(folder(), head, False, LOGIN) == 3
+    assert backend.conduct(folder(), head, False) == 3
     assert head.shown == b"home\n"
 
 
@@ -67,7 +66,7 @@ def test_ctrl_c_ends_what_runs_in_order_and_cancels_the_job(folder, slurm, head,
     madrun(SLEEPS)
     made = folder()
     interrupt_later(head, lambda: b"begun" in head.shown)
-    assert backend.conduct(made, head, False, LOGIN) == 130
+    assert backend.conduct(made, head, False) == 130
     assert any("scancel --batch --signal=USR2 7" in call for call in slurm.calls)
     assert "cancelling job 7; waiting for its end (Ctrl-C again leaves at once)" in head.said
     for rank in (0, 1):
@@ -79,7 +78,7 @@ def test_ctrl_c_cancels_a_job_that_has_not_begun(folder, slurm, head):
     slurm.answers("sbatch", "exit 0", "echo 7")
     slurm.answers("squeue", "echo 'PENDING|Priority||N/A'", "echo 'CANCELLED|None||N/A'")
     interrupt_later(head, lambda: len(head.said) > 1)
-    assert backend.conduct(folder(), head, False, LOGIN) == 130
+    assert backend.conduct(folder(), head, False) == 130
     assert "scancel 7" in slurm.calls
     assert head.said[1] == "job 7 waits: Priority: jobs of higher priority are before it"
 
@@ -89,7 +88,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_the_job(folder, slurm, head):
     slurm.answers("squeue", "echo 'PENDING|Priority||N/A'")
     interrupt_later(head, lambda: len(head.said) > 1)
     interrupt_later(head, lambda: any("cancelling" in line for line in head.said))
-    assert backend.conduct(folder(), head, False, LOGIN) == 130
+    assert backend.conduct(folder(), head, False) == 130
     assert head.said[-1] == "left while job 7 ends; squeue -j 7 shows what is left"
 
 
@@ -99,7 +98,7 @@ def test_a_job_that_somebody_cancels_is_a_failed_run_that_names_them(folder, slu
         "squeue", "echo 'RUNNING|None|h0|N/A'", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"
     )
     slurm.answers("sacct", "echo 'CANCELLED by 4294960000|0:0|h0'")
-    assert backend.conduct(folder(), head, False, LOGIN) == 3
+    assert backend.conduct(folder(), head, False) == 3
     assert head.said[-1] == "job 7 was cancelled by the user of id 4294960000"
 
 
@@ -108,7 +107,7 @@ def test_a_controller_that_is_away_for_a_while_is_said_once_and_ends_nothing(fol
     away = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
     slurm.answers("squeue", *[away] * 4, "echo 'RUNNING|None|h[0-1]|N/A'")
     madrun("sleep 1")
-    assert backend.conduct(folder(), head, False, LOGIN) == 0
+    assert backend.conduct(folder(), head, False) == 0
     assert sum("does not answer" in line for line in head.said) == 1
     assert "the SLURM controller answers again" in head.said
 
@@ -117,7 +116,7 @@ def test_a_job_that_would_never_begin_is_cancelled_with_the_reason(folder, slurm
     slurm.answers("sbatch", "exit 0", "echo 7")
     slurm.answers("squeue", "echo 'PENDING|PartitionTimeLimit||N/A'")
     with pytest.raises(ContextError, match=r"job 7 would never begin: PartitionTimeLimit: .*; it is cancelled"):
-        backend.conduct(folder(pending_limit="5s"), head, False, LOGIN)
+        backend.conduct(folder(pending_limit="5s"), head, False)
     assert "scancel 7" in slurm.calls
 
 
@@ -125,7 +124,7 @@ def test_a_job_that_has_waited_long_enough_is_cancelled(folder, slurm, head):
     slurm.answers("sbatch", "exit 0", "echo 7")
     slurm.answers("squeue", "echo 'PENDING|Resources||N/A'")
     with pytest.raises(NodesError, match=r"has waited for .* \(slurm.pending_limit\): Resources: the nodes it needs"):
-        backend.conduct(folder(pending_limit="0.5s"), head, False, LOGIN)
+        backend.conduct(folder(pending_limit="0.5s"), head, False)
     assert "scancel 7" in slurm.calls
 
 
@@ -142,7 +141,7 @@ def test_a_start_after_a_requeue_is_shown_and_counts(folder, slurm, head, madrun
         "echo code=0 >job.state; echo 'COMPLETED|None|h0|N/A'"
     )
     slurm.answers("squeue", "echo 'PENDING|BeginTime||N/A'", "echo 'PENDING|BeginTime||N/A'", begins)
-    assert backend.conduct(made, head, False, LOGIN) == 0
+    assert backend.conduct(made, head, False) == 0
     assert head.shown == b"one\ntwo\n"
     assert "job 7 runs again, start 2" in head.said
 
@@ -151,7 +150,7 @@ def test_detached_it_returns_and_state_logs_and_stop_know_the_job_by_the_folder(
     slurm.runs_jobs()
     madrun(SLEEPS)
     made = folder()
-    assert backend.conduct(made, head, True, LOGIN) == 0
+    assert backend.conduct(made, head, True) == 0
     wait_for(lambda: (made.path / "attempt-0/node-1.out").exists() and (made.path / "attempt-0/node-0.state").exists())
     assert backend.state(made).phase == "running"
     assert [node.host for node in backend.state(made).nodes] == ["h0", "h1"]
@@ -169,7 +168,7 @@ def test_logs_of_a_job_that_has_not_begun_say_why(folder, slurm, head):
     slurm.answers("sbatch", "exit 0", "echo 7")
     slurm.answers("squeue", "echo 'PENDING|Priority||N/A'")
     made = folder()
-    backend.conduct(made, head, True, LOGIN)
+    backend.conduct(made, head, True)
     assert backend.logs(made, head, Which()) == 0
     assert head.said[-1].startswith("no node has printed anything: pending, job 7: Priority")
     with pytest.raises(UsageError, match=r"--node: found 2, allowed: 0 to 1"):
@@ -178,15 +177,15 @@ def test_logs_of_a_job_that_has_not_begun_say_why(folder, slurm, head):
 
 def test_inside_of_an_allocation_nothing_is_submitted(folder, slurm, head, madrun):
     madrun('echo "rank $MADRUN_NODE_RANK"')
-    assert backend.conduct(folder(), head, False, INSIDE | {"PATH": ""}) == 0
+    head.env = INSIDE
+    assert backend.conduct(folder(), head, False) == 0
     assert head.shown == b"rank 0\n"
     assert head.said == ["inside job 7: runs on h0, h1"]
     assert not any(call.startswith("sbatch") for call in slurm.calls)
 
 
-def test_ctrl_c_inside_of_an_allocation_ends_the_step_in_order(folder, slurm, head, madrun, monkeypatch):
-    for name, value in INSIDE.items():
-        monkeypatch.setenv(name, value)
+def test_ctrl_c_inside_of_an_allocation_ends_the_step_in_order(folder, slurm, head, madrun):
+    head.env = INSIDE
     madrun(SLEEPS)
     made = folder()
     interrupt_later(head, lambda: b"begun" in head.shown)
@@ -196,13 +195,15 @@ def test_ctrl_c_inside_of_an_allocation_ends_the_step_in_order(folder, slurm, he
 
 
 def test_a_launch_inside_of_an_allocation_cannot_be_detached(folder, slurm, head):
+    head.env = INSIDE
     with pytest.raises(UsageError, match=r"--detach: found inside of job 7"):
-        backend.conduct(folder(), head, True, INSIDE)
+        backend.conduct(folder(), head, True)
 
 
 def test_nodes_of_an_allocation_can_be_left_out(folder, slurm, head):
+    head.env = INSIDE
     with pytest.raises(ContextError, match=r"found 2, but job 7 has 1 nodes to choose from: h0"):
-        backend.conduct(folder(exclude="h1"), head, False, INSIDE)
+        backend.conduct(folder(exclude="h1"), head, False)
 
 
 def wait_for(condition, limit_s=20.0):
