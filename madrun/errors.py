@@ -5,7 +5,8 @@
     │   ├── CardError           2  a card file is wrong
     │   ├── DataError           2  a data source or mirror directory is missing
     │   ├── EngineError         2  no container engine, or it refused
-    │   └── BuildError          2  an image could not be built or pulled
+    │   ├── BuildError          2  an image could not be built or pulled
+    │   └── HostsError          2  hosts cannot take part
     ├── ContextError            4  a value of the context is wrong or contradicts this host
     └── NodesError              3  the nodes could not become one run
 
@@ -14,6 +15,7 @@ Texts say where, what was found, what is allowed, what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -56,6 +58,14 @@ class EngineError(UsageError):
 
 class BuildError(UsageError):
     """An image could not be built or pulled; the text ends with the last lines of the log."""
+
+
+class HostsError(UsageError):
+    """Hosts cannot take part; `hosts` says of each why, by its name."""
+
+    def __init__(self, text: str, hosts: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.hosts = dict(hosts)
 
 
 class ContextError(MadrunError):

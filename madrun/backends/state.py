@@ -19,12 +19,16 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchState:
-    """`reason`: why it waits, or how it ended, in words. `exit_code` is that of the command, once it has ended."""
+    """`reason`: why it waits, or how it ended, in words. `exit_code` is that of the command, once it has ended.
+
+    `left`: `HOST:PATH` of what stayed on its nodes and is not here.
+    """
 
     phase: LaunchPhase
     reason: str = ""
     exit_code: int | None = None
     nodes: tuple[NodeState, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

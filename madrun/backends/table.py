@@ -22,6 +22,9 @@ BACKENDS: dict[BackendName, tuple[str, tuple[str, ...]]] = {
 RUNS: tuple[BackendName, ...] = ("ssh", "slurm", "kubernetes")  # the others are rendered for the user to start
 WHOLE: tuple[BackendName, ...] = ("compose", "skypilot")  # whose folder holds madrun too, and `up.sh`
 
+# Whose nodes read the launch's folder though nobody attends it any more: a job waits for its nodes for days.
+UNATTENDED: tuple[BackendName, ...] = ("slurm",)
+
 
 class Backend(Protocol):
     """What the module of a backend has."""

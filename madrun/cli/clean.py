@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from madrun.cli.launchremains import of_launches
 from madrun.cli.tables import columns, many
 from madrun.cli.which import registry
 from madrun.errors import ExitCode, UsageError
@@ -43,7 +44,7 @@ def collect(wanted: Wanted, results: str, as_json: bool) -> int:
         notes.append(f"{folder / 'runs'} is not there: run directories are not looked at (--results names another)")
         if wanted.keep is not None:
             raise UsageError(f"--keep: {folder} holds no runs; name their directory with --results")
-    found = list(_found(census, looks, wanted.keep, older_s, notes))
+    found = [*_found(census, looks, wanted.keep, older_s, notes), *of_launches(folder)]
     done = [(remain, take_away(census, remain) if wanted.yes else None) for remain in found]
     if as_json:
         sys.stdout.write(to_json(_document(done, notes, wanted.yes)))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from madrun.backends.launchfolder import ATTENDANT, PRIVATE_NAME, LaunchFolder, files_of
-from madrun.backends.table import RUNS, backend_of
+from madrun.backends.table import RUNS, UNATTENDED, backend_of
 from madrun.cli.broughthome import add_rows
 from madrun.cli.launching import Asked, Made, Words, asked_of, make_launch
 from madrun.cli.signals import catch_signals
@@ -28,7 +28,8 @@ def launch_run(words: Words, dry_run: bool) -> int:
     """`madrun run --on BACKEND`: the exit code of the launch."""
     if words[1].on is None:
         misplaced = ", ".join(words[1].misplaced(None))
-        raise UsageError(f"found {misplaced} without --on; allowed with --on {', '.join(RUNS)}")
+        takers = [backend for backend in RUNS if not words[1].misplaced(backend)] or RUNS
+        raise UsageError(f"found {misplaced} without --on; allowed with --on {', '.join(takers)}")
     asked = asked_of(*words)
     if asked.launch.on not in RUNS:
         hint = did_you_mean(asked.launch.on or "", RUNS)
@@ -75,7 +76,8 @@ def _sweep() -> None:
     """What attendants have left that were killed: their entries, and values that were to be seen by nodes alone."""
     for resident, state, entry in registered(attendants()):
         if state == "dead":
-            LaunchFolder(Path(resident.folder)).forget_private()
+            if resident.runtime not in UNATTENDED:
+                LaunchFolder(Path(resident.folder)).forget_private()
             entry.unlink(missing_ok=True)
 
 

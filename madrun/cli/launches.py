@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
+import shlex
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from madrun.errors import ExitCode, UsageError
 from madrun.node.seeing.ending import lives, terminate
 from madrun.node.seeing.going import going
 from madrun.node.seeing.presence import Resident, read, registered, state_of
+from madrun.node.task import Interrupt
 from madrun.results.rundir import run_paths
 from madrun.results.survey import LAST, look
 from madrun.spec.codec import to_json
@@ -44,7 +48,7 @@ def find_launch(word: str, results: str) -> LaunchFolder | None:
     place = Path(word).expanduser()
     if word and _is_launch(place):
         return LaunchFolder(place.resolve())
-    known = _known(root)
+    known = known_launches(root)
     if word in known:
         return LaunchFolder(known[word])
     runs = [path.name for path in run_paths(root)]
@@ -57,7 +61,7 @@ def find_launch(word: str, results: str) -> LaunchFolder | None:
     return LaunchFolder(known[begun[0]])
 
 
-def _known(root: Path) -> dict[str, Path]:
+def known_launches(root: Path) -> dict[str, Path]:
     """The launches below these results, and those that are attended on this host, by id."""
     folders = [Path(resident.folder) for resident, _, _ in registered(attendants())]
     folders += sorted((root / FOLDERS).glob("*"))
@@ -97,10 +101,11 @@ class _Seen:
 
 def _look(folder: LaunchFolder) -> _Seen:
     launch = folder.launch()
-    return _Seen(folder=folder, launch=launch, state=_state(folder, launch), runs=tuple(_runs(launch)))
+    return _Seen(folder=folder, launch=launch, state=launch_state(folder, launch), runs=tuple(_runs(launch)))
 
 
-def _state(folder: LaunchFolder, launch: Launch) -> LaunchState:
+def launch_state(folder: LaunchFolder, launch: Launch) -> LaunchState:
+    """How far it has come, as its backend sees it."""
     return backend_of(launch.backend).state(folder)
 
 
@@ -134,6 +139,10 @@ def _lines(seen: _Seen) -> list[str]:
     else:
         lines += _grouped(state)
     lines += [f"  run {run_id}: {what}" for run_id, what in seen.runs]
+    lines += [f"  not here: {place}" for place in state.left]
+    if state.left and not seen.runs and state.phase in ("lost", "ended"):
+        words = ("scp", "-pr", f"{state.left[0]}/runs/*", os.path.relpath(Path(launch.results) / "runs"))
+        lines.append(f"  to bring it here: {shlex.join(words)}")
     lines += [f"  attended by pid {one.pid} on {one.host}" for one in (attendant_of(seen.folder),) if one]
     if state.phase in ("lost", "ended") and seen.exit_code:
         lines.append(f"  again: {quoted(launch.command)}")
@@ -157,6 +166,7 @@ def _document(seen: _Seen) -> dict[str, Any]:
         "phase": state.phase,
         "reason": state.reason,
         "exit_code": state.exit_code,
+        "left": list(state.left),
         "nnodes": launch.nnodes,
         "cards": list(launch.cards),
         "nodes": [{"node": node.rank, "host": node.host, "state": node.state} for node in state.nodes],
@@ -167,7 +177,17 @@ def _document(seen: _Seen) -> dict[str, Any]:
 
 def print_launch_log(folder: LaunchFolder, which: Which) -> int:
     """Writes what a node of it printed to standard output."""
-    return backend_of(folder.launch().backend).logs(folder, Terminal(catch_signals()), which)
+    interrupt = catch_signals()
+    threading.Thread(target=_await_reader, args=(interrupt,), daemon=True).start()
+    return backend_of(folder.launch().backend).logs(folder, Terminal(interrupt), which)
+
+
+def _await_reader(interrupt: Interrupt) -> None:
+    """Ends it when nobody reads any more, as after `| head`: whoever waits for the pipe's end is not kept waiting."""
+    gone = select.poll()
+    gone.register(1, 0)
+    if gone.poll():
+        interrupt.set("nobody reads it any more")
 
 
 def attendant_of(folder: LaunchFolder) -> Resident | None:
@@ -182,7 +202,7 @@ def stop_launch(folder: LaunchFolder, patience: float | None) -> int:
     After `patience` seconds its attendant is asked once more, as by a second Ctrl-C.
     """
     launch, who = folder.launch(), attendant_of(folder)
-    state = _state(folder, launch)
+    state = launch_state(folder, launch)
     if state.phase == "ended":
         sys.stderr.write(f"madrun: {launch.id} has ended: {state.reason}\n")
         return int(ExitCode.USAGE)

@@ -17,8 +17,8 @@ from madrun.backends.launchfolder import LaunchFolder
 from madrun.backends.table import BACKENDS, WHOLE, Backend, backend_of
 from madrun.cli.launchcards import launched_cards, manifest_layer
 from madrun.cli.launchoptions import LaunchOptions
-from madrun.cli.launchsecrets import apart, masked
-from madrun.cli.launchwords import given_files, node_words
+from madrun.cli.launchsecrets import masked
+from madrun.cli.launchwords import told_to_nodes
 from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
@@ -26,7 +26,8 @@ from madrun.cli.repository import find_repository
 from madrun.cli.request import Request, make_request
 from madrun.errors import ContextError, UsageError
 from madrun.planning import layers as merging
-from madrun.probe.environment import NODES_SECRET, forwarded_secrets, nodes_secret, user_folder
+from madrun.planning.topology import check_ports
+from madrun.probe.environment import user_folder
 from madrun.results.mad import outputcsv
 from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
@@ -87,8 +88,16 @@ class Made:
         return self.backend.render(self.launch, self.settings)
 
     def folder(self) -> LaunchFolder:
-        """The launch written to its folder; madrun too, where the nodes get nothing but that folder."""
-        folder = LaunchFolder.create(self.launch, self.rendered(), self.private)
+        """The launch written to its folder; madrun too, where the nodes get nothing but that folder.
+
+        `UsageError` where that cannot be made.
+        """
+        try:
+            folder = LaunchFolder.create(self.launch, self.rendered(), self.private)
+        except OSError as error:
+            path = Path(self.launch.folder)
+            flag = "--results" if path.is_relative_to(self.launch.results) else "--to"
+            raise UsageError(f"{flag}: {path} cannot be written: {error.strerror}; name another directory") from None
         contained = self.launch.backend in WHOLE or getattr(self.settings, "containers", "docker") != "docker"
         if contained and self.settings.madrun == "carry":
             lay_beside(folder.path, Path(self.launch.cache, "carry"))
@@ -108,9 +117,9 @@ def make_launch(asked: Asked, to: Path | None = None) -> Made:
     backend, values = backend_of(name), _settings(context, name)
     settings, nnodes = backend.read(values, _nnodes(asked.launch, context, planned), env=os.environ)
     launch_id = _launch_id(cards)
-    master_port, control_port = _ports(context, launch_id)
     output = _output(asked, name)
-    told = _told(asked, (request, repository), bool(output))
+    groups = (asked.repository, asked.files, asked.show)
+    told = told_to_nodes(asked.options, groups, asked.more, (request, repository), ("output",) if output else ())
     command = masked(request.command, told.private, context)
     launch = Launch(
         id=launch_id,
@@ -124,44 +133,16 @@ def make_launch(asked: Asked, to: Path | None = None) -> Made:
         secrets=tuple(sorted(told.private)),
         cards=tuple(card.name for card in cards),
         images={vendor: source.image or "" for vendor, source in cards[0].images.items()},
-        master_addr=_said_master(context),
-        master_port=master_port,
-        control_port=control_port,
-        modules=context.modules,
         repository=str(repository.absolute()),
         results=str(request.results),
         command=command,
-        python=sys.executable,
-        version=__version__,
         settings=_pinned(values, settings),
-        cache=str(user_folder("cache")),
-        runtime=context.runtime,
         output=output,
         built=_images(name, settings, (request, repository, cards)),
+        **_of_context(context, launch_id),
+        **_of_this_host(),
     )
     return Made(launch=launch, backend=backend, settings=settings, private=told.private)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """What every node is told: in words, in texts beside the script that flags name, and where nobody else sees it."""
-
-    words: list[str]
-    given: dict[str, str]
-    files: dict[str, str]
-    private: dict[str, str] = field(repr=False)
-
-
-def _told(asked: Asked, here: tuple[Request, Path], output_here: bool) -> _Told:
-    """`here`: the request and the repository; `output_here`: whether this host itself writes the file of --output."""
-    request, repository = here
-    given, files = given_files(request, repository)
-    options, hidden = apart(asked.options, request, files, given)
-    shared = nodes_secret().decode(errors="surrogateescape") or secrets.token_hex(32)
-    private = {NODES_SECRET: shared, **forwarded_secrets(), **hidden}
-    groups = (asked.repository, asked.files, asked.show)
-    words = node_words(options, groups, asked.more, private, ("output",) if output_here else ())
-    return _Told(words=words, given=given, files=files, private=private)
 
 
 def _images(name: BackendName, settings: Any, of: tuple[Request, Path, list[Card]]) -> tuple[str, ...]:
@@ -174,8 +155,10 @@ def _images(name: BackendName, settings: Any, of: tuple[Request, Path, list[Card
 
 
 def _backend_name(options: LaunchOptions) -> BackendName:
+    if options.on is None:
+        raise UsageError(f"--on: is missing; allowed: {', '.join(BACKENDS)}")
     if options.on not in BACKENDS:
-        hint = did_you_mean(options.on or "", BACKENDS)
+        hint = did_you_mean(options.on, BACKENDS)
         raise UsageError(f"--on: found {options.on!r}{hint}, allowed: {', '.join(BACKENDS)}")
     if misplaced := options.misplaced(options.on):
         raise UsageError(f"--on {options.on}: found {', '.join(misplaced)}, which mean nothing there; leave them out")
@@ -238,22 +221,28 @@ def _slots(settings: Any, context: Context) -> tuple[str, ...]:
     return ("--set", f"multi_node_args.NPROC_PER_NODE={slots}")
 
 
-def _said_master(context: Context) -> str:
-    address = context.multi_node_args.MASTER_ADDR
-    return "" if address == "localhost" else address
-
-
 def _launch_id(cards: list[Card]) -> str:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     card = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in cards[0].name)
     return f"{stamp}-{card}-{secrets.token_hex(3)}"
 
 
-def _ports(context: Context, launch_id: str) -> tuple[int, int]:
-    """MASTER_PORT and CONTROL_PORT: as they were said, else two that other launches hardly have."""
+def _of_context(context: Context, launch_id: str) -> dict[str, Any]:
+    """What a launch takes as the context says it; ports that nobody said are two that other launches hardly have."""
     said = context.multi_node_args
-    master = said.MASTER_PORT or _FIRST_PORT + 2 * (int(launch_id.rpartition("-")[2], 16) % _PORTS)
-    return master, said.CONTROL_PORT or master + 1
+    check_ports(replace(said, NNODES=2))
+    port = said.MASTER_PORT or _FIRST_PORT + 2 * (int(launch_id.rpartition("-")[2], 16) % _PORTS)
+    return {
+        "master_addr": "" if said.MASTER_ADDR == "localhost" else said.MASTER_ADDR,
+        "master_port": port,
+        "control_port": said.CONTROL_PORT or port + 1,
+        "modules": context.modules,
+        "runtime": context.runtime,
+    }
+
+
+def _of_this_host() -> dict[str, Any]:
+    return {"python": sys.executable, "version": __version__, "cache": str(user_folder("cache"))}
 
 
 def _output(asked: Asked, name: BackendName) -> str:

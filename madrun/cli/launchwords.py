@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+import secrets
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from madrun.cli.launchsecrets import apart
 from madrun.cli.layers import site_layer
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
@@ -14,6 +16,7 @@ from madrun.cli.request import Request
 from madrun.cli.saved import find_plan
 from madrun.cli.words import words_of
 from madrun.errors import UsageError
+from madrun.probe.environment import NODES_SECRET, forwarded_secrets, nodes_secret
 from madrun.spec.context import is_secret
 
 # They name something of this host, or are said in another way on the nodes.
@@ -21,6 +24,40 @@ _NOT_CARRIED = ("repo", "results", "site", "additional_context_file", "env")
 # Files of this host whose text goes along; the flag is that of the nodes' command too.
 _READ = {"data_config": "--data-config", "tools_config": "--tools-config", "manifest_file": "--manifest-file"}
 _WRITTEN = ("output", "summary_output", "manifest_output")  # by node 0 alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What every node is told: in words, in texts beside the script that flags name, and where nobody else sees it."""
+
+    words: list[str]
+    given: dict[str, str]
+    files: dict[str, str]
+    private: dict[str, str] = field(repr=False)
+
+
+def told_to_nodes(
+    options: RunOptions,
+    groups: tuple[RepositoryOptions, RunFiles, Show],
+    more: tuple[str, ...],
+    here: tuple[Request, Path],
+    at_head: tuple[str, ...],
+) -> Told:
+    """All of it; `here`: the request and the repository of this host. `more` and `at_head` as `node_words` has them."""
+    request, repository = here
+    given, files = given_files(request, repository)
+    rest, hidden = apart(options, request, files, given)
+    private = {NODES_SECRET: _shared_secret(), **forwarded_secrets(), **hidden}
+    words = node_words(rest, groups, more, private, at_head)
+    return Told(words=words, given=given, files=files, private=private)
+
+
+def _shared_secret() -> str:
+    """The user's, else one of this launch alone."""
+    try:
+        return nodes_secret().decode() or secrets.token_hex(32)
+    except UnicodeDecodeError:
+        raise UsageError(f"{NODES_SECRET}: found bytes that are no UTF-8; allowed: a text, or none") from None
 
 
 def given_files(request: Request, repository: Path) -> tuple[dict[str, str], dict[str, str]]:

@@ -62,10 +62,15 @@ def set_values(word: str, flag: str) -> dict[str, Any]:
         value: Any = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # the latter for a date that there is not
         raise ContextError(f"{flag}: found {word!r}, whose value is no YAML: {error}") from None
-    value = text if isinstance(value, (type(None), date)) or isinstance(value, int) and ":" in text else value
+    value = text if isinstance(value, (type(None), date)) or _is_odd(value, text.strip()) else value
     for part in reversed(parts):
         value = {part: value}
     return dict(value)
+
+
+def _is_odd(value: object, text: str) -> bool:
+    """Whether YAML found a number in what people write as text: a time `1:30:00`, an account `0123`."""
+    return isinstance(value, (int, float)) and ":" in text or type(value) is int and str(value) != text
 
 
 def _once(flag: str, entries: Iterable[tuple[str, str]]) -> dict[str, str]:

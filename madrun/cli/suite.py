@@ -9,7 +9,6 @@ from pathlib import Path
 
 from madrun.cli.answer import write_out
 from madrun.cli.signals import catch_signals
-from madrun.cli.suitechild import hand_down_warnings
 from madrun.cli.suitedrive import Drive, How, ends_known
 from madrun.cli.suitejob import run_as_job, wants_job
 from madrun.cli.suiteoptions import SuiteOptions
@@ -18,10 +17,11 @@ from madrun.cli.tables import columns
 from madrun.cli.verdict import quoted
 from madrun.cli.words import words_of
 from madrun.errors import ExitCode, UsageError
+from madrun.locks import is_held
 from madrun.spec.codec import to_json, to_plain
 from madrun.spec.validation import did_you_mean
 from madrun.suites import account
-from madrun.suites.folder import SuiteFolder, find_suite
+from madrun.suites.folder import DRIVER, SuiteFolder, find_suite
 from madrun.suites.progress import ENDED, Progress
 from madrun.suites.suite import Suite, new_cases
 
@@ -40,8 +40,24 @@ def suite_command(typed: Typed, asked: SuiteOptions, word: str | None) -> int:
         return begin(suite_of_file(typed, word), typed, asked)
     folder, suite = _known(typed, word)
     if asked.status:
-        return show(suite, _seen(folder, suite), typed)
+        return _show_how_far(folder, suite, typed)
     return _go_on(folder, suite, typed, asked)
+
+
+def _show_how_far(folder: SuiteFolder, suite: Suite, typed: Typed) -> int:
+    """The exit code; where a suite is not over and nobody drives it, how to go on. A job of SLURM may have to begin."""
+    progress = _seen(folder, suite)
+    code = show(suite, progress, typed)
+    if suite.backend != "slurm" and is_held(folder.path / DRIVER) is False:
+        progress.driver_died()
+        _tell_left(suite, progress, typed, "nobody runs this suite now, and ")
+    return code
+
+
+def _tell_left(suite: Suite, progress: Progress, typed: Typed, why: str = "") -> None:
+    if left := len(progress.due()):
+        told = quoted(("madrun", "suite", suite.id, "--resume", *_results_words(typed)))
+        sys.stderr.write(f"madrun: {why}{left} of {len(suite.cases)} cases are left: {told}\n")
 
 
 def _seen(folder: SuiteFolder, suite: Suite) -> Progress:
@@ -116,15 +132,14 @@ def _drive(folder: SuiteFolder, suite: Suite, typed: Typed, drive: Drive) -> int
     out = 2 if typed.show.as_json else None
     drive.how = replace(drive.how, words=words, out=out, available=_allocated(suite), quiet=typed.show.quiet)
     drive.interrupt = catch_signals()
-    hand_down_warnings()
     progress = drive.run()
     left = 0 if drive.only is not None and not drive.interrupt.event.is_set() else len(progress.due())
     code = show(suite, progress, typed, _code(suite, progress, drive, left))
-    if left or drive.array:
-        words = ("--status",) if drive.array else ("--resume",)
-        told = quoted(("madrun", "suite", suite.id, *words, *_results_words(typed)))
-        what = "the tasks go on" if drive.array else f"{left} of {len(suite.cases)} cases are left"
-        sys.stderr.write(f"madrun: {what}: {told}\n")
+    if drive.array:
+        told = quoted(("madrun", "suite", suite.id, "--status", *_results_words(typed)))
+        sys.stderr.write(f"madrun: the tasks go on: {told}\n")
+    elif left:
+        _tell_left(suite, progress, typed)
     return code
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from madrun.cli.launching import Made, make_launch
 from madrun.cli.suitejob import asked_of_words
 from madrun.cli.suiteplace import Place, place_of
+from madrun.errors import ContextError
 from madrun.spec.codec import to_plain
 from madrun.spec.launch import CASE, FOLDERS
 from madrun.suites.folder import Journal, SuiteFolder
@@ -19,7 +20,7 @@ from madrun.suites.suite import Case, Suite, tag_of
 
 
 def submit_array(folder: SuiteFolder, suite: Suite, progress: Progress, journal: Journal) -> str:
-    """Submits what is due and returns the number of the job; `ContextError` where cases are of different sizes."""
+    """Submits what is due and returns the number of the job; `ContextError` where cases ask for different things."""
     from madrun.backends.slurm import backend as slurm
     from madrun.cli.signals import catch_signals
     from madrun.cli.terminal import Terminal
@@ -28,6 +29,11 @@ def submit_array(folder: SuiteFolder, suite: Suite, progress: Progress, journal:
     due = set(progress.due())
     made = [_made(suite, case, progress) for case in suite.cases if case.name in due]
     settings = made[0][2].settings
+    if other := next((case for case, _, one in made if one.settings != settings), None):
+        raise ContextError(
+            f"--array: found other settings of slurm in {other.name!r} than in {made[0][0].name!r}, allowed: one array "
+            "asks for one thing; give those that differ a suite of their own"
+        )
     script = slurm.render_array([one.launch for _, _, one in made], settings)
     place = folder.path / f"array-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.sh"
     place.write_text(next(iter(script.values())), encoding="utf-8")

@@ -59,17 +59,6 @@ def run_child(start: Start, interrupt: Interrupt, env: Mapping[str, str]) -> tup
             _beat(child)
 
 
-def hand_down_warnings() -> None:
-    """SIGUSR1 and SIGUSR2, where they are ignored, do nothing here from now on, and are as usual in what is started.
-
-    In a job of SLURM they are ignored, and a shell cannot trap what was ignored when it began: the scripts of the cases
-    are to be told of an interrupt by one of them.
-    """
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        if signal.getsignal(number) == signal.SIG_IGN:
-            signal.signal(number, lambda _number, _frame: None)
-
-
 def _ending() -> signal.Signals:
     """A child of a shell's background ignores what Ctrl-C sends, and hands that down."""
     return signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT

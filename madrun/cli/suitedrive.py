@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from madrun.cli.suitechild import Records, Start, run_child
+from madrun.cli.suitehosts import bad_hosts
 from madrun.cli.suiteplace import Place, has_others, place_of
 from madrun.errors import UsageError
 from madrun.locks import locked
@@ -86,15 +87,14 @@ class Drive:
             if self.interrupt.event.is_set():
                 return
             self._say(f"[{index + 1}/{len(due)}] {name}")
-            for _ in range(1 + self.suite.retry_bad_node):
-                if not self._attempt(cases[name], journal, lock, records):
-                    break
+            left = self.suite.retry_bad_node
+            while self._attempt(cases[name], journal, lock, records) and left:
+                left -= bool(self.progress.of(name).attempts[-1].runs)  # hosts that were refused cost no run
                 self._say(f"[{index + 1}/{len(due)}] {name}: once more, on other nodes")
 
     def _attempt(self, case: Case, journal: Journal, lock: int, records: Records) -> bool:
         """Runs the case once; whether it failed for a bad node, and there are others to try it on."""
-        bad = self.progress.bad
-        place = place_of(self.suite, case, bad, self.how.available)
+        place = place_of(self.suite, case, self.progress.bad, self.how.available)
         attempt = self._begin(case, place, journal)
         tag = tag_of(self.suite, case, attempt.number)
         words = (*case.words, *place.words, *self.how.words)
@@ -102,13 +102,24 @@ class Drive:
         code, seconds = self.start(start, self.interrupt)
         found = records.of(tag)
         ended = ended_as(replace(attempt, seconds=round(seconds, 3)), code, found, self.interrupt.event.is_set())
-        culprits = [culprit_of(record, place.hosts) for record in found] if self.suite.backend else []
-        for host, reason in (one for one in culprits if one is not None):
-            if host not in bad:
+        culprits = self._culprits(ended, found, tag)
+        for host, reason in culprits.items():
+            if host not in self.progress.bad:
                 journal.add(BAD, host=host, reason=f"{reason} ({case.name})")
+        if culprits and not found:
+            ended = replace(ended, reason="; ".join(f"{host}: {text}" for host, text in culprits.items())[:400])
         journal.add(ENDED, case=case.name, attempt=to_plain(ended))
-        retry = ended.status == "failed" and any(culprits)
+        retry = ended.status == "failed" and bool(culprits)
         return retry and has_others(self.suite, case, self.progress.bad, self.how.available)
+
+    def _culprits(self, ended: Attempt, records: list[Record], tag: str) -> dict[str, str]:
+        """By host why the attempt failed for it: as its records say, else as its launch does, which may have none."""
+        if not self.suite.backend:
+            return {}
+        found = [culprit_of(record, ended.hosts) for record in records]
+        if any(found) or ended.status != "failed":
+            return dict(one for one in found if one is not None)
+        return bad_hosts(Path(self.suite.results), tag, ended.at)
 
     def _begin(self, case: Case, place: Place, journal: Journal) -> Attempt:
         number = len(self.progress.of(case.name).attempts) + 1

@@ -12,11 +12,17 @@ from madrun.cli.launchoptions import LaunchOptions
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
 from madrun.cli.words import words_of
+from madrun.errors import UsageError
 from madrun.suites.suite import Suite
 
 if TYPE_CHECKING:
     from madrun.cli.launching import Asked
 
+_SLURM = "slurm."
+_OF_STEP = {
+    *("slurm.nodelist", "slurm.exclude", "slurm.cpus_per_task", "slurm.srun", "slurm.containers", "slurm.image"),
+    *("slurm.vendor", "slurm.mounts", "slurm.madrun", "slurm.apptainer", "slurm.modules", "slurm.network_interface"),
+}
 _ALLOCATION = ("SLURM_JOB_ID", "SLURM_JOB_NODELIST")
 
 
@@ -35,6 +41,7 @@ def run_as_job(suite: Suite, how: tuple[str, ...], detach: bool) -> int:
     from madrun.cli.launch import attend
     from madrun.cli.launching import make_launch
 
+    check_alike(suite)
     os.chdir(suite.cwd)
     said = [case.nnodes for case in suite.cases if case.nnodes]
     nodes = ["--nodes", str(max(said))] if said else []
@@ -44,6 +51,24 @@ def run_as_job(suite: Suite, how: tuple[str, ...], detach: bool) -> int:
     program = (sys.executable, "-m", "madrun", "suite", suite.id, *how, "--results", suite.results)
     body = slurm.render_body(made.launch, made.settings, program)
     return attend(LaunchFolder.create(made.launch, body, made.private), detach)
+
+
+def check_alike(suite: Suite) -> None:
+    """`UsageError` where cases ask for different jobs: they share one, and what a step cannot change holds for all."""
+    first = suite.cases[0]
+    for case in suite.cases:
+        if differing := dict(_of_job(case.words)).items() ^ dict(_of_job(first.words)).items():
+            key, value = next(iter(sorted(differing)))
+            raise UsageError(
+                f"found {key}={value} in {(case if (key, value) in _of_job(case.words) else first).name!r} and not in "
+                "all cases, which share one job; allowed: the same for all; give those that differ a suite of their own"
+            )
+
+
+def _of_job(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Keys that a job has and a step of it has not, and their values."""
+    said = [word.partition("=")[::2] for flag, word in zip(words, words[1:], strict=False) if flag == "--set"]
+    return [(key, value) for key, value in said if key.startswith(_SLURM) and key not in _OF_STEP]
 
 
 def taken_from_here(suite: Suite) -> list[str]:

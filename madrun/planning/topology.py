@@ -51,6 +51,11 @@ def check_ranks(args: MultiNodeArgs, runners: tuple[str, ...]) -> None:
             f"multi_node_args.NODE_RANK: found {args.NODE_RANK} with NNODES {args.NNODES}, "
             f"allowed: 0 to {args.NNODES - 1}"
         )
+    check_ports(args)
+
+
+def check_ports(args: MultiNodeArgs) -> None:
+    """Both ports of a run of several nodes have to be ports, and two; else `ContextError`."""
     if args.MASTER_PORT is not None and args.MASTER_PORT == args.CONTROL_PORT:
         raise ContextError(
             f"multi_node_args.CONTROL_PORT: found {args.CONTROL_PORT}, which is MASTER_PORT; allowed: another port"

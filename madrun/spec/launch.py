@@ -26,6 +26,7 @@ BEAT_S, SILENCE_S = 2.0, 10.0  # how often a lease is renewed, and how long it l
 # Letters on a lease that ask the run to end as this signal would, and the name of each.
 ASKED = {"I": "SIGINT", "T": "SIGTERM", "H": "SIGHUP"}
 BROUGHT_HOME = "brought home"  # the event of a launch's journal that names `runs` whose directories came to the head
+BAD_HOSTS = "bad hosts"  # that which names `hosts` that could not take part or were lost, and why, by name
 JOINED = "all nodes have joined"  # said by every node but node 0: from then on node 0 knows what becomes of it
 
 SCRIPT, PRIVATE, FILE = "node.sh", "private.env", "launch.json"  # in the folder of the launch

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from madrun.backends.aside import STARTED
 from madrun.backends.launchfolder import ATTENDANT, LaunchFolder
-from madrun.backends.ssh.aside import STARTED
 from madrun.cli.app import run
 from madrun.cli.launch import _sweep
 from madrun.cli.launches import find_launch, launch_of_run
@@ -26,8 +26,8 @@ import sys
 from pathlib import Path
 from madrun.node.seeing.presence import Presence, myself
 
-folder, entry = map(Path, sys.argv[1:])
-known = {"card": "one", "nnodes": 2, "runtime": "ssh", "phase": "attended", "folder": str(folder)}
+folder, entry = map(Path, sys.argv[1:3])
+known = {"card": "one", "nnodes": 2, "runtime": sys.argv[3], "phase": "attended", "folder": str(folder)}
 presence = Presence(myself(run_id=folder.name, **known), folder / "attendant.lock", entry)
 print("held", flush=True)
 sys.stdin.read()
@@ -62,13 +62,13 @@ def say(here, capfd):
 def make_launch(here):
     """The folder of a launch by ssh on `nnodes` hosts."""
 
-    def make(launch_id=ID, nnodes=2, results="results"):
+    def make(launch_id=ID, nnodes=2, results="results", backend="ssh"):
         path = here / results / "launches" / launch_id
         values = {name: "" for name in ("master_addr", "repository", "python", "version")}
         values |= {name: () for name in ("words", "secrets", "modules")} | {"files": {}, "given": {}, "env": {}}
         launch = Launch(
             id=launch_id,
-            backend="ssh",
+            backend=backend,
             folder=str(path),
             nnodes=nnodes,
             cards=("one",),
@@ -217,9 +217,9 @@ def attendant(here):
     """Starts a process that attends a launch, until SIGTERM."""
     started = []
 
-    def start(folder):
+    def start(folder, backend="ssh"):
         entry = attendants() / f"{folder.path.name}.json"
-        words = [sys.executable, "-c", HOLD, str(folder.path), str(entry)]
+        words = [sys.executable, "-c", HOLD, str(folder.path), str(entry), backend]
         child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         started.append(child)
         assert child.stdout.readline() == "held\n"
@@ -278,3 +278,70 @@ def test_what_a_killed_attendant_left_secret_goes_with_the_next_launch(make_laun
     _sweep()
     assert [(one.path / PRIVATE).exists() for one in (folder, living)] == [False, True]
     assert [entry.stem for entry in attendants().glob("*.json")] == [living.path.name]
+
+
+@pytest.mark.slow
+def test_gc_shows_what_a_killed_attendant_left_and_removes_it_when_told_to(say, make_launch, attendant):
+    folder, living = make_launch(), make_launch("20261122T000000Z-two-a1b2c3")
+    waiting = make_launch("20261123T000000Z-three-a1b2c3", backend="slurm")  # its job needs what is private
+    child = attendant(folder)
+    attendant(living)
+    os.utime(waiting.path, (1e9, 1e9))
+    folder.journal(STARTED, hosts=["a", "b"])
+    child.kill()
+    child.wait(10)
+    (folder.path / "home-x").mkdir()
+    (folder.path / "home-x/part").write_text("1234")
+    found = [("entry", f"{ID}.json", None), ("launch", f"{ID}/private.env", 0), ("launch", f"{ID}/home-x", 4)]
+    document = json.loads(say("gc", "--json")[1])
+    assert [(one["kind"], one["name"], one["bytes"]) for one in document["items"]] == found
+    assert (folder.path / PRIVATE).exists()
+    assert say("gc", "--yes")[0] == 0
+    assert [(one.path / PRIVATE).exists() for one in (folder, living, waiting)] == [False, True, True]
+    assert not (folder.path / "home-x").exists()
+    assert say("gc")[1] == "nothing to remove\n"
+
+
+@pytest.mark.slow
+def test_secrets_of_a_job_that_waits_for_its_nodes_stay_when_its_attendant_was_killed(make_launch, attendant):
+    folder = make_launch(backend="slurm")
+    child = attendant(folder, "slurm")
+    child.kill()
+    child.wait(10)
+    _sweep()
+    assert (folder.path / PRIVATE).exists()
+
+
+def test_what_has_not_come_home_is_told_with_its_place(say, make_launch):
+    folder = make_launch()
+    folder.journal("prepared", master="10.0.0.1", folder="/c/files", results="a:/c/launches/x/results")
+    folder.journal(STARTED, hosts=["a", "b"])
+    code, out, _ = say("status", ID)
+    assert (code, out.splitlines()[0].split()[0]) == (3, "LOST")
+    assert "  not here: a:/c/launches/x/results\n" in out
+    assert "  to bring it here: scp -pr 'a:/c/launches/x/results/runs/*' results/runs\n" in out
+    assert json.loads(say("status", ID, "--json")[1])["left"] == ["a:/c/launches/x/results"]
+    folder.journal("brought home", runs=["r"])
+    folder.journal("cleared", left=[])
+    folder.journal("ended", exit_code=3, why="x")
+    assert "not here" not in say("status", ID)[1]
+
+
+@pytest.mark.slow
+def test_the_log_of_a_launch_is_followed_no_longer_than_somebody_reads(here, make_launch):
+    folder = make_launch()
+    (folder.path / "node-0.log").write_text("one\n")
+    with attended(folder):
+        words = [sys.executable, "-m", "madrun", "logs", "-f", ID]
+        child = subprocess.Popen(words, cwd=here, stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "one\n"
+        child.stdout.close()
+        assert child.wait(20) == 0
+
+
+def test_a_launch_of_another_user_is_none(say, make_launch, monkeypatch):
+    folder = make_launch()
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: may(path, mode) and folder.path not in path.parents)
+    code, _, err = say("status", ID)
+    assert (code, "no run" in err or "RUN" in err) == (2, True)

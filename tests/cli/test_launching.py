@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def make(write_card, repository, tmp_path, monkeypatch):
 
     def launch(on="compose", launch=None, files=None, plan=None, **options):
         chosen = LaunchOptions(on=on, **({"nodes": 2} if launch is None else launch))
-        asked = Asked(options=RunOptions(tags=["one"], **options), launch=chosen, files=files or RunFiles(), plan=plan)
+        typed = RunOptions(**{"tags": ["one"]} | options)
+        asked = Asked(options=typed, launch=chosen, files=files or RunFiles(), plan=plan)
         return make_launch(asked, tmp_path / "launch")
 
     return launch
@@ -100,6 +102,32 @@ def test_the_nodes_share_a_secret_which_is_the_users_where_there_is_one(make, mo
     assert make().private["MADRUN_SECRET"] == "ours"
 
 
+def test_a_secret_that_is_no_text_is_an_error(make, monkeypatch):
+    monkeypatch.setenv("MADRUN_SECRET", "\udcff")
+    with pytest.raises(UsageError, match="MADRUN_SECRET: found bytes that are no UTF-8; allowed: a text"):
+        make()
+
+
+def test_inside_of_an_allocation_it_is_asked_for_the_number_of_nodes(make, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "3")
+    assert make(on="slurm", launch={}).launch.nnodes == 3
+    with pytest.raises(ContextError, match="slurm.nodes: found 4 inside job 7, which has 3"):
+        make(on="slurm", launch={"nodes": 4})
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"MASTER_PORT": 65535}, "found 65535, and CONTROL_PORT is MASTER_PORT"),
+        ({"CONTROL_PORT": 7, "MASTER_PORT": 7}, "found 7, which is"),
+    ],
+)
+def test_ports_that_cannot_be_are_an_error_before_any_node_starts(make, said, found):
+    with pytest.raises(ContextError, match=found):
+        make(additional_context=str({"multi_node_args": said}))
+
+
 @pytest.mark.parametrize(
     ("context", "nodes", "found"),
     [({}, 3, 3), ({"NNODES": 4}, None, 4), ({"NNODES": 4}, 4, 4), ({"NNODES": 1}, None, 1), ({}, None, 1)],
@@ -112,6 +140,14 @@ def test_the_number_of_nodes_is_said_by_flag_or_context(make, context, nodes, fo
 def test_two_different_numbers_of_nodes_are_an_error(make):
     with pytest.raises(ContextError, match="--nodes: found 2, but multi_node_args.NNODES is 3; leave one out"):
         make(additional_context="{'multi_node_args': {'NNODES': 3}}")
+
+
+def test_a_plan_that_is_repeated_says_the_number_of_nodes(make, tmp_path):
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"job": {"card": "one", "nnodes": 3}}))
+    assert make(launch={}, plan=str(plan), tags=None).launch.nnodes == 3
+    with pytest.raises(ContextError, match="--nodes: found 2, but the plan is of 3; leave --nodes out"):
+        make(plan=str(plan), tags=None)
 
 
 def test_a_rank_beside_a_launch_is_an_error_that_names_where_it_stands(make):
@@ -142,11 +178,42 @@ def test_a_backend_or_a_flag_that_means_nothing_is_an_error(make, on, launch, sa
     assert said in str(caught.value)
 
 
-def test_flags_of_launches_without_a_backend_are_an_error(madrun, write_card):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--nodes", "2"), "found --nodes without --on; allowed with --on ssh, slurm, kubernetes"),
+        (("--partition", "p", "--nodes", "2"), "found --nodes, --partition without --on; allowed with --on slurm"),
+        (("--hosts", "a,b"), "found --hosts without --on; allowed with --on ssh"),
+        (("--hosts", "a", "--qos", "q"), "found --hosts, --qos without --on; allowed with --on ssh, slurm, kubernetes"),
+    ],
+)
+def test_flags_of_launches_without_a_backend_are_an_error_that_names_those_that_take_them(
+    write_card, repository, monkeypatch, capsys, words, said
+):
     write_card()
-    done = madrun("run", "--tags", "one", "--partition", "p", "--nodes", "2")
-    assert done.returncode == 2
-    assert "found --nodes, --partition without --on; allowed with --on ssh, slurm, kubernetes" in done.stderr
+    monkeypatch.chdir(repository)
+    assert run(["run", "--tags", "one", *words]) == 2
+    assert f"{said}\n" in capsys.readouterr().err
+
+
+def test_a_rendering_without_a_backend_names_the_backends(make):
+    with pytest.raises(UsageError, match="--on: is missing; allowed: ssh, slurm, kubernetes, compose, skypilot"):
+        make(on=None)
+
+
+@pytest.mark.parametrize("flag", ["--results", "--to"])
+def test_a_folder_that_cannot_be_written_is_told_with_its_flag(make, tmp_path, flag):
+    (tmp_path / "launch").write_text("a file")
+    (tmp_path / "file").write_text("another")
+    made = make()
+    if flag == "--results":
+        made = replace(
+            made, launch=replace(made.launch, results=str(tmp_path), folder=str(tmp_path / "file/launches/x"))
+        )
+    with pytest.raises(
+        UsageError, match=rf"{flag}: {made.launch.folder} cannot be written: .*; name another directory"
+    ):
+        made.folder()
 
 
 def test_ports_are_the_users_else_two_below_the_ephemeral_ones(make):
@@ -175,7 +242,7 @@ def test_the_folder_holds_madrun_where_the_nodes_get_nothing_else(make, tmp_path
     make().folder()
     program = tmp_path / "launch/madrun/bin/madrun"
     assert os.access(program, os.X_OK)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(UsageError, match="launch cannot be written: File exists"):
         make().folder()
 
 
@@ -239,6 +306,11 @@ def test_any_word_of_set_is_a_map_or_an_error_that_names_it(text):
 def test_a_value_of_set_is_read_as_yaml_but_for_times_and_dates(word, value):
     found = set_values(word, "--set")["a"]
     assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ["0123", "1_000", "0x10", "0b1", "1:30.5", "+5"])
+def test_a_number_in_an_odd_notation_stays_the_text_that_was_typed(text):
+    assert set_values(f"slurm.account={text}", "--set") == {"slurm": {"account": text}}
 
 
 @pytest.mark.parametrize("word", ["a", "=1", "a..b=1", ".a=1", "a.=1", ""])

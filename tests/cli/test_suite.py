@@ -8,7 +8,8 @@ from suite_parts import suite
 
 from madrun.cli.app import run
 from madrun.cli.suiteplace import has_others, place_of
-from madrun.suites.folder import SuiteFolder
+from madrun.locks import locked
+from madrun.suites.folder import DRIVER, SuiteFolder
 from madrun.suites.suite import Case
 
 SUITE = """name: trial
@@ -142,6 +143,26 @@ def test_status_shows_a_suite_that_was_begun_and_resume_takes_its_new_cases(dry,
     (here / "suite.yaml").write_text("cases: [{tags: hello, repeat: 2}]")
     assert "hello: was --tags hello" in dry("suite", "suite.yaml", "--resume")[1]
     assert "found no case of 20261121T000000Z-trial-1 that is failed" in dry("suite", "last", "--rerun", "failed")[1]
+
+
+def test_status_says_how_to_go_on_where_nobody_runs_the_suite_any_more(here, capsys):
+    made = suite("done", "cut", "next", results=str(here / "results"), id="20261121T000000Z-trial-1")
+    folder = SuiteFolder(here / "results/suites" / made.id)
+    folder.write(made)
+    begun = {"number": 1, "status": "running", "at": 1.0, "nnodes": 1}
+    journal = [
+        {"event": "running", "case": "done", "attempt": begun},
+        {"event": "ended", "case": "done", "attempt": begun | {"status": "success"}},
+        {"event": "running", "case": "cut", "attempt": begun},
+    ]
+    (folder.path / "journal.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in journal))
+    with locked(folder.path / DRIVER):
+        assert run(["suite", "--status"]) == 3
+        assert capsys.readouterr().err == ""
+    assert run(["suite", "--status"]) == 3
+    out, err = capsys.readouterr()
+    assert "1 pending, 1 running, 1 success" in out
+    assert err == (f"madrun: nobody runs this suite now, and 2 of 3 cases are left: madrun suite {made.id} --resume\n")
 
 
 def test_a_scheduler_is_told_which_nodes_to_leave_out_and_others_are_not():

@@ -1,6 +1,7 @@
 """A suite is driven case after case; wherever its driver is killed, another one goes on at the right place."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from suite_parts import lost, record, suite
 
+from madrun.backends.launchfolder import LaunchFolder
 from madrun.cli.suitechild import Records
 from madrun.cli.suitedrive import Drive, How
 from madrun.errors import UsageError
 from madrun.locks import locked
 from madrun.node.task import Interrupt
 from madrun.results.rundir import RunDir
+from madrun.spec.launch import BAD_HOSTS, CASE, Launch
 from madrun.suites.account import exit_code
 from madrun.suites.folder import DRIVER, JOURNAL, SuiteFolder, find_suite
 
@@ -38,10 +41,25 @@ class Play:
             return 130, 1.0
         if isinstance(end, int):
             return end, 1.0
+        if isinstance(end, dict):  # what its launch has found of its hosts, before any run or without its record
+            launch_of(
+                self.results, f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{len(self.started)}", start.tag, end
+            )
+            return 2, 1.0
         run = RunDir(self.results / "runs" / f"2026-{len(list(self.results.glob('runs/*')))}")
         run.path.mkdir(parents=True)
         run.write_record(replace(end, run_id=run.run_id, provenance={"case": start.tag}))
         return end.exit_code, 20.0
+
+
+def launch_of(results, name, tag, hosts):
+    texts = dict.fromkeys(("master_addr", "repository", "results", "python", "version"), "")
+    lists = dict.fromkeys(("words", "secrets", "cards", "modules", "command"), ())
+    path = results / "launches" / name
+    maps = {"files": {}, "given": {}, "images": {}, "env": {CASE: tag}}
+    known = {"id": name, "backend": "ssh", "folder": str(path), "nnodes": 2, "master_port": 1, "control_port": 2}
+    folder = LaunchFolder.create(Launch(**known, **texts, **lists, **maps), {}, {})
+    folder.journal(BAD_HOSTS, hosts=hosts)
 
 
 def drive(folder, made, play, **more):
@@ -186,6 +204,39 @@ def test_where_no_other_nodes_are_left_it_is_not_tried_again_and_bad_ones_are_us
     drive(folder, made, play)
     assert play.started == ["a", "b"]
     assert play.words[1][play.words[1].index("--hosts") + 1] == "h1,h0"
+
+
+def test_hosts_that_were_refused_before_the_start_are_noted_and_others_are_taken_as_often_as_there_are_some(
+    begun, tmp_path
+):
+    hosts = ("h0", "h1", "h2 slots=4", "h3", "h4")
+    folder, made = begun("a", "b", nnodes=2, backend="ssh", hosts=hosts)
+    ends = [{"h0": "no answer: timed out"}, {"h1": "no python: none", "h2": "no shell: x"}, record("a")]
+    play = Play(tmp_path, a=ends)
+    progress = drive(folder, made, play)
+    assert play.started == ["a", "a", "a", "b"]
+    assert [words[words.index("--hosts") + 1] for words in play.words[1:]] == ["h1\nh2 slots=4\n", "h3,h4", "h3,h4"]
+    assert progress.bad["h2"] == "no shell: x (a)"
+    assert progress.of("a").attempts[1].reason == "h1: no python: none; h2: no shell: x"
+    assert statuses(progress) == ["success", "success"]
+
+
+@pytest.mark.parametrize(("retry", "times"), [(0, 1), (1, 2)])
+def test_hosts_that_were_refused_are_no_reason_to_try_again_without_others_or_against_the_file(
+    begun, tmp_path, retry, times
+):
+    folder, made = begun("a", nnodes=1, backend="ssh", hosts=("h0", "h1"), retry_bad_node=retry)
+    play = Play(tmp_path, a=[{"h0": "no answer"}, {"h1": "no answer"}])
+    assert statuses(drive(folder, made, play)) == ["failed"]
+    assert len(play.started) == times
+
+
+def test_what_other_launches_have_found_of_their_hosts_is_left(begun, tmp_path):
+    folder, made = begun("a", nnodes=1, backend="ssh", hosts=("h0", "h1"))
+    launch_of(tmp_path, "99991121T000000Z-x", "other/a/1", {"h0": "no answer"})
+    launch_of(tmp_path, "20261121T000000Z-x", f"{made.id}/a/1", {"h0": "no answer"})
+    (tmp_path / "launches/99991121T000000Z-y").mkdir()
+    assert drive(folder, made, Play(tmp_path, a=[2])).bad == {}
 
 
 def test_in_an_allocation_bad_nodes_are_excluded_as_long_as_enough_are_left(begun, tmp_path):

@@ -1,11 +1,16 @@
 """A suite as a job: what the job is asked for is read back from the words of its cases."""
 
+from dataclasses import replace
+
 import pytest
 from suite_parts import suite
 
 from madrun.cli.launchoptions import LaunchOptions
-from madrun.cli.suitejob import asked_of_words, taken_from_here, wants_job
+from madrun.cli.suitearray import submit_array
+from madrun.cli.suitejob import asked_of_words, check_alike, run_as_job, taken_from_here, wants_job
 from madrun.cli.words import words_of
+from madrun.errors import ContextError, UsageError
+from madrun.suites.folder import Journal, SuiteFolder
 from madrun.suites.suite import Case, Suite
 
 WORDS = ["--tags", "a", "--tags", "b:c=1", "--env", "X", "--arg", "--bs 1", "--set", "model_args=--x '1'"]
@@ -44,3 +49,34 @@ def test_the_job_gets_the_variables_of_all_cases():
         "--env",
         "Y",
     ]
+
+
+def of_slurm(*sets):
+    """A suite of slurm, a case for each tuple of settings."""
+    cases = [
+        Case(name=str(number), words=("--tags", "a", *(word for text in texts for word in ("--set", text))))
+        for number, texts in enumerate(sets)
+    ]
+    return suite(backend="slurm", results="/none", cases=tuple(cases))
+
+
+def test_cases_that_share_a_job_cannot_ask_for_different_ones():
+    check_alike(of_slurm(("slurm.time=30", "slurm.cpus_per_task=1"), ("slurm.time=30", "slurm.cpus_per_task=2")))
+    found = r"found slurm.gpus_per_node=8 in '2' and not in all cases, which share one job; allowed: the same for all"
+    with pytest.raises(UsageError, match=found):
+        check_alike(of_slurm((), ("slurm.image=x",), ("slurm.gpus_per_node=8",)))
+    with pytest.raises(UsageError, match=r"found slurm.time=1 in '0'"):
+        run_as_job(of_slurm(("slurm.time=1",), ()), (), False)
+
+
+def test_tasks_of_one_array_cannot_ask_for_different_jobs(tmp_path, monkeypatch, write_card, repository):
+    write_card("a")
+    monkeypatch.chdir(repository)
+    made = replace(of_slurm(("slurm.time=1h",), ("slurm.time=2h",)), cwd=str(repository), results=str(tmp_path))
+    made = replace(made, cases=tuple(replace(case, nnodes=1) for case in made.cases))
+    folder = SuiteFolder(tmp_path / "suites/x")
+    folder.write(made)
+    progress = folder.progress(made)
+    with pytest.raises(ContextError, match=r"--array: found other settings of slurm in '1' than in '0'"):
+        submit_array(folder, made, progress, Journal(folder, progress))
+    assert not (tmp_path / "launches").exists()

@@ -33,6 +33,11 @@ def test_each_stream_gets_its_own(pipes):
     assert os.read(err, 100).decode() == "err\nmadrun: carrying 1 MiB \u2192 n0\n"
 
 
+def test_the_environment_is_that_of_the_command(pipes, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert Terminal(Interrupt(), pipes[0][1], pipes[1][1]).env["SLURM_JOB_ID"] == "7"
+
+
 def test_a_slow_reader_gets_everything_and_the_writer_waits(pipes):
     (out, to_out), (_, to_err) = pipes
     head = Terminal(Interrupt(), to_out, to_err)

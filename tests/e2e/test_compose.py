@@ -153,13 +153,17 @@ def test_a_script_that_fails_on_node_1_is_node_0s_verdict_and_the_exit_code(
     assert gone(services)
 
 
-def test_ctrl_c_ends_all_nodes_in_order(bring_up: Any, docker_repository: Any) -> None:
+@pytest.mark.parametrize("end", ["Ctrl-C", "SIGTERM of up.sh alone"])
+def test_a_signal_ends_all_nodes_in_order(bring_up: Any, docker_repository: Any, end: str) -> None:
     docker_repository.add("endless", "echo it runs; trap 'echo it ends; exit 1' TERM; sleep 60 & wait\n")
     services = bring_up("endless")
     services.start()
     until(lambda: services.output().count("it runs") == 2, 60, "both nodes' scripts")
     assert services.child is not None
-    os.killpg(services.child.pid, signal.SIGINT)
+    if end == "Ctrl-C":
+        os.killpg(services.child.pid, signal.SIGINT)
+    else:
+        services.child.terminate()
     assert services.end() == 130, services.output()
     assert gone(services)
     (record,) = docker_repository.records()

@@ -56,10 +56,12 @@ def test_bare_nodes_run_and_a_second_launch_carries_nothing(bed: SshBed) -> None
     said, carried = launched(bed)
     assert (said, carried["madrun"], carried["repository"], carried["images"]) == ([], [], [], {})
     rows = list(csv.DictReader((bed.folder / "results/perf.csv").read_text().splitlines()))
-    assert [(row["status"], row["performance"], row["nnodes"]) for row in rows] == [("SUCCESS", "3", "2")] * 2
+    told = [(row["status"], row["performance"], row["nnodes"], row["deployment_type"]) for row in rows]
+    assert told == [("SUCCESS", "3", "2", "ssh")] * 2
     (record, _) = sorted((bed.folder / "results/runs").glob("*/record.json"))
     commit = subprocess.run(["git", "-C", bed.folder, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
     assert commit.strip() in record.read_text()
+    assert json.loads(record.read_text())["command"][1:5] == ["run", "--on", "ssh", "--hosts"]  # what was typed here
     assert sorted(path.name for path in record.parent.iterdir() if path.is_dir()) == ["node-0", "node-1"]
     for node in bed.nodes[:2]:
         left = node.run("bash", "-c", "ls -A /root/.cache/carried/launches /dev/shm; ls -d /root/.cache/carried/*")
@@ -67,6 +69,7 @@ def test_bare_nodes_run_and_a_second_launch_carries_nothing(bed: SshBed) -> None
     assert bed.left() == []
 
 
+@pytest.mark.long
 def test_a_full_disk_of_a_node_is_told_before_anything_runs(bed: SshBed) -> None:
     node = bed.nodes[1]
     node.run("bash", "-c", "mkdir -p /root/.cache/carried && mount -t tmpfs -o size=200k tmpfs /root/.cache/carried")

@@ -10,7 +10,8 @@ from madrun.suites.suite import Case, Suite
 
 def suite(*names: str, nnodes: int | None = None, **more: Any) -> Suite:
     """A suite of cases of these names."""
-    cases = tuple(Case(name=name, words=("--tags", name), nnodes=nnodes) for name in names)
+    made = tuple(Case(name=name, words=("--tags", name), nnodes=nnodes) for name in names)
+    cases = more.pop("cases", made)
     known = {"id": "20261121T000000Z-trial-abcdef", "name": "trial", "cwd": "/", "results": "/results"}
     known |= {"command": ("madrun", "suite"), "madrun": "0"}
     return Suite(cases=cases, hashes=tuple(case.hash for case in cases), **{**known, **more})

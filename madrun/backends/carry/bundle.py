@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from madrun.backends.carry.closure import closure, files_of, own_files, requirements
+from madrun.backends.carry.there.store import digest_of
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 _UNUSED_S = 30 * 86400.0
@@ -77,6 +78,8 @@ def bundle(cache_folder: Path) -> Bundle:
         digest = known.read_text(encoding="ascii").strip()
         path = cache_folder / f"{digest}.zip"
         size = path.stat().st_size
+        if digest_of(path) != digest:  # nodes would refuse it, launch after launch
+            raise FileNotFoundError(path)
         os.utime(path)
         os.utime(known)
     except OSError:

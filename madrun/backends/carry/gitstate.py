@@ -42,7 +42,7 @@ def checkout_of(folder: Path) -> Checkout:
 
 def _bare(url: str) -> str:
     """Of a web address no user and password: they would show on the nodes' command lines."""
-    return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
+    return re.sub(r"^(https?://)[^/]*@", r"\1", url)
 
 
 def _git(folder: Path, *words: str) -> str:

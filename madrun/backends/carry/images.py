@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
-from madrun.backends.carry.talk import Interrupted, Starter, Talk, Target, Trouble, command, in_lines, named, program
+from madrun.backends.carry.talk import Interrupted, Starter, Talk, Target, Trouble, command, named, program, refused
 from madrun.backends.carry.there.images import inspect
 from madrun.backends.head import Head
-from madrun.errors import EngineError, UsageError
+from madrun.errors import EngineError
 from madrun.units import format_size
 
 _FRAME = 1 << 20
@@ -84,7 +84,7 @@ class Way:
 def send_image(image: Image, targets: Sequence[Target], way: Way, head: Head) -> None:
     """Saves it once and gives it to all of the targets, which check it before their engines get its end.
 
-    `EngineError` where it cannot be saved here; `UsageError` names the hosts that have not got it, and why.
+    `EngineError` where it cannot be saved here; `HostsError` names the hosts that have not got it, and why.
     """
     left = list(targets)
     if way.tree and len(targets) > _BRANCHES:
@@ -99,8 +99,7 @@ def send_image(image: Image, targets: Sequence[Target], way: Way, head: Head) ->
     if head.stop.is_set():
         raise Interrupted(head.reason)
     if troubles:
-        order = [target.host for target in targets]
-        raise UsageError(f"carrying image {image.name}:\n" + "\n".join(in_lines(troubles, order)))
+        raise refused(f"carrying image {image.name}", troubles, targets)
 
 
 Branch = tuple[Target, list[Any]]  # a host, and the branches of those that it passes an image on to

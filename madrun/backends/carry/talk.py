@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Any, Protocol
 
 from madrun.backends.carry.there.base import MARK
-from madrun.errors import ExitCode, MadrunError, UsageError
+from madrun.errors import ExitCode, HostsError, MadrunError
 
 # The modules of `there` in the order in which they use each other.
 _THERE = ("base", "store", "private", "clones", "images", "results", "requests")
@@ -122,7 +122,7 @@ class Talk:
         with suppress(OSError):
             self._in.close()
         while line := self.out.readline():
-            if line.startswith(MARK.encode()):
+            if line.startswith(MARK.encode()) and line.endswith(b"\n"):
                 answer: dict[str, Any] = json.loads(line[len(MARK) :])
                 if "error" in answer:
                     raise Trouble(self._target.host, str(answer["error"]))
@@ -134,10 +134,6 @@ class Talk:
         said = b"".join(self._said).decode("utf-8", "replace")
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         raise Trouble(self._target.host, "; ".join(lines[-_SAID:]) or f"ended with {code} and said nothing")
-
-    def finished(self) -> bool:
-        """Whether the program ended well; waits for it."""
-        return self._child.wait() == 0
 
     def _watch(self) -> None:
         while self._child.poll() is None:
@@ -157,7 +153,7 @@ def _drain(source: IO[bytes], kept: list[bytes]) -> None:
 def each(
     targets: Sequence[Target], ask: Callable[[Target], dict[str, Any]], fanout: int, what: str
 ) -> dict[str, dict[str, Any]]:
-    """The answers by host; `UsageError` that names every host with trouble, and begins with `what`."""
+    """The answers by host; `HostsError` that names every host with trouble, and begins with `what`."""
     troubles: list[Trouble] = []
 
     def one(target: Target) -> dict[str, Any]:
@@ -172,8 +168,15 @@ def each(
     with ThreadPoolExecutor(min(fanout, len(targets))) as pool:
         answers = list(pool.map(one, targets))
     if troubles:
-        raise UsageError(f"{what}:\n" + "\n".join(in_lines(troubles, [target.host for target in targets])))
+        raise refused(what, troubles, targets)
     return {target.host: answer for target, answer in zip(targets, answers, strict=True)}
+
+
+def refused(what: str, troubles: Iterable[Trouble], targets: Sequence[Target]) -> HostsError:
+    """The error that begins with `what` and names every host with trouble, in the order of the targets."""
+    found = list(troubles)
+    lines = in_lines(found, [target.host for target in targets])
+    return HostsError(f"{what}:\n" + "\n".join(lines), {one.host: one.text for one in found})
 
 
 def in_lines(troubles: Iterable[Trouble], order: Sequence[str]) -> list[str]:

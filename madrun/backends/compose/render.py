@@ -25,11 +25,19 @@ cd "$(dirname "$0")"
 if docker compose version >/dev/null 2>&1; then set -- docker compose; else set -- docker-compose; fi
 set -- "$@" -p {project} -f {file}
 mkdir -p {results}
-code=0 signal=
-# Compose gets a terminal's signals too, and ends its services in order; docker-compose 1.29 then says 0.
-trap 'signal=130' HUP INT TERM
-"$@" up --abort-on-container-exit --exit-code-from node-0 || code=$?
-"$@" down --timeout {grace} || true
+# Whoever signals this script, Compose is told once, in a session of its own, and ends its services in order;
+# docker-compose 1.29 then says 0.
+child='' signal=''
+trap 'signal=130; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true' HUP INT TERM
+setsid "$@" up --abort-on-container-exit --exit-code-from node-0 </dev/null &
+child=$!
+while :; do
+  code=0
+  wait "$child" || code=$?
+  kill -0 "$child" 2>/dev/null || break
+done
+child=''
+setsid "$@" down --timeout {grace} || true
 exit "${{signal:-$code}}"
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from madrun.backends.kubernetes.names import CONTAINER
@@ -15,7 +16,9 @@ Manifest = dict[str, Any]
 JOBSET = ("jobset.x-k8s.io", "v1alpha2")
 _CONNECT_S, _ANSWER_S, _WATCH_S, _SILENT_S = 10.0, 30.0, 60, 300.0
 _CONNECTIONS = 80  # one for each log that is followed, and a few
+_RETRIES = 1  # of a connection that is not made: who follows asks again anyhow
 _DEFAULT = "default"
+OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")  # of a pod, as kubectl reads it
 
 # What a launch does there: API group, resource, verbs. Asked for before anything is made.
 RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -52,7 +55,7 @@ class Cluster:
         kind, what = str(manifest["kind"]), f"create {manifest['kind'].lower()}s"
         if kind == "JobSet":
             call = self._custom.create_namespaced_custom_object
-            return self._call(what, call, *JOBSET, self.namespace, "jobsets", manifest)
+            return self._call(what, call, *JOBSET, self.namespace, "jobsets", manifest, field_validation="Strict")
         call = getattr(self._batch if kind == "Job" else self._core, f"create_namespaced_{_SNAKE[kind]}")
         return self._call(what, call, self.namespace, manifest, field_validation="Strict")
 
@@ -126,7 +129,7 @@ class Cluster:
         return lines_of(response, "get pods/log")
 
     def may(self, group: str, resource: str, verb: str) -> bool:
-        """Whether this user may do that here; yes where the cluster does not tell."""
+        """Whether this user may do that here; yes where the cluster does not tell. `Away` where nobody answers."""
         name, _, sub = resource.partition("/")
         asked = {"namespace": self.namespace, "verb": verb, "group": group, "resource": name, "subresource": sub}
         body = {
@@ -136,7 +139,9 @@ class Cluster:
         }
         try:
             found = self._call("review access", self._rights.create_self_subject_access_review, body)
-        except (Gone, UsageError):
+        except Away:
+            raise
+        except UsageError:
             return True
         return bool((found.get("status") or {}).get("allowed", True))
 
@@ -148,6 +153,7 @@ class Cluster:
 
     def _stream(self, what: str, call: Any, *words: Any, **more: Any) -> Any:
         from kubernetes.client.exceptions import ApiException
+        from kubernetes.config import ConfigException
         from urllib3.exceptions import HTTPError
 
         try:
@@ -156,6 +162,8 @@ class Cluster:
             raise refusal(what, self.namespace, error.status, error.body, self.server) from None
         except (HTTPError, OSError) as error:
             raise Away(f"the API server {self.server} does not answer: {error}") from None
+        except ConfigException as error:  # a program that fetches this user's token anew
+            raise Away(f"the API server {self.server} cannot be asked: {error}") from None
 
 
 _SNAKE: Mapping[str, str] = {
@@ -208,26 +216,25 @@ def connect(settings: KubernetesSettings) -> Cluster:
             "files with madrun render and submit them by hand"
         ) from None
     setup = client.Configuration()
-    setup.connection_pool_maxsize = _CONNECTIONS
-    namespace = settings.namespace
+    setup.connection_pool_maxsize, setup.retries = _CONNECTIONS, _RETRIES
+    file, wanted = settings.kubeconfig or None, settings.kube_context or None
     try:
-        file, wanted = settings.kubeconfig or None, settings.kube_context or None
-        try:
-            contexts, active = config.list_kube_config_contexts(config_file=file)
-            config.load_kube_config(config_file=file, context=wanted, client_configuration=setup)
-        except config.ConfigException:
-            if file or wanted:
-                raise
-            config.load_incluster_config(client_configuration=setup)
-        else:
-            chosen = next((one for one in contexts if one["name"] == wanted), active)
-            namespace = namespace or chosen["context"].get("namespace", "")
+        contexts, active = config.list_kube_config_contexts(config_file=file)
+        config.load_kube_config(config_file=file, context=wanted, client_configuration=setup)
+        chosen = next((one for one in contexts if one["name"] == wanted), active)
+        said = chosen["context"].get("namespace", "")
     except (config.ConfigException, OSError, TypeError) as error:
-        raise UsageError(
-            f"--on kubernetes: found no usable configuration of a cluster: {error}; allowed: a kubeconfig "
-            "(KUBECONFIG, ~/.kube/config or kubernetes.kubeconfig) that works for kubectl get pods"
-        ) from None
-    return Cluster(client.ApiClient(setup), namespace or _DEFAULT)
+        try:
+            if file or wanted:
+                raise error
+            config.load_incluster_config(client_configuration=setup)
+        except (config.ConfigException, OSError, TypeError):
+            raise UsageError(
+                f"--on kubernetes: found no usable configuration of a cluster: {error}; allowed: a kubeconfig "
+                "(KUBECONFIG, ~/.kube/config or kubernetes.kubeconfig) that works for kubectl get pods"
+            ) from None
+        said = OWN_NAMESPACE.read_text(encoding="utf-8").strip() if OWN_NAMESPACE.exists() else ""
+    return Cluster(client.ApiClient(setup), settings.namespace or said or _DEFAULT)
 
 
 def check_rights(cluster: Cluster, jobset: bool) -> None:

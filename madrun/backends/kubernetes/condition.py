@@ -15,8 +15,10 @@ _INDEX = "batch.kubernetes.io/job-completion-index"
 # Reasons of a container that waits which do not pass by themselves, and those that pass at most by luck.
 _IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
 _CONTAINER = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff")
+_DEADLINE = "DeadlineExceeded"
 _ENDED = {"Complete": True, "SuccessCriteriaMet": True, "Completed": True, "Failed": False, "FailureTarget": False}
 _TAKEN = ("Evicted", "NodeLost", "Preempting", "Shutdown", "NodeShutdown", "UnexpectedAdmissionError")
+_NOT_BEGUN = ("StartError", "ContainerCannotRun")  # of a container that has ended: its first program could not be run
 _KNOWN_CODES = frozenset(int(code) for code in ExitCode)
 
 
@@ -75,10 +77,24 @@ def why_failed(job: Manifest) -> str:
     return ""
 
 
-def trouble(pods: Iterable[Manifest], events: Iterable[Manifest]) -> tuple[str, bool]:
-    """Why something does not start, and whether it can be waited for; empty where nothing is known."""
+def wanted(job: Manifest) -> int:
+    """How many pods a Job or a JobSet is to have."""
+    spec = job.get("spec") or {}
+    if "replicatedJobs" in spec:
+        spec = spec["replicatedJobs"][0]["template"]["spec"]
+    return int(spec.get("completions") or 1)
+
+
+def trouble(job: Manifest, pods: Iterable[Manifest], events: Iterable[Manifest]) -> tuple[str, bool]:
+    """Why something does not start, and whether it can be waited for; empty where nothing is known.
+
+    Events outlive what they tell of by an hour: that no pod is made counts as long as one is missing.
+    """
     known, told = list(pods), list(events)
-    found = [*_of_containers(known), *_of_creation(told), *_of_places(known), *_of_volumes(told)]
+    found = list(_of_containers(known))
+    if len(known) < wanted(job):
+        found += _of_creation(told)
+    found += [*_of_places(known), *_of_volumes(told, str((job.get("metadata") or {}).get("name", "")))]
     return found[0] if found else ("", True)
 
 
@@ -96,7 +112,8 @@ def _of_creation(events: Iterable[Manifest]) -> Iterator[tuple[str, bool]]:
     for event in events:
         if event.get("reason") == "FailedCreate":
             message = str(event.get("message") or "")
-            yield f"no pod is made: {message}", "exceeded quota" in message
+            hint = "; leave that right out with --set kubernetes.ipc_lock=false" if "IPC_LOCK" in message else ""
+            yield f"no pod is made: {message}{hint}", "exceeded quota" in message
 
 
 def _of_places(pods: Iterable[Manifest]) -> Iterator[tuple[str, bool]]:
@@ -106,10 +123,12 @@ def _of_places(pods: Iterable[Manifest]) -> Iterator[tuple[str, bool]]:
                 yield f"node {rank_of(pod)} waits for a place: {condition.get('message') or 'no host is free'}", True
 
 
-def _of_volumes(events: Iterable[Manifest]) -> Iterator[tuple[str, bool]]:
+def _of_volumes(events: Iterable[Manifest], own: str) -> Iterator[tuple[str, bool]]:
+    """Without the launch's `own` objects: they are made after the Job whose they are, and there by now."""
     for event in events:
-        if event.get("reason") in ("FailedMount", "FailedAttachVolume"):
-            yield f"a volume is missing: {event.get('message')}", True
+        message = str(event.get("message") or "")
+        if event.get("reason") in ("FailedMount", "FailedAttachVolume") and not (own and f'"{own}' in message):
+            yield f"a volume is missing: {message}", True
 
 
 def lost(pods: Iterable[Manifest], leaving: bool = True) -> str:
@@ -131,7 +150,10 @@ def lost(pods: Iterable[Manifest], leaving: bool = True) -> str:
 
 
 def outcome(good: bool | None, why: str, pods: Iterable[Manifest]) -> Outcome:
-    """What the command ends with: node 0's own code, unless it was ended for what another node had met."""
+    """What the command ends with: node 0's own code, unless it was ended for what another node had met.
+
+    Who asks for the launch's end asks its attendant: a node that was interrupted was so by the cluster.
+    """
     codes = {rank_of(pod): _terminated(pod) for pod in pods if _terminated(pod)}
     if good and all(state.get("exitCode") == 0 for state in codes.values()):
         return Outcome(0)
@@ -140,13 +162,16 @@ def outcome(good: bool | None, why: str, pods: Iterable[Manifest]) -> Outcome:
         key=lambda rank: (str(codes[rank].get("finishedAt") or ""), rank),
         default=None,
     )
-    own = codes.get(0, {}).get("exitCode")
-    if own in _KNOWN_CODES and own and first is not None:
-        return Outcome(own, _ended_text(first, codes[first]))
-    if first is None:
+    if first is None or why.startswith(_DEADLINE):
         return Outcome(int(ExitCode.RUN_FAILED), why or "the Job failed and no node says why")
-    code = codes[first].get("exitCode")
-    return Outcome(code if code in _KNOWN_CODES else int(ExitCode.RUN_FAILED), _ended_text(first, codes[first]))
+    text = _ended_text(first, codes[first])
+    if codes[first].get("reason") in _NOT_BEGUN:
+        return Outcome(int(ExitCode.USAGE), text)
+    for rank in (0, first):
+        code = codes.get(rank, {}).get("exitCode")
+        if code and code in _KNOWN_CODES and code != ExitCode.INTERRUPTED:
+            return Outcome(code, text)
+    return Outcome(int(ExitCode.RUN_FAILED), text)
 
 
 def launch_state(job: Manifest, pods: Sequence[Manifest], events: Iterable[Manifest]) -> LaunchState:
@@ -156,15 +181,14 @@ def launch_state(job: Manifest, pods: Sequence[Manifest], events: Iterable[Manif
     if good is not None:
         found = outcome(good, why_failed(job), pods)
         return LaunchState(phase="ended", reason=found.why, exit_code=found.code, nodes=nodes)
-    begun = sum(map(has_begun, pods))
-    wanted = int((job.get("spec") or {}).get("completions") or begun)
-    if begun and begun >= wanted:
+    begun, all_of_them = sum(map(has_begun, pods)), wanted(job)
+    if begun >= all_of_them:
         return LaunchState(phase="running", reason=lost(pods), nodes=nodes)
     phase: LaunchPhase = "pending"
-    reason, _ = trouble(pods, events)
+    reason, _ = trouble(job, pods, events)
     if (job.get("spec") or {}).get("suspend"):
         reason = "its queue has not admitted it"
-    return LaunchState(phase=phase, reason=reason or f"{begun} of {wanted} pods have begun", nodes=nodes)
+    return LaunchState(phase=phase, reason=reason or f"{begun} of {all_of_them} pods have begun", nodes=nodes)
 
 
 def _node(pod: Manifest) -> NodeState:
@@ -185,7 +209,7 @@ def _terminated(pod: Manifest) -> dict[str, Any]:
 
 def _ended_text(rank: int, state: Mapping[str, Any]) -> str:
     reason = str(state.get("reason") or "Error")
-    shown = "" if reason == "Error" else f" ({reason})"
+    shown = "" if reason == "Error" else f" ({_sentence(state)})"
     return f"node {rank} ended first, with exit code {state.get('exitCode')}{shown}"
 
 

@@ -6,6 +6,7 @@ import binascii
 import hashlib
 import io
 import json
+import re
 import shutil
 import tarfile
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from madrun.backends.kubernetes.pod import ERROR, LINE
 from madrun.errors import DataError
 
-_ENCODED = -(-LINE // 3) * 4 + 1  # a line of the archive with its end
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}\n")
 RUNS = "runs"
 Sink = Callable[[bytes], None]
 
@@ -26,9 +27,10 @@ class Sieve:
     def __init__(self, marker: str, show: Sink, tell: Sink | None = None) -> None:
         self._marker, self._show, self._tell = f"{marker} ".encode(), show, tell or show
         self._lines: list[bytes] | None = None
-        self._begin = b""
+        self._begin, self._missing = b"", 0
         self._blank = b""
         self.archive: bytes | None = None
+        self.damaged = False  # an archive came, and is not what was sent
         self.left_out: tuple[str, ...] = ()
 
     def take(self, line: bytes) -> None:
@@ -38,8 +40,9 @@ class Sieve:
         elif line.startswith(ERROR):
             self.flush()
             self._tell(line[len(ERROR) :])
-        elif self._lines is not None and len(line) <= _ENCODED:
+        elif self._lines is not None and len(line) == self._next() and _BASE64.fullmatch(line):
             self._lines.append(line)
+            self._missing -= LINE
         elif line == b"\n":
             self.flush()
             self._blank = line
@@ -57,16 +60,21 @@ class Sieve:
         kind, _, rest = words.strip().partition(b" ")
         self._blank = b""
         if kind == b"begin":
-            self._begin, self._lines = rest, []
+            self._begin, self._lines, self._missing = rest, [], int(rest.split()[1])
         elif kind == b"end" and self._lines is not None:
             digest = self._begin.split()[0].decode()
             try:
                 data = b"".join(binascii.a2b_base64(line) for line in self._lines)
             except binascii.Error:
                 data = b""
-            if hashlib.sha256(data).hexdigest() == digest:
+            self.damaged = hashlib.sha256(data).hexdigest() != digest
+            if not self.damaged:
                 self.archive, self.left_out = data, tuple(json.loads(rest))
             self._lines = None
+
+    def _next(self) -> int:
+        """Bytes of the next line of the archive: who else prints to the log hardly fills as many."""
+        return -(-min(self._missing, LINE) // 3) * 4 + 1
 
 
 def bring_home(archive: bytes, results: Path) -> tuple[str, ...]:

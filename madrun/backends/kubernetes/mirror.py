@@ -64,6 +64,7 @@ class Mirror:
                     if self._closed.is_set() or not self._take(change):
                         break
                 pause = _PAUSE_S
+                self._closed.wait(pause)  # a watch that ends at once is not to be asked for without a pause
             except (Away, MadrunError) as error:
                 self._trouble = str(error)
                 self._away_since = self._away_since or time.monotonic()

@@ -44,6 +44,11 @@ class Names:
         return f"{self.host}-0.{self.service}.{namespace}.svc"
 
     @property
+    def told_of(self) -> tuple[str, ...]:
+        """The objects whose events tell why pods are not made: a JobSet's Job is one of its own."""
+        return tuple(dict.fromkeys((self.job, self.host)))
+
+    @property
     def selector(self) -> str:
         """Of all objects of the launch."""
         return f"{LABEL}={self.job}"

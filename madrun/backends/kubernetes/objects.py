@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from madrun.backends.kubernetes.cluster import Cluster
@@ -15,15 +15,24 @@ from madrun.backends.kubernetes.refused import Away, Gone
 from madrun.backends.kubernetes.render import OBJECTS, PAYLOADS, load
 from madrun.backends.kubernetes.settings import KubernetesSettings
 from madrun.backends.launchfolder import LaunchFolder
-from madrun.errors import MadrunError
+from madrun.errors import MadrunError, UsageError
 from madrun.spec.launch import PRIVATE
 
 JOBS = ("Job", "JobSet")
 _TICK_S, _ANSWER_S = 0.2, 30.0
 
 
-def submit(cluster: Cluster, folder: LaunchFolder, settings: KubernetesSettings, names: Names) -> None:
-    """The Job first, so that all the rest is its own and goes with it; what was made is removed where one fails."""
+def submit(
+    cluster: Cluster,
+    folder: LaunchFolder,
+    settings: KubernetesSettings,
+    names: Names,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """The Job first, so that all the rest is its own and goes with it; what was made is removed where one fails.
+
+    Once `stopped`, nothing more is made.
+    """
     objects = load((folder.path / OBJECTS).read_text(encoding="utf-8"))
     job = next(one for one in objects if one["kind"] in JOBS)
     private = (folder.path / PRIVATE).read_text(encoding="utf-8")
@@ -35,25 +44,37 @@ def submit(cluster: Cluster, folder: LaunchFolder, settings: KubernetesSettings,
     try:
         made = cluster.create(job)
         for one in others:
+            if stopped():
+                return
             cluster.create(_owned(one, made))
-    except BaseException:
-        remove(cluster, folder, names)
+    except BaseException as error:
+        failed = remove(cluster, folder, names)
+        if failed and isinstance(error, MadrunError):
+            raise UsageError(f"{error}\n{left_text(failed, folder, cluster, names)}") from None
         raise
 
 
-def remove(cluster: Cluster, folder: LaunchFolder, names: Names, grace_s: int | None = None) -> list[str]:
-    """Asks for the end of all of them; what could not be asked for, in words."""
-    failed = []
+def remove(cluster: Cluster, folder: LaunchFolder, names: Names) -> list[str]:
+    """Asks for the end of all of them, until nobody answers; what could not be asked for, in words."""
+    failed, away = [], 0
     for kind, name in _known(folder, names):
         try:
-            cluster.delete(kind, name, grace_s if kind in JOBS else None)
+            cluster.delete(kind, name)
         except MadrunError as error:
             failed.append(f"{kind.lower()}/{name}: {error}")
+            away += isinstance(error, Away)
+            if away > 1:
+                break
     return failed
 
 
-def wait_removed(cluster: Cluster, names: Names, limit_s: float, hurry: threading.Event | None = None) -> list[str]:
-    """The nodes of which a pod is still there after so many seconds, in words; none where all are gone."""
+def wait_removed(
+    cluster: Cluster, names: Names, limit_s: float, hurry: Callable[[], bool] = lambda: False
+) -> list[str]:
+    """The nodes of which a pod is still there after so many seconds, in words; none where all are gone.
+
+    In a `hurry` nothing is waited for.
+    """
     deadline = time.monotonic() + limit_s
     while True:
         try:
@@ -61,14 +82,13 @@ def wait_removed(cluster: Cluster, names: Names, limit_s: float, hurry: threadin
         except Gone:
             return []
         except Away as error:
-            pods = []
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or hurry():
                 return [str(error)]
             time.sleep(_TICK_S)
             continue
         if not pods:
             return []
-        if time.monotonic() >= deadline or (hurry is not None and hurry.is_set()):
+        if time.monotonic() >= deadline or hurry():
             return [_left(pod) for pod in pods]
         time.sleep(_TICK_S)
 
@@ -80,8 +100,12 @@ def force(cluster: Cluster, names: Names) -> None:
         cluster.delete("Pod", name_of(pod), 0)
 
 
-def by_hand(folder: LaunchFolder, cluster: Cluster, names: Names) -> str:
-    """The command that removes what is left."""
+def left_text(left: list[str], folder: LaunchFolder, cluster: Cluster, names: Names) -> str:
+    """What is left there, and the command that removes it."""
+    return f"left in the cluster: {'; '.join(left)}; remove it: {_by_hand(folder, cluster, names)}"
+
+
+def _by_hand(folder: LaunchFolder, cluster: Cluster, names: Names) -> str:
     kinds = "jobset" if any(kind == "JobSet" for kind, _ in _known(folder, names)) else "job"
     return f"kubectl -n {cluster.namespace} delete {kinds},service,configmap,secret,pod -l {names.selector}"
 

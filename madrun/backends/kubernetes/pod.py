@@ -27,6 +27,7 @@ FIRST = ("record.json", "plan.json", "journal.jsonl", "perf.csv", "run.json", "h
 ERROR = b"\x0e"  # Shift Out: what a terminal does not show
 ERRORS_S = 2.0
 INTERRUPTED = 130
+NAMED = 50  # files that were left out, at most: a long line of a log may be cut
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -41,7 +42,10 @@ def main(launch: Path) -> int:
         return 2
     code = run(["sh", str(launch / "node.sh")], signals)
     if rank() == 0:
-        send(Path(os.environ["MADRUN_RESULTS"]), told, sys.stdout)
+        try:
+            send(Path(os.environ["MADRUN_RESULTS"]), told, sys.stdout)
+        except OSError as error:
+            sys.stderr.write(f"madrun: error: the results could not be sent: {error}\n")
     return code
 
 
@@ -65,6 +69,8 @@ def prepare(launch: Path, told: dict[str, Any]) -> None:
         start = str(place / "bin" / "madrun")
     if "repository" in told["carried"]:
         with tarfile.open(fileobj=joined(told, "repository"), mode="r:gz") as files:
+            if hasattr(tarfile, "fully_trusted_filter"):  # what is carried is the user's own, links out of it included
+                files.extraction_filter = tarfile.fully_trusted_filter
             files.extractall(os.environ["MADRUN_REPOSITORY"])
         Path(os.environ["MADRUN_REPOSITORY"]).with_name("madrun-origin.json").write_text(json.dumps(told["origin"]))
     Path(os.environ["MADRUN_RESULTS"]).mkdir(parents=True, exist_ok=True)
@@ -133,7 +139,8 @@ def send(results: Path, told: dict[str, Any], out: TextIO) -> None:
     out.write(f"\n{told['marker']} begin {hashlib.sha256(packed).hexdigest()} {len(packed)}\n")
     for start in range(0, len(packed), LINE):
         out.write(base64.b64encode(packed[start : start + LINE]).decode() + "\n")
-    out.write(f"{told['marker']} end {json.dumps(left_out)}\n")
+    more = [f"{len(left_out) - NAMED} more"] if len(left_out) > NAMED else []
+    out.write(f"{told['marker']} end {json.dumps([*left_out[:NAMED], *more])}\n")
     out.flush()
 
 
@@ -144,7 +151,11 @@ def pack(results: Path, launch: str, limit: int) -> tuple[bytes, list[str]]:
     left_out: list[str] = []
     total = 0
     for name, size in files:
-        total += packed_size(results / name, limit - total) if size else 0
+        try:
+            total += packed_size(results / name, limit - total) if size else 0
+        except OSError:  # what a process that was left behind has removed since, or is nobody's to read
+            left_out.append(name)
+            continue
         (left_out if total > limit else names).append(name)
     while True:
         packed = archive_of(results, names)

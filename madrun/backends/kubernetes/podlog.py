@@ -48,8 +48,9 @@ class Seen:
                 self._skip_of_last -= 1
                 return None
             self._catching = False
-        self._of_last = self._of_last + 1 if stamp == self._last else 1
-        self._last = stamp
+        if stamp >= self._last:  # the two streams of a container are stamped apart: a line may come late
+            self._of_last = self._of_last + 1 if stamp == self._last else 1
+            self._last = stamp
         return text
 
 
@@ -65,12 +66,14 @@ def split(line: bytes) -> tuple[str | None, bytes]:
 class PodLog:
     """Follows one pod's log in a thread of its own until the pod has ended, or is gone."""
 
-    def __init__(self, cluster: Cluster, pod: str, sink: Sink, has_ended: Callable[[], bool]) -> None:
+    def __init__(
+        self, cluster: Cluster, pod: str, sink: Sink, has_ended: Callable[[], bool], seen: Seen | None = None
+    ) -> None:
         self._cluster, self._pod, self._sink, self._has_ended = cluster, pod, sink, has_ended
-        self._seen, self._heard = Seen(), time.monotonic()
+        self.seen = seen or Seen()
+        self.heard = time.monotonic()  # when the last line came
         self._closed = threading.Event()
         self.opened = threading.Event()  # the cluster has begun to send it
-        self.trouble = ""
         self._thread = threading.Thread(target=self._run, name=f"log of {pod}", daemon=True)
 
     def start(self) -> None:
@@ -97,10 +100,9 @@ class PodLog:
                     return
             except Gone:
                 return
-            except Away as error:
-                self.trouble = str(error)
-            except MadrunError as error:  # of a pod that has no log yet, or a right that is missing
-                self.trouble = str(error)
+            except Away:
+                pass
+            except MadrunError:  # of a pod that has no log yet, or a right that is missing
                 if last:
                     return
             self._closed.wait(pause)
@@ -108,16 +110,16 @@ class PodLog:
 
     def _read(self, follow: bool) -> bool:
         """Whether anything new came."""
-        since = int(time.monotonic() - self._heard + _MARGIN_S) + 1 if self._seen.any else None
-        self._seen.again()
+        since = int(time.monotonic() - self.heard + _MARGIN_S) + 1 if self.seen.any else None
+        self.seen.again()
         found = False
         lines = self._cluster.log(self._pod, follow, since)
         self.opened.set()
         for line in lines:
             if self._closed.is_set():
                 break
-            self._heard = time.monotonic()
-            text = self._seen.take(line)
+            self.heard = time.monotonic()
+            text = self.seen.take(line)
             if text is not None:
                 found = True
                 self._sink(text)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
@@ -16,8 +17,10 @@ from madrun.spec.validation import Invalid, validate
 from madrun.units import parse_duration
 
 RESOURCES: dict[str, str] = {"amd": "amd.com/gpu", "nvidia": "nvidia.com/gpu"}
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # RFC 1123 label, as the API asks of namespaces
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # RFC 1123 label, as the API asks of namespaces
+_NAME = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")  # RFC 1123 subdomain: of most objects
 _REFERENCE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[-._a-zA-Z0-9]+")
+_LEAST_S = {"ttl": 60, "deadline": 1}  # results are brought home before the cluster removes what has ended
 # Kubernetes' resource.Quantity: a decimal number with a suffix, or an exponent.
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(([KMGTPE]i)|[numkMGTPE]|[eE][0-9]+)?")
 
@@ -97,10 +100,13 @@ def read(
 
 def _problems(settings: KubernetesSettings) -> list[str]:
     found = [*_gpu_problems(settings), *_time_problems(settings)]
-    for key in ("namespace", "results_claim", "queue", "priority_class", "service_account"):
-        value = getattr(settings, key)
-        if value and not _NAME.fullmatch(value):
-            found.append(f"{key}: found {value!r}, allowed: small letters, digits and '-'")
+    if settings.namespace and not _LABEL.fullmatch(settings.namespace):
+        found.append(f"namespace: found {settings.namespace!r}, allowed: small letters, digits and '-'")
+    named = [(key, getattr(settings, key)) for key in ("results_claim", "queue", "priority_class", "service_account")]
+    named += [(key, name) for key in ("data_claims", "pull_secrets") for name in getattr(settings, key)]
+    for key, name in named:
+        if name and not _NAME.fullmatch(name):
+            found.append(f"{key}: found {name!r}, allowed: small letters, digits, '-' and '.'")
     for key in ("cpus", "memory", "shm_size"):
         value = getattr(settings, key)
         if value and not _QUANTITY.fullmatch(value):
@@ -111,8 +117,12 @@ def _problems(settings: KubernetesSettings) -> list[str]:
         if not _REFERENCE.fullmatch(word):
             found.append(f"secrets.{name}: found {word!r}, allowed: SECRET/KEY of a Secret in the namespace")
     for claim, path in settings.data_claims.items():
-        if not path.startswith("/") or path.startswith("/madrun"):
-            found.append(f"data_claims.{claim}: found {path!r}, allowed: an absolute path that is not below /madrun")
+        place, twice = PurePosixPath(path), list(settings.data_claims.values()).count(path) > 1
+        if not place.is_absolute() or twice or any(place.is_relative_to(own) for own in ("/madrun", "/dev/shm")):
+            found.append(
+                f"data_claims.{claim}: found {path!r}, allowed: an absolute path of its own that is not below /madrun "
+                "or /dev/shm"
+            )
     if settings.repository != "carry" and not settings.repository.startswith("/"):
         found.append(f"repository: found {settings.repository!r}, allowed: carry, or an absolute path in the container")
     return found
@@ -133,6 +143,7 @@ def _time_problems(settings: KubernetesSettings) -> list[str]:
         except (ValueError, OverflowError) as error:
             found.append(f"{key}: {error}")
             continue
-        if seconds is not None and seconds < 0:
-            found.append(f"{key}: found {getattr(settings, key)!r}, allowed: no less than 0")
+        least = _LEAST_S.get(key, 0)
+        if seconds is not None and seconds < least:
+            found.append(f"{key}: found {getattr(settings, key)!r}, allowed: no less than {least}{' s' * bool(least)}")
     return found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
+from madrun.backends.aside import STARTED
 from madrun.backends.head import Head
 from madrun.backends.kubernetes.cluster import Cluster
 from madrun.backends.kubernetes.condition import (
@@ -20,6 +19,7 @@ from madrun.backends.kubernetes.condition import (
     outcome,
     rank_of,
     trouble,
+    wanted,
     why_failed,
 )
 from madrun.backends.kubernetes.home import Sieve, Sink
@@ -27,9 +27,11 @@ from madrun.backends.kubernetes.mirror import Mirror
 from madrun.backends.kubernetes.names import Names
 from madrun.backends.kubernetes.payload import marker
 from madrun.backends.kubernetes.podlog import PodLog
-from madrun.backends.kubernetes.refused import Away, Gone
+from madrun.backends.kubernetes.refused import Gone
 from madrun.backends.kubernetes.settings import KubernetesSettings
-from madrun.errors import ExitCode
+from madrun.backends.launchfolder import LaunchFolder
+from madrun.backends.look import log_of
+from madrun.errors import ExitCode, MadrunError
 
 _TICK_S, _LOOK_S = 0.2, 2.0
 _AWAY_SAID_S, _AWAY_S = 5.0, 600.0
@@ -40,7 +42,9 @@ _LAST_LINES_S, _ATTACH_S = 30.0, 3.0
 class Watch:
     """`follow` until the Job has ended, then `drain` what its pods printed, then `close`."""
 
-    def __init__(self, cluster: Cluster, names: Names, settings: KubernetesSettings, head: Head, folder: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, names: Names, settings: KubernetesSettings, head: Head, folder: LaunchFolder
+    ) -> None:
         self._cluster, self._names, self._settings, self._head, self._folder = cluster, names, settings, head, folder
         self._kind = "JobSet" if settings.jobset else "Job"
         self.mirror = Mirror(cluster, names.selector)
@@ -51,7 +55,13 @@ class Watch:
         self._said = ""
         self._bad_since: float | None = None
         self._lost_since: float | None = None
-        self._away_said = False
+        self._refused: tuple[float, str] | None = None  # since when the cluster does not tell of the Job, and why
+        self._away_said = self._begun = False
+
+    @property
+    def heard_first(self) -> bool:
+        """Whether node 0 has begun, so that it could send something."""
+        return 0 in self._files
 
     def follow(self) -> Outcome:
         """Ends with the Job, with what no waiting mends, or with a signal at the head."""
@@ -68,9 +78,11 @@ class Watch:
             looked = time.monotonic()
             try:
                 job = self._cluster.get(self._kind, self._names.job)
+                self._refused = None
             except Gone:
                 return self._gone()
-            except Away:
+            except MadrunError as error:  # a login too may run out, and be renewed
+                self._refused = self._refused or (looked, str(error))
                 continue
             if (good := ended(job)) is not None:
                 return self._ended(good, job)
@@ -88,12 +100,18 @@ class Watch:
             time.sleep(_TICK_S)
 
     def drain(self, limit_s: float, only_first: bool = False) -> None:
-        """Waits for the last lines of pods that have ended or are about to; `only_first`: for those of node 0."""
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline and self._head.count < 2:
+        """Waits for the last lines of pods that have ended or are about to; `only_first`: for those of node 0.
+
+        `limit_s`: so long without any line.
+        """
+        begun = time.monotonic()
+        while self._head.count < 2:
             self._read_logs(self._take_pods(), all_of_them=True)
-            wanted = [log for name, log in self._logs.items() if not only_first or rank_of(self._last[name]) == 0]
-            if self.mirror.listed and all(log.wait(0) for log in wanted) and not self._unread():
+            awaited = [log for name, log in self._logs.items() if not only_first or rank_of(self._last[name]) == 0]
+            coming = [log for log in awaited if not log.wait(0)]
+            if self.mirror.listed and not coming and not self._unread():
+                break
+            if time.monotonic() >= max([begun, *(log.heard for log in coming)]) + limit_s:
                 break
             time.sleep(_TICK_S)
         self.sieve.flush()
@@ -123,8 +141,9 @@ class Watch:
             self._logs[name].start()
 
     def _sink(self, rank: int) -> Any:
-        file = self._files.setdefault(rank, (self._folder / f"node-{rank}.log").open("wb", buffering=0))
-        return self.sieve.take if rank == 0 else file.write
+        if rank not in self._files:  # a queue may end a pod for others, and begin one of the same rank later
+            self._files[rank] = log_of(self._folder, rank).open("wb", buffering=0)
+        return self.sieve.take if rank == 0 else self._files[rank].write
 
     def _show(self, to: Sink, line: bytes) -> None:
         self._files[0].write(line)
@@ -136,11 +155,13 @@ class Watch:
 
     def _away(self) -> Outcome | None:
         seconds, why = self.mirror.away()
+        if self._refused and not seconds:
+            seconds, why = time.monotonic() - self._refused[0], self._refused[1]
         if seconds >= _AWAY_SAID_S and not self._away_said:
             self._head.say(f"{why}; asking again")
             self._away_said = True
         if not seconds and self._away_said:
-            self._head.say("the API server answers again")
+            self._head.say("the cluster answers again")
             self._away_said = False
         if seconds < _AWAY_S:
             return None
@@ -158,9 +179,10 @@ class Watch:
             if self.mirror.listed and all(map(has_ended, self.mirror.pods())):
                 break
             time.sleep(_TICK_S)
-        found = outcome(good, why_failed(job), self._last.values())
-        taken = "" if good else lost(self._last.values(), leaving=False)
-        return replace(found, why=taken or found.why)
+        self._note_begun(job, list(self._last.values()))
+        if not good and (taken := lost(self._last.values(), leaving=False)):
+            return Outcome(int(ExitCode.RUN_FAILED), taken)
+        return outcome(good, why_failed(job), self._last.values())
 
     def _lost(self, pods: list[dict[str, Any]]) -> Outcome | None:
         """A pod that is taken away fails the Job; where its host is lost, nobody tells the Job so."""
@@ -175,13 +197,12 @@ class Watch:
 
     def _waits(self, job: dict[str, Any], pods: list[dict[str, Any]], started: float) -> Outcome | None:
         """Says why nothing has begun yet; the outcome where that cannot be waited for."""
-        wanted = self._wanted(job)
-        if len(pods) >= wanted and all(map(has_begun, pods)):
+        if self._note_begun(job, pods):
             self._bad_since = None
             return None
         first = [name_of(pod) for pod in pods if not has_begun(pod)][:1]
-        events = [event for name in (self._names.job, *first) for event in self._cluster.events(name)]
-        why, bearable = trouble(pods, events)
+        events = [event for name in (*self._names.told_of, *first) for event in self._cluster.events(name)]
+        why, bearable = trouble(job, pods, events)
         if (job.get("spec") or {}).get("suspend"):
             why, bearable = f"queue {self._settings.queue} has not admitted it", True
         if why and why != self._said:
@@ -195,11 +216,15 @@ class Watch:
             return Outcome(int(ExitCode.USAGE), f"not started within {limit} s: {why or 'its pods are not made yet'}")
         return None
 
-    def _wanted(self, job: dict[str, Any]) -> int:
-        spec = job.get("spec") or {}
-        if self._kind == "JobSet":
-            spec = spec["replicatedJobs"][0]["template"]["spec"]
-        return int(spec.get("completions") or 1)
+    def _note_begun(self, job: dict[str, Any], pods: list[dict[str, Any]]) -> bool:
+        """Whether all nodes have begun; the first time the folder is told where."""
+        if len(pods) < wanted(job) or not all(map(has_begun, pods)):
+            return False
+        if not self._begun:
+            hosts = {rank_of(pod): (pod.get("spec") or {}).get("nodeName") or name_of(pod) for pod in pods}
+            self._folder.journal(STARTED, hosts=[hosts[rank] for rank in sorted(hosts)])
+            self._begun = True
+        return True
 
     def _patience(self) -> float:
         return (self._settings.seconds("termination_grace") or 0) + _LAST_LINES_S / 3

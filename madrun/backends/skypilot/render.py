@@ -24,7 +24,9 @@ set -eu
 cd "$(dirname "$0")"
 # shellcheck source=/dev/null
 . ./private.env
-code=0
+code=0 signal=
+# A signal ends `sky launch` alone: what it started would go on, and its machines would stay up.
+trap 'signal=130' HUP INT TERM
 sky launch -y -c {name} {secrets} {task} || code=$?
 mkdir -p {results}
 rsync -a {name}:{remote}/ {results}/ || {{
@@ -32,7 +34,7 @@ rsync -a {name}:{remote}/ {results}/ || {{
   exit 2
 }}
 sky down -y {name}
-exit "$code"
+exit "${{signal:-$code}}"
 """
 
 

@@ -23,7 +23,7 @@ from madrun.backends.slurm.stopping import stop_inside
 from madrun.backends.slurm.submitting import check_and_submit
 from madrun.backends.slurm.verdict import judge
 from madrun.backends.state import LaunchPhase, LaunchState, Which
-from madrun.errors import ContextError, MadrunError, UsageError
+from madrun.errors import ContextError, ExitCode, MadrunError, UsageError
 from madrun.spec.launch import SCRIPT, Launch
 
 __all__ = [
@@ -50,11 +50,14 @@ def render_body(launch: Launch, settings: SlurmSettings, words: Sequence[str]) -
 def render_array(launches: Sequence[Launch], settings: SlurmSettings) -> dict[str, str]:
     """One job script, a task of its array for each launch; every launch has a folder of its own with its `render`.
 
-    Raises `ContextError` where they are not of one number of nodes, for an array asks for it once.
+    Raises `ContextError` where they are not of one number of nodes, or their steps differ: the script has one of each.
     """
     counts = sorted({launch.nnodes for launch in launches})
     if len(counts) != 1:
         raise ContextError(f"--array: found cases of {', '.join(map(str, counts))} nodes, allowed: one number for all")
+    steps = {(srun_words(launch, settings), launch.master_addr) for launch in launches}
+    if len(steps) != 1:
+        raise ContextError("--array: found cases of several images or MASTER_ADDR, allowed: one for all; leave it out")
     return {JOB: array_script(launches, settings, srun_words(launches[0], settings))}
 
 
@@ -88,9 +91,13 @@ def conduct(folder: LaunchFolder, head: Head, detach: bool) -> int:
                 return 0
             verdict = Follower(folder, job, settings, head).run()
     except MadrunError as error:
-        folder.journal("ended", code=int(error.exit_code), text=str(error))
+        code = ExitCode.INTERRUPTED if head.stop.is_set() else error.exit_code
+        folder.journal("ended", code=int(code), text=str(error))
         folder.forget_private()
-        raise
+        if not head.stop.is_set():
+            raise
+        head.say(f"{head.reason}: {error}")
+        return int(code)
     if verdict.text:
         head.say(verdict.text)
     folder.journal("ended", code=int(verdict.code), text=verdict.text)

@@ -74,8 +74,8 @@ def job_of(text: str) -> Job | None:
 
 
 def named(name: str) -> Job | None:
-    """The job of this name that is in the queue; None for none."""
-    answer = ask(["squeue", "--noheader", "--states=all", "--me", f"--name={name}", "--format=%i"])
+    """The job of this name that is in the queue, of an array the whole; None for none."""
+    answer = ask(["squeue", "--noheader", "--states=all", "--me", f"--name={name}", "--format=%F"])
     return job_of(answer.out) if answer.code == 0 else None
 
 

@@ -17,6 +17,7 @@ from madrun.errors import ContextError, ExitCode, NodesError
 from madrun.units import format_duration
 
 TICK_S = 0.2
+_ASK_S = 1.0  # between questions to SLURM about a job that is about to end
 _FILES_S = 10.0  # how long the files of a job may take to reach this host over the shared file system
 _PATIENCE_S = 60.0  # for what runs in a job to end in order
 _CHUNK = 1 << 20
@@ -85,7 +86,7 @@ class Follower:
 
     def _due(self, done: bool) -> bool:
         """SLURM is asked rarely while all is well, and once the job's own files say that it is over."""
-        wait = min(self._settings.poll_s, 1.0) if done else self._settings.poll_s
+        wait = min(self._settings.poll_s, _ASK_S) if done else self._settings.poll_s
         if time.monotonic() - self._asked_at < wait:
             return False
         self._asked_at = time.monotonic()
@@ -167,25 +168,25 @@ class Follower:
     def _interrupted(self) -> Verdict:
         self._head.say(f"cancelling job {self._job.id}; waiting for its end (Ctrl-C again leaves at once)")
         self._folder.journal("interrupted", reason=self._head.reason)
-        left = end_job(self._folder, self._job, self._head, self._show)
+        left = end_job(self._folder, self._job, self._head, self._show, signals=1)
         return Verdict(ExitCode.INTERRUPTED, left or f"job {self._job.id} is cancelled")
 
 
-def end_job(folder: LaunchFolder, job: Job, head: Head, meanwhile: Callable[[], object]) -> str:
+def end_job(folder: LaunchFolder, job: Job, head: Head, meanwhile: Callable[[], object], signals: int = 0) -> str:
     """Ends a job and waits until nothing of it runs; what is left of it, empty for nothing.
 
     What runs is warned, and ends in order; after a minute, and at once where nothing runs yet, SLURM cancels the job,
-    which gives it KillWait seconds. One signal more leaves it to SLURM.
+    which gives it KillWait seconds. One signal more than `signals` leaves it to SLURM.
     """
     (folder.path / CANCELLED).touch()
-    signals, asked_at, warned_at = head.count, time.monotonic(), time.monotonic()
+    asked_at = warned_at = time.monotonic()
     attempt = latest(folder.path)
     runs = attempt is not None and bool(attempt.tasks) and attempt.code is None
     trouble = warn(job) if runs else cancel(job)
-    while head.count <= max(signals, 1):
+    while head.count <= signals:
         meanwhile()
         time.sleep(TICK_S)
-        if time.monotonic() - asked_at < 1.0:
+        if time.monotonic() - asked_at < _ASK_S:
             continue
         asked_at = time.monotonic()
         try:

@@ -62,6 +62,7 @@ def run_inside(folder: LaunchFolder, allocation: Allocation, settings: SlurmSett
     hosts = chosen(allocation, settings, launch.nnodes)
     folder.journal("inside", job=allocation.job, hosts=list(hosts))
     head.say(f"inside job {allocation.job}: runs on {', '.join(hosts)}")
+    _heed_warnings()
     more = [f"MADRUN_HOSTS={' '.join(hosts)}", *(["MADRUN_OVERLAP=1"] if allocation.step else [])]
     words = ["env", "-u", "SLURM_RESTART_COUNT", *more, "sh", str(folder.path / JOB)]
     with (folder.path / JOB_LOG).open("ab") as log:
@@ -72,6 +73,17 @@ def run_inside(folder: LaunchFolder, allocation: Allocation, settings: SlurmSett
     if head.stop.is_set():
         return Verdict(ExitCode.INTERRUPTED)
     return judge(folder.path, allocation.job, attempt, None, settings.signal_s)
+
+
+def _heed_warnings() -> None:
+    """SIGUSR1 and SIGUSR2, where they are ignored, do nothing here from now on, and are as usual in what is started.
+
+    In what a job of madrun runs they are ignored, and a shell cannot trap what was ignored when it began: the script is
+    to be told of an interrupt by one of them.
+    """
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)
 
 
 def _watch(folder: LaunchFolder, child: subprocess.Popen[bytes], head: Head) -> Attempt | None:

@@ -57,17 +57,23 @@ def check_and_submit(script: Path, name: str, hidden: tuple[str, ...], head: Hea
 
 def _patient(words: list[str], name: str, head: Head) -> Answer | Job:
     """Asks again while the controller is busy; a request without an answer may have become a job all the same."""
+    handed_over = "--parsable" in words
     for attempt in range(_TRIES):
         answer = submit(words)
         if answer.code == 0 or not any(sign in answer.err for sign in _BUSY):
             return answer
         if attempt == 0:
             head.say(f"the SLURM controller does not answer ({answer.said}); asking again")
-        if attempt + 1 == _TRIES or head.stop.wait(_PAUSE_S * (attempt + 1)):
-            break
-        if "--parsable" in words and (job := named(name)):
+        if handed_over or attempt + 1 < _TRIES:
+            head.stop.wait(_PAUSE_S * (attempt + 1))
+        if handed_over and (job := named(name)):
             return job
-    raise UsageError(f"sbatch: {answer.said}; found no answer of the SLURM controller in {_TRIES} tries; try later")
+        if head.stop.is_set():
+            break
+    known = f"; squeue --me --name={name} shows whether it became a job" if handed_over else ""
+    raise UsageError(
+        f"sbatch: {answer.said}; found no answer of the SLURM controller in {attempt + 1} tries{known}; try later"
+    )
 
 
 def refusal(answer: Answer) -> ContextError:

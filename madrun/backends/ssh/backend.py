@@ -6,19 +6,19 @@ import os
 import subprocess
 from collections.abc import Sequence
 
+from madrun.backends import aside
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
-from madrun.backends.ssh import aside
+from madrun.backends.look import CLEARED, PREPARED, log_of, show_log, state_of
 from madrun.backends.ssh.carrying import Place, bring_home, clear, deliver, forget_private
 from madrun.backends.ssh.connection import Connections
-from madrun.backends.ssh.look import log_of, show_log, state_of
 from madrun.backends.ssh.settings import SshSettings, read
 from madrun.backends.ssh.start import by_hand, check_words, node_command, starts
 from madrun.backends.ssh.visit import choose_master, visit
 from madrun.backends.ssh.watch import Outcome, Running, Watch
 from madrun.backends.state import LaunchState, Which
-from madrun.errors import ExitCode, MadrunError
-from madrun.spec.launch import BROUGHT_HOME, PROGRAM, REPOSITORY, RESULTS, SHOWN, Launch, NodeStart
+from madrun.errors import ExitCode, HostsError, MadrunError, UsageError
+from madrun.spec.launch import BAD_HOSTS, BROUGHT_HOME, PROGRAM, REPOSITORY, RESULTS, SHOWN, Launch, NodeStart
 
 __all__ = ["conduct", "logs", "read", "render", "state", "stop"]
 
@@ -44,10 +44,14 @@ def conduct(folder: LaunchFolder, head: Head, detach: bool) -> int:
             outcome = _conduct(folder, head, launch, (settings, connections))
     except MadrunError as error:
         outcome = Outcome(error.exit_code, str(error))
+        if isinstance(error, HostsError):
+            folder.journal(BAD_HOSTS, hosts=error.hosts)
         if not head.stop.is_set():
             raise
         outcome = Outcome(ExitCode.INTERRUPTED, head.reason)  # whoever was stopped says so in one way or another
     finally:
+        if head.stop.is_set() and not any(event.get("event") == aside.STARTED for event in folder.events()):
+            head.say(f"{head.reason}; nothing was started")
         folder.forget_private()
         folder.journal("ended", exit_code=int(outcome.code), why=outcome.why)
     return int(outcome.code)
@@ -62,7 +66,8 @@ def _conduct(folder: LaunchFolder, head: Head, launch: Launch, by: tuple[SshSett
     master = choose_master(seen, launch, settings)
     places = deliver(connections, seen, folder, launch, settings, head)
     try:
-        folder.journal("prepared", master=master, folder=places[0].folder, results=places[0].results)
+        lies = f"{places[0].host}:{places[0].results}" if places[0].results else ""
+        folder.journal(PREPARED, master=master, folder=places[0].folder, results=lies)
         if head.stop.is_set():
             return Outcome(ExitCode.INTERRUPTED, head.reason)
         running = [
@@ -74,7 +79,9 @@ def _conduct(folder: LaunchFolder, head: Head, launch: Launch, by: tuple[SshSett
         _bring_home(connections, places, folder, head)
         return outcome
     finally:
-        if left := clear(connections, places):
+        left = clear(connections, places)
+        folder.journal(CLEARED, left=list(left))
+        if left:
             head.say(f"not brought home, and not removed: {', '.join(left)}")
 
 
@@ -92,14 +99,17 @@ def _start(connections: Connections, folder: LaunchFolder, start: NodeStart, pla
 
 def _bring_home(connections: Connections, places: Sequence[Place], folder: LaunchFolder, head: Head) -> None:
     """Run directories that lie on node 0's own disk; what does not come is told with its place."""
+    place = places[0]
     try:
-        runs = bring_home(connections, places[0], folder, folder.launch())
+        if place.results and (lost := connections.open([place.host])):
+            raise UsageError(lost[place.host])
+        runs = bring_home(connections, place, folder, folder.launch())
     except (MadrunError, OSError) as error:
-        head.say(f"the results are not brought home: {error}; they lie in {places[0].host}:{places[0].results}")
+        head.say(f"the results are not brought home: {error}; they lie in {place.host}:{place.results}")
         return
     if runs:
         folder.journal(BROUGHT_HOME, runs=list(runs))
-        head.say(f"brought home from {places[0].host}: {', '.join(runs)}")
+        head.say(f"brought home from {place.host}: {', '.join(runs)}")
 
 
 def state(folder: LaunchFolder) -> LaunchState:

@@ -162,6 +162,11 @@ def as_text(problems: Sequence[Problem], count: int) -> str:
     return "\n".join(lines)
 
 
+def reasons(problems: Sequence[Problem]) -> dict[str, str]:
+    """By host what keeps it from taking part, the first where there are several."""
+    return {one.host: f"{one.title}: {one.said}" for one in reversed(problems)}
+
+
 def _line(text: str, pattern: str) -> str:
     """The line that says it, else the last one, without what a terminal would take for its own."""
     lines = [line for raw in text.splitlines() if (line := "".join(filter(str.isprintable, raw)).strip(" @"))]

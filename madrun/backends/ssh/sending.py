@@ -13,7 +13,7 @@ from madrun.backends.carry.talk import Interrupted, Starter, Talk, Target, Troub
 from madrun.backends.carry.tree import Tree
 from madrun.backends.launchfolder import files_of
 from madrun.backends.ssh.lacking import Delivery, Found, place_of
-from madrun.errors import UsageError
+from madrun.errors import HostsError
 from madrun.spec.launch import ORIGIN, PRIVATE
 from madrun.units import format_size
 
@@ -66,19 +66,20 @@ def _missing(job: Delivery, found: Found) -> dict[str, list[str]]:
 
 
 def _check_space(job: Delivery, found: Found, missing: Mapping[str, list[str]]) -> None:
-    troubles = []
+    troubles = {}
     for target in job.targets:
         needed = sum(found.tree.places[name][1] for name in missing[target.host]) if found.tree else 0
         needed += found.tree.size if found.tree and target.host in found.copied else 0
         needed += found.packed.size * _UNPACKED if found.packed and target.host in found.without_madrun else 0
         free = int(found.answers[target.host]["free"])
         if needed > free:
-            troubles.append(
-                f"  {target.host}: {found.bases[target.host]}: found {format_size(free)} free, needed: "
-                f"{format_size(needed)}; make room there, or set ssh.folder to another place"
+            troubles[target.host] = (
+                f"{found.bases[target.host]}: found {format_size(free)} free, needed: {format_size(needed)}; make room "
+                "there, or set ssh.folder to another place"
             )
     if troubles:
-        raise UsageError("carrying what the hosts lack:\n" + "\n".join(troubles))
+        lines = [f"  {host}: {text}" for host, text in troubles.items()]
+        raise HostsError("carrying what the hosts lack:\n" + "\n".join(lines), troubles)
 
 
 def _say_tree(job: Delivery, tree: Tree, missing: Mapping[str, list[str]]) -> None:

@@ -70,11 +70,16 @@ def _no_file(name: str) -> str | None:
 
 
 def read_text(name: str) -> str | None:
-    """The text of a file of this host; None where there is no such file."""
+    """The text of a file of this host; None where there is no such file, `ContextError` where it cannot be read."""
     try:
         return Path(name).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, RuntimeError, ValueError):
+    except UnicodeDecodeError:
+        why = "is no text in UTF-8"
+    except PermissionError as error:
+        why = f"cannot be read: {error.strerror}"
+    except (OSError, RuntimeError, ValueError):
         return None
+    raise ContextError(f"{_HOSTS}: the file {name} {why}; allowed: a file with one host a line")
 
 
 def read(

@@ -12,10 +12,10 @@ from contextlib import suppress
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from madrun.backends.ssh.connection import Connections
-from madrun.backends.ssh.problems import Problem, as_text, of_reply, of_seen, same_machine
+from madrun.backends.ssh.problems import Problem, as_text, of_reply, of_seen, reasons, same_machine
 from madrun.backends.ssh.settings import SshSettings
 from madrun.backends.ssh.visitscript import Seen, read_answer, visit_script
-from madrun.errors import ContextError, UsageError
+from madrun.errors import ContextError, HostsError
 from madrun.spec.launch import Launch
 
 _LIMIT_S = 60.0
@@ -29,7 +29,7 @@ def visit(
 ) -> tuple[Seen, ...]:
     """What was seen on each host, in the order of the ranks; empty once `stop` is set.
 
-    `UsageError` with all that is wrong on all hosts: not reached, not let in, without a python, one machine twice.
+    `HostsError` with all that is wrong on all hosts: not reached, not let in, without a python, one machine twice.
     """
     token = secrets.token_hex(8)
     script = visit_script(token, settings.folder, launch.folder, launch.id, launch.python)
@@ -48,7 +48,7 @@ def visit(
         problems += of_seen(one, settings, launch, some_engine)
     problems += same_machine(seen)
     if problems:
-        raise UsageError(as_text(problems, len(replies)))
+        raise HostsError(as_text(problems, len(replies)), reasons(problems))
     return seen
 
 

@@ -16,7 +16,7 @@ from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
 from madrun.backends.ssh.heart import Heart
 from madrun.errors import ExitCode
-from madrun.spec.launch import JOINED, NodeStart
+from madrun.spec.launch import BAD_HOSTS, JOINED, SILENCE_S, NodeStart
 
 LOST = 255  # ssh(1): "exits with the exit status of the remote command or with 255 if an error occurred"
 _TICK_S = 0.1
@@ -37,6 +37,7 @@ _SAID_BY_SSH = (
     "Permission denied",
     "Host ",
 )
+_MADRUN = b"madrun: "  # whatever a login shell prints comes before a node has read its files
 _BEGINNING = 1 << 20  # what a node prints until all have joined is far less
 
 
@@ -127,8 +128,14 @@ class Watch:
                 self._ended_at[one.start.rank] = time.monotonic()
                 self._note_joined(one)
                 self._folder.journal("node ended", rank=one.start.rank, host=one.start.host, exit_code=code)
-                if code == LOST and one.start.rank > 0 and not self._head.stop.is_set():
-                    self._head.say(f"{one.name} was lost: {_why(one)}")
+                if code == LOST and not self._head.stop.is_set():
+                    self._note_lost(one)
+
+    def _note_lost(self, one: Running) -> None:
+        """What is said of node 0 comes last."""
+        self._folder.journal(BAD_HOSTS, hosts={one.start.host: f"node lost: {_why(one)}"})
+        if one.start.rank > 0:
+            self._head.say(f"{one.name} was lost: {_why(one)}")
 
     def _drain(self) -> None:
         """All that node 0 has printed; a connection that is shared may hold the pipe open beyond its end."""
@@ -137,8 +144,7 @@ class Watch:
 
     def _note_joined(self, one: Running) -> None:
         if not one.joined and one.start.rank > 0:
-            with one.log.open("rb") as file:
-                one.joined = JOINED.encode() in file.read(_BEGINNING)
+            one.joined = _has_said(one, JOINED.encode())
 
     def _look_for_early_ends(self, heart: Heart) -> None:
         """A node that ends before all have joined: node 0 cannot know, and would wait for it in vain."""
@@ -170,8 +176,8 @@ class Watch:
             for one in self._running:
                 if one.code is None and not one.joined:
                     self._note_joined(one)
-            alone = len(self._running) == 1 and self._running[0].log.stat().st_size > 0
-            if alone or (len(self._running) > 1 and all(one.joined for one in self._running[1:])):
+            others = self._running[1:]
+            if all(one.joined for one in others) if others else _has_said(self._running[0], _MADRUN):
                 self._folder.forget_private()
                 self._started.start()
 
@@ -185,12 +191,20 @@ class Watch:
             return Outcome(wrong or ExitCode.RUN_FAILED, f"{early.name} ended before all nodes had joined")
         if lost:
             why = f"{first.name} was lost: {_why(first)}"
-            self._head.say(f"{why}; what ran there ends by itself within 15 s")
+            self._head.say(f"{why}; what ran there ends by itself after {SILENCE_S:g} s, within its grace period")
             return Outcome(ExitCode.RUN_FAILED, why)
-        if self._head.stop.is_set() and first.code == ExitCode.INTERRUPTED:
+        if first.code == ExitCode.INTERRUPTED and self._head.stop.is_set():
             return Outcome(ExitCode.INTERRUPTED, self._head.reason)
+        if first.code == ExitCode.INTERRUPTED and (gone := [one for one in self._running if one.code == LOST]):
+            why = f"{gone[0].name} was lost: {_why(gone[0])}"  # its lease ended, and all others with it
+            return Outcome(ExitCode.RUN_FAILED, why)
         code = first.code if first.code in tuple(ExitCode) else ExitCode.RUN_FAILED
         return Outcome(int(code or 0), f"{first.name} ended with exit code {first.code}")
+
+
+def _has_said(one: Running, what: bytes) -> bool:
+    with one.log.open("rb") as file:
+        return what in file.read(_BEGINNING)
 
 
 def early_lines(early: Sequence[Running]) -> list[str]:

@@ -22,7 +22,7 @@ from madrun.results.rundir import Unreadable
 from madrun.results.survey import Look, node_folders
 from madrun.units import format_duration
 
-Kind = Literal["container", "process", "entry", "box", "partial", "run", "dead run", "image"]
+Kind = Literal["container", "process", "entry", "box", "partial", "run", "dead run", "image", "launch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _take_away(census: Census, kind: Kind, what: Any) -> str:
         forget([what])
     elif kind == "image":
         refused = _remove_image(census, *what)
-    elif kind == "partial":
+    elif kind in ("partial", "launch"):
         _delete(what)
     elif kind == "box":
         refused = _remove_box(census, *what)

@@ -10,6 +10,7 @@ import pytest
 from madrun import __version__
 from madrun.backends.carry import bundle as bundling
 from madrun.backends.carry.bundle import bundle, kind_of, unpack
+from madrun.backends.carry.there.store import digest_of
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,15 @@ def test_a_zip_that_lies_there_is_not_made_again(few, tmp_path):
     before = bundle(tmp_path / "one").path.stat().st_ino
     bundle.cache_clear()
     assert bundle(tmp_path / "one").path.stat().st_ino == before
+
+
+def test_a_zip_that_was_damaged_is_made_again(few, tmp_path):
+    before = bundle(tmp_path / "one")
+    before.path.write_bytes(before.path.read_bytes()[:-1] + b"x")
+    bundle.cache_clear()
+    again = bundle(tmp_path / "one")
+    assert again == before
+    assert digest_of(again.path) == again.hash
 
 
 def test_a_zip_that_nothing_used_for_a_month_is_removed(few, tmp_path):

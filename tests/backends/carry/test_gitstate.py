@@ -38,8 +38,9 @@ def test_commit_remote_and_place_are_those_of_the_checkout(git, tmp_path):
     assert checkout_of(tmp_path).dirty
 
 
-def test_a_password_of_the_remote_stays_here(git, tmp_path):
-    git("remote", "add", "other", "https://me:secret@example.com/other.git")
+@pytest.mark.parametrize("said", ["me:secret", "secret", "me:se@cret"])
+def test_a_password_of_the_remote_stays_here(git, tmp_path, said):
+    git("remote", "add", "other", f"https://{said}@example.com/other.git")
     assert checkout_of(tmp_path).url == "https://example.com/other.git"
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -9,7 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.backends.carry.home import _extract, _stays
+from madrun.backends.carry.home import _extract, _stays, fetch
+from madrun.backends.carry.talk import Target
+from madrun.backends.carry.there import results
+from madrun.backends.carry.there.base import Refused
+from madrun.errors import UsageError
 
 NAMES = st.lists(st.sampled_from(["r", "a", "b", "..", ".", "", "/"]), min_size=1, max_size=6).map("/".join)
 KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
@@ -39,7 +45,7 @@ def test_nothing_is_written_elsewhere_and_no_link_leads_out(members, tmp_path_fa
     assert [path.name for path in top.iterdir()] == ["place"]
     for path in place.rglob("*"):
         if path.is_symlink():
-            assert place in Path(top, path.parent, path.readlink()).resolve(strict=False).parents
+            assert place in Path(os.path.realpath(path)).parents  # of a link to itself its own place
 
 
 def test_files_folders_and_links_within_come(tmp_path):
@@ -47,6 +53,50 @@ def test_files_folders_and_links_within_come(tmp_path):
     unpacked([*members, ("r/hard", tarfile.LNKTYPE, "r/a/f")], tmp_path)
     assert (tmp_path / "r/hard").read_text() == "x"
     assert (tmp_path / "r/a/l").is_symlink() and (tmp_path / "r/a/l").read_text() == "x"
+
+
+def runs_of(node):
+    """A run directory of the node with many files, and the question for it."""
+    run = node.folder / "launches/a/results/runs/r"
+    run.mkdir(parents=True)
+    for number in range(40):
+        (run / f"f{number:02d}").write_text("x" * 300)
+    return run, {"folder": "~/.cache/madrun", "results": "launches/a/results"}
+
+
+def test_runs_come_whole_and_what_is_here_stays(near_node, tmp_path):
+    run, question = runs_of(near_node)
+    (run.parent / "known").mkdir()
+    (tmp_path / "runs/known").mkdir(parents=True)
+    assert fetch(near_node, near_node.target, question, (tmp_path, tmp_path / "runs")) == ("r",)
+    assert sorted(path.name for path in (tmp_path / "runs/r").iterdir()) == sorted(path.name for path in run.iterdir())
+    assert not any((tmp_path / "runs/known").iterdir())
+    assert not list(tmp_path.glob("home-*"))
+
+
+@pytest.mark.parametrize(("member", "more"), [(0, 0), (1, 0), (20, 0), (20, 512), (20, 700)])
+def test_an_archive_that_is_cut_anywhere_brings_nothing(near_node, tmp_path, member, more):
+    run, _ = runs_of(near_node)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.add(run, "r")
+        cut = archive.getmembers()[member].offset + more
+    said = b"\nmadrun-reply " + json.dumps({"runs": ["r"]}).encode() + b"\n"
+    (tmp_path / "said").write_bytes(said + packed.getvalue()[:cut])
+    near_node.has_program("cut", f"cat >/dev/null; cat '{tmp_path}/said'")
+    with pytest.raises(UsageError, match="bringing home the results: "):
+        target = Target(host="n0", python=str(near_node.programs / "cut"))
+        fetch(near_node, target, {}, (tmp_path, tmp_path / "runs"))
+    assert not any((tmp_path / "runs").iterdir())
+
+
+def test_a_file_that_the_user_may_not_read_is_named_before_anything_comes(near_node, monkeypatch):
+    run, question = runs_of(near_node)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "f20")  # root may read everything
+    sink = io.BytesIO()
+    with pytest.raises(Refused, match=f"{run}/f20: cannot be read"):
+        results.fetch({**question, "folder": str(near_node.folder), "known": []}, io.BytesIO(), sink)
+    assert sink.getvalue() == b""
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 
 import pytest
@@ -44,7 +45,8 @@ def image(tmp_path, monkeypatch):
         program.write_text(f"#!/bin/sh\n{engine(folder, has='image', after=after)}\n")
         program.chmod(0o755)
         seen = {"id": "aa", "layers": ["sha256:l1"], "registry": False, "size": 7}
-        config = {"Env": ["A=1"], "Cmd": ["sh"], "Entrypoint": None, "Labels": {"recipe": "r"}}
+        said = {"Env": ["A=1"], "Cmd": ["sh"], "Labels": {"recipe": "r"}}
+        config = {**dict.fromkeys(("Entrypoint", "User", "WorkingDir")), **said}
         return Image(name="one:1", engine=str(program), seen={**seen, "config": config})
 
     return make
@@ -105,10 +107,11 @@ def test_a_full_disk_is_told_in_the_words_of_the_engine(near_node, calm_head, im
         send_image(image(), [near_node.target], way(near_node), calm_head)
 
 
-def test_an_engine_that_ends_early_is_heard(near_node, calm_head, image):
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_engine_that_ends_early_is_heard(near_node, calm_head, image, packed):
     near_node.has_program("docker", "echo 'cannot connect to the daemon' >&2; exit 1")
     with pytest.raises(UsageError, match="n0: docker load: cannot connect to the daemon"):
-        send_image(image(b"x" * 5_000_000), [near_node.target], way(near_node), calm_head)
+        send_image(image(os.urandom(5_000_000)), [near_node.target], way(near_node, packed), calm_head)
 
 
 def test_another_image_under_the_name_is_refused(near_node, calm_head, image, tmp_path):
@@ -144,6 +147,14 @@ def test_images_are_alike_by_id_or_by_content(image):
     assert not Image(name="", engine="", seen={**made.seen, "layers": []}).is_like(
         {**made.seen, "layers": [], "id": ""}
     )
+
+
+@pytest.mark.parametrize(("key", "value"), [("User", "me"), ("WorkingDir", "/app"), ("Entrypoint", ["x"])])
+def test_images_whose_programs_start_otherwise_are_not_alike(near_node, calm_head, image, tmp_path, key, value):
+    other = {**SEEN, "Id": "sha256:bb", "Config": {**SEEN["Config"], key: value}}
+    near_node.has_program("docker", engine(tmp_path / "engine", seen=other))
+    with pytest.raises(UsageError, match="n0: its engine has another image of that name"):
+        send_image(image(), [near_node.target], way(near_node), calm_head)
 
 
 def test_images_of_this_host_are_those_that_its_engines_have(image, monkeypatch):

@@ -45,6 +45,12 @@ def test_a_program_that_takes_nothing_more_does_not_break_the_sender(near_node):
             talk.reply()
 
 
+def test_an_answer_that_is_cut_is_none(near_node):
+    near_node.has_program("cut", """cat >/dev/null; printf 'madrun-reply {"missing": ['; echo 'cut off' >&2""")
+    with pytest.raises(Trouble, match="n0: cut off"):
+        ask(near_node, Target(host="n0", python=str(near_node.programs / "cut")), {}, threading.Event())
+
+
 def test_a_request_that_leads_out_of_the_folder_is_refused(near_node):
     question = {"do": "put", "folder": "~/.cache/madrun", "files": [["../../out", "x", 0o644]], "launch": "a"}
     with pytest.raises(Trouble, match="leads out of"):

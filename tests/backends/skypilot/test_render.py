@@ -68,7 +68,8 @@ def test_an_image_for_gpus_needs_machines_with_gpus(launch):
 FAKE = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$ASKED"
 case "$(basename "$0") $*" in
-"sky launch "*) echo "token $HF_TOKEN" >>"$ASKED"; exit "$LAUNCH" ;;
+"sky launch "*) echo "token $HF_TOKEN" >>"$ASKED"
+  if [ -n "${SIGNAL:-}" ]; then kill -s "$SIGNAL" "$PPID"; fi; exit "$LAUNCH" ;;
 rsync*) exit "$RSYNC" ;;
 esac
 """
@@ -78,7 +79,7 @@ esac
 def bring_up(launch, tmp_path):
     """Runs up.sh with programs of this test as sky and rsync: its exit code, and what it asked them."""
 
-    def start(code=0, rsync=0):
+    def start(code=0, rsync=0, signal=""):
         for name in ("sky", "rsync"):
             (tmp_path / name).write_text(FAKE)
             (tmp_path / name).chmod(0o755)
@@ -88,7 +89,8 @@ def bring_up(launch, tmp_path):
         (tmp_path / "private.env").write_text("export HF_TOKEN=geheim\n")
         asked = tmp_path / "asked"
         env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ASKED": str(asked), "LAUNCH": str(code), "RSYNC": str(rsync)}
-        done = subprocess.run(["sh", str(tmp_path / "up.sh")], env=env, timeout=30, check=False)
+        words = ["sh", str(tmp_path / "up.sh")]
+        done = subprocess.run(words, env=env | {"SIGNAL": signal}, timeout=30, start_new_session=True, check=False)
         return done.returncode, asked.read_text().splitlines()
 
     return start
@@ -106,6 +108,14 @@ def test_the_script_brings_the_results_and_ends_with_the_tasks_code(bring_up, tm
         f"rsync -a {NAME}:madrun-results/ {tmp_path}/it's $here/",
         f"sky down -y {NAME}",
     ]
+
+
+@pytest.mark.parametrize("signal", ["INT", "TERM", "HUP"])
+def test_an_interrupted_script_leaves_no_machines_up(bring_up, signal):
+    code, asked = bring_up(signal=signal)
+    assert code == 130
+    assert asked[-2].startswith("rsync")
+    assert asked[-1] == f"sky down -y {NAME}"
 
 
 def test_machines_whose_results_could_not_be_brought_stay_up(bring_up):

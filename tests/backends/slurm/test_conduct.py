@@ -1,11 +1,12 @@
 """A launch from its folder to its end, by commands of SLURM that stand in."""
 
+import signal
 import threading
 import time
 
 import pytest
 
-from madrun.backends.slurm import backend, follow
+from madrun.backends.slurm import backend, follow, inside
 from madrun.backends.state import Which
 from madrun.errors import ContextError, NodesError, UsageError
 
@@ -13,12 +14,16 @@ from .conftest import events
 
 pytestmark = pytest.mark.slow
 INSIDE = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "h[0-1]", "SLURM_JOB_NUM_NODES": "2"}
+_RUNNING = "echo 'RUNNING|None|h[0-1]|N/A'"
 SLEEPS = "trap 'echo told; exit 130' TERM; echo begun; while :; do sleep 0.05; done"
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(follow, "_FILES_S", 0.3)
+    monkeypatch.setattr(follow, "_ASK_S", 0.1)
+    for module in (follow, inside):
+        monkeypatch.setattr(module, "TICK_S", 0.05)
 
 
 def interrupt_later(head, condition):
@@ -30,6 +35,18 @@ def interrupt_later(head, condition):
         head.interrupt()
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def interrupt_at(head, word):
+    """A signal to the command as soon as it has said this."""
+    say = head.say
+
+    def and_then(text):
+        say(text)
+        if text.startswith(word):
+            head.interrupt()
+
+    head.say = and_then
 
 
 def test_all_nodes_run_the_nodes_script_and_node_0_is_shown(folder, slurm, head, madrun):
@@ -86,9 +103,28 @@ def test_ctrl_c_cancels_a_job_that_has_not_begun(folder, slurm, head):
 def test_a_second_ctrl_c_leaves_at_once_and_says_the_job(folder, slurm, head):
     slurm.answers("sbatch", "exit 0", "echo 7")
     slurm.answers("squeue", "echo 'PENDING|Priority||N/A'")
-    interrupt_later(head, lambda: len(head.said) > 1)
-    interrupt_later(head, lambda: any("cancelling" in line for line in head.said))
+    interrupt_at(head, "job 7 waits")
+    interrupt_at(head, "cancelling")
     assert backend.conduct(folder(), head, False) == 130
+    assert head.said[-1] == "left while job 7 ends; squeue -j 7 shows what is left"
+
+
+def test_ctrl_c_while_the_controller_does_not_answer_is_an_interrupt(folder, slurm, head):
+    slurm.answers("sbatch", "echo 'sbatch: error: Unable to contact slurm controller' >&2; exit 1")
+    interrupt_at(head, "the SLURM controller does not answer")
+    made = folder()
+    assert backend.conduct(made, head, False) == 130
+    assert head.said[-1].startswith("interrupted by SIGINT: sbatch: Unable to contact slurm controller")
+    assert backend.state(made).exit_code == 130
+
+
+def test_ctrl_c_of_a_stop_leaves_the_job_to_slurm(folder, slurm, head):
+    slurm.answers("sbatch", "exit 0", "echo 7")
+    slurm.answers("squeue", "echo 'RUNNING|None|h0|N/A'")
+    made = folder()
+    backend.conduct(made, head, True)
+    head.interrupt()
+    assert backend.stop(made, head) == 3
     assert head.said[-1] == "left while job 7 ends; squeue -j 7 shows what is left"
 
 
@@ -105,8 +141,8 @@ def test_a_job_that_somebody_cancels_is_a_failed_run_that_names_them(folder, slu
 def test_a_controller_that_is_away_for_a_while_is_said_once_and_ends_nothing(folder, slurm, head, madrun):
     slurm.runs_jobs()
     away = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
-    slurm.answers("squeue", *[away] * 4, "echo 'RUNNING|None|h[0-1]|N/A'")
-    madrun("sleep 1")
+    slurm.answers("squeue", *[away] * 3, f"touch {slurm.scene}/back; {_RUNNING}")
+    madrun(f"while ! [ -e {slurm.scene}/back ]; do sleep 0.05; done")
     assert backend.conduct(folder(), head, False) == 0
     assert sum("does not answer" in line for line in head.said) == 1
     assert "the SLURM controller answers again" in head.said
@@ -184,6 +220,15 @@ def test_inside_of_an_allocation_nothing_is_submitted(folder, slurm, head, madru
     assert not any(call.startswith("sbatch") for call in slurm.calls)
 
 
+@pytest.fixture
+def _ignored():
+    """SIGUSR2 is ignored, as in what a job of madrun runs."""
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGUSR2, before)
+
+
+@pytest.mark.usefixtures("_ignored")
 def test_ctrl_c_inside_of_an_allocation_ends_the_step_in_order(folder, slurm, head, madrun):
     head.env = INSIDE
     madrun(SLEEPS)

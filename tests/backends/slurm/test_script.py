@@ -98,3 +98,11 @@ def test_an_array_is_of_one_number_of_nodes(launch):
     cases = [launch(backend="slurm", nnodes=count) for count in (2, 4)]
     with pytest.raises(ContextError, match=r"--array: found cases of 2, 4 nodes, allowed: one number for all"):
         backend.render_array(cases, settings)
+
+
+def test_an_array_is_of_one_image_and_one_master(launch):
+    settings, _ = read({"containers": "pyxis"}, 2, {})
+    cases = [launch(backend="slurm", images={"cpu": f"example/one:{number}"}) for number in (1, 2)]
+    with pytest.raises(ContextError, match=r"--array: found cases of several images or MASTER_ADDR"):
+        backend.render_array(cases, settings)
+    assert "example/one:1" in backend.render_array([cases[0]] * 2, settings)["job.sh"]

@@ -78,6 +78,23 @@ def test_a_job_that_was_taken_without_an_answer_is_not_submitted_twice(submit, s
     slurm.answers("squeue", "echo 12")
     assert submit() == Job("12")
     assert sum("--parsable" in call for call in slurm.calls) == 1
+    assert "squeue --noheader --states=all --me --name=madrun-one-a1b2c3 --format=%F" in slurm.calls
+
+
+@pytest.mark.parametrize("tries", [1, 4])
+def test_a_job_that_was_taken_by_the_last_try_or_before_an_interrupt_is_found(submit, slurm, head, tries):
+    slurm.answers("sbatch", "exit 0", BUSY)
+    slurm.answers("squeue", *["exit 0"] * (tries - 1), "echo 12")
+    if tries == 1:
+        head.interrupt()
+    assert submit() == Job("12")
+
+
+def test_an_interrupt_ends_the_asking(submit, slurm, head):
+    slurm.answers("sbatch", BUSY)
+    head.interrupt()
+    with pytest.raises(UsageError, match=r"in 1 tries; try later"):
+        submit()
 
 
 def test_a_controller_that_never_answers_is_an_error(submit, slurm):

@@ -19,7 +19,7 @@ from madrun.backends.ssh.problems import Problem, as_text, of_reply, of_seen, sa
 from madrun.backends.ssh.settings import SshSettings
 from madrun.backends.ssh.visit import choose_master, visit
 from madrun.backends.ssh.visitscript import Python, Seen, read_answer, visit_script
-from madrun.errors import ContextError, UsageError
+from madrun.errors import ContextError, HostsError
 from madrun.spec.launch import Launch
 
 LAUNCH = Launch(
@@ -264,8 +264,10 @@ def refused(host, token):
 def test_all_that_is_wrong_on_all_hosts_is_told_at_once():
     settings = SshSettings(hosts=("a", "b", "c"))
     assert [seen.host for seen in visit(Answers(a=well, b=well, c=well), settings, LAUNCH)] == ["a", "b", "c"]
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(HostsError) as error:
         visit(Answers(a=refused, b=lambda host, token: well("c", token), c=well), settings, LAUNCH)
     assert str(error.value).splitlines()[0] == "--on ssh: 2 of 3 hosts cannot take part, so nothing was started"
     assert "a: connection refused" in str(error.value)
     assert "c: two names of one machine: " in str(error.value)
+    assert sorted(error.value.hosts) == ["a", "c"]
+    assert error.value.hosts["a"].startswith("connection refused: ssh: connect to host x port 22")

@@ -9,7 +9,7 @@ import pytest
 from madrun.backends.launchfolder import LaunchFolder
 from madrun.backends.ssh.heart import Heart, letter_of
 from madrun.backends.ssh.watch import Running, Watch, early_lines
-from madrun.spec.launch import ASKED, JOINED, PRIVATE, NodeStart
+from madrun.spec.launch import ASKED, BAD_HOSTS, JOINED, PRIVATE, NodeStart
 
 WAIT = "cat >/dev/null; "  # until the lease ends
 
@@ -79,8 +79,11 @@ def test_a_connection_to_node_0_that_breaks_is_a_failed_run_with_what_ssh_said(f
     outcome = Watch(folder, running, head, list).run()
     assert outcome.code == 3
     assert head.said == [
-        "node 0 (h0) was lost: ssh said: Timeout, server h0 not responding.; what ran there ends by itself within 15 s"
+        "node 0 (h0) was lost: ssh said: Timeout, server h0 not responding.; "
+        "what ran there ends by itself after 10 s, within its grace period"
     ]
+    bad = [event["hosts"] for event in folder.events() if event["event"] == BAD_HOSTS]
+    assert bad == [{"h0": "node lost: ssh said: Timeout, server h0 not responding."}]
 
 
 @pytest.mark.slow
@@ -143,6 +146,25 @@ def test_the_private_values_go_once_all_nodes_have_read_them(folder, head, start
     threading.Timer(1.6, lambda: [one.child.stdin.close() for one in running]).start()
     Watch(folder, running, head, list).run()
     assert there == [True, False]
+
+
+@pytest.mark.slow
+def test_a_node_whose_lease_ended_with_its_connection_is_a_failed_run_and_no_interruption(folder, head, start):
+    script = f"echo 'madrun: {JOINED}'; echo Timeout, server h1 not responding.; sleep 0.3; exit 255"
+    outcome = Watch(folder, start("exit 130", script), head, list).run()
+    assert (outcome.code, outcome.why) == (3, "node 1 (h1) was lost: ssh said: Timeout, server h1 not responding.")
+
+
+@pytest.mark.slow
+def test_what_the_login_shell_of_a_single_node_prints_is_no_sign_that_it_has_read_its_files(
+    folder, head, start, monkeypatch
+):
+    monkeypatch.setattr("madrun.backends.ssh.watch._LOOK_S", 0.1)
+    there = "[ -e {file} ] && echo there || echo gone; "
+    file = folder.path / PRIVATE
+    running = start(f"echo Welcome; sleep 0.6; {there}echo 'madrun: here' >&2; sleep 0.6; {there}".format(file=file))
+    Watch(folder, running, head, list).run()
+    assert head.out == b"Welcome\nthere\ngone\n"
 
 
 def test_nodes_that_said_the_same_are_told_together(folder):

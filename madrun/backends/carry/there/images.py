@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -11,6 +12,7 @@ from madrun.backends.carry.there.base import MARK, Refused
 
 MOST = 16 << 20  # of one frame
 SAID = 3
+CONFIG = ("Env", "Cmd", "Entrypoint", "Labels", "User", "WorkingDir")  # what tells images of equal layers apart
 
 
 def inspect(engine: str, name: str) -> dict[str, Any] | None:
@@ -30,7 +32,7 @@ def inspect(engine: str, name: str) -> dict[str, Any] | None:
     return {
         "id": str(seen.get("Id", "")).rpartition(":")[2],
         "layers": layers,
-        "config": {key: (seen.get("Config") or {}).get(key) or None for key in ("Env", "Cmd", "Entrypoint", "Labels")},
+        "config": {key: (seen.get("Config") or {}).get(key) or None for key in CONFIG},
         "registry": bool(seen.get("RepoDigests")),
         "size": int(seen.get("Size") or 0),
     }
@@ -49,7 +51,8 @@ def take(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str,
     try:
         _pass_on(source, first, onward)
         if first is not loader and first.stdin is not None:
-            first.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # a loader that ended early says why itself
+                first.stdin.close()
         out, err = loader.communicate()
     except BaseException:
         for child in reversed(children):

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from madrun.backends.carry.there.base import folder_of, inside, say
+from madrun.backends.carry.there.base import Refused, folder_of, inside, say
 from madrun.backends.carry.there.private import hidden
 
 
-def fetch(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str, Any] | None:
-    """The names of the run directories, then a tar archive of them; nothing else follows it."""
+def fetch(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str, Any]:
+    """The names of the run directories, a tar archive of them, and the word that it was all."""
     runs = inside(folder_of(request), request["results"]) / "runs"
-    names = sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
-    say(sink, {"runs": [name for name in names if name not in request["known"]]})
+    there = sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+    names = [name for name in there if name not in request["known"]]
+    for name in names:
+        _check_readable(runs / name)
+    say(sink, {"runs": names})
     with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for name in names:
-            if name not in request["known"]:
-                archive.add(str(runs / name), arcname=name, recursive=True)
-    sink.flush()
-    return None
+            archive.add(str(runs / name), arcname=name, recursive=True)
+    return {"done": True}
+
+
+def _check_readable(run: Path) -> None:
+    """Refused where this user may not read all of it: what a script leaves is not always theirs."""
+    for place, folders, files in os.walk(str(run)):
+        for path in [Path(place, name) for name in (*folders, *files)]:
+            comes = not path.is_symlink() and (path.is_dir() or path.is_file())
+            if comes and not os.access(str(path), os.R_OK):
+                raise Refused(f"{path}: cannot be read by the user who came; give it to them")
 
 
 def brought(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str, Any]:

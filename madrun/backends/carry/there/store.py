@@ -153,13 +153,23 @@ def lay_out(folder: Path, tree: dict[str, Any]) -> None:
             elif mode == "link":
                 place.symlink_to(value)
             else:
-                shutil.copyfile(str(object_path(folder, value)), str(place))
+                copy_object(folder, value, place)
                 place.chmod(mode)
                 os.utime(str(place), ns=(changed, changed))
         new.chmod(0o755)
         rename(new, target)
     finally:
         shutil.rmtree(str(new), ignore_errors=True)
+
+
+def copy_object(folder: Path, name: str, place: Path) -> None:
+    """The file of this SHA-256; refused, and gone from here, where its content is another by now."""
+    kept = object_path(folder, name)
+    with kept.open("rb") as file, place.open("xb") as copy:
+        if receive(file, copy, kept.stat().st_size) == name:
+            return
+    kept.unlink()
+    raise Refused(f"{kept}: was damaged since it came, and is removed; start the launch again")
 
 
 def write(path: Path, data: bytes, mode: int) -> None:

@@ -74,6 +74,19 @@ def test_two_copies_share_no_file_so_that_a_script_may_write_in_its_own(near_nod
     assert (near_node.folder / "launches/c/repository/r/models/run.sh").read_text() == "echo"
 
 
+def test_a_file_that_was_damaged_where_it_is_kept_goes_into_no_copy(near_node, asking, source):
+    tree = tree_of(listing_of(source))
+    listed, data = objects(tree)
+    asking("put", data, objects=listed, trees=[{"to": "launches/a/repository", "entries": tree.entries}])
+    kept = near_node.folder / "objects" / listed[0][0][:2] / listed[0][0][2:]
+    kept.chmod(0o600)
+    kept.write_text("ohce")  # as a node that lost power may have it
+    with pytest.raises(Trouble, match="was damaged.*start the launch again"):
+        asking("put", trees=[{"to": "launches/b/repository", "entries": tree.entries}])
+    assert not (near_node.folder / "launches/b/repository").exists()
+    assert asking("look", objects=[listed[0][0]])["missing"] == [listed[0][0]]
+
+
 def test_a_file_that_changed_on_its_way_is_refused_and_not_kept(near_node, asking):
     with pytest.raises(Trouble, match="what came is not what was to come"):
         asking("put", b"changed", objects=[[sha(b"promise"), 7]])

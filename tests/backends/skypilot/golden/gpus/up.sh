@@ -4,7 +4,9 @@ set -eu
 cd "$(dirname "$0")"
 # shellcheck source=/dev/null
 . ./private.env
-code=0
+code=0 signal=
+# A signal ends `sky launch` alone: what it started would go on, and its machines would stay up.
+trap 'signal=130' HUP INT TERM
 sky launch -y -c madrun-20261121t000000z-one-a1b2c3 --secret HF_TOKEN --secret MADRUN_SECRET task.yaml || code=$?
 mkdir -p /repo/results
 rsync -a madrun-20261121t000000z-one-a1b2c3:madrun-results/ /repo/results/ || {
@@ -12,4 +14,4 @@ rsync -a madrun-20261121t000000z-one-a1b2c3:madrun-results/ /repo/results/ || {
   exit 2
 }
 sky down -y madrun-20261121t000000z-one-a1b2c3
-exit "$code"
+exit "${signal:-$code}"

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
+from madrun.backends.aside import CONSOLE, STARTED
 from madrun.backends.launchfolder import ATTENDANT, JOURNAL, LaunchFolder
-from madrun.backends.ssh.aside import CONSOLE, STARTED
-from madrun.backends.ssh.look import show_log, state_of
+from madrun.backends.look import show_log, state_of
 from madrun.backends.state import NodeState, Which
 from madrun.errors import UsageError
 
@@ -57,6 +57,17 @@ def test_without_its_attendant_and_its_end_it_is_lost(folder):
     (folder.path / ATTENDANT).touch()
     state = state_of(folder)
     assert (state.phase, state.reason[:25]) == ("lost", "its attendant was killed;")
+
+
+def test_what_stays_on_the_nodes_is_what_was_told_in_the_end_else_what_has_not_come_home(folder):
+    assert state_of(folder).left == ()
+    folder.journal("prepared", folder="/c/files", results="a:/c/results")
+    assert state_of(folder).left == ("a:/c/results",)
+    folder.journal("brought home", runs=["x"])
+    assert state_of(folder).left == ()
+    folder.journal("cleared", left=["b:/c/repository"])
+    folder.journal("ended", exit_code=0, why="")
+    assert state_of(folder).left == ("b:/c/repository",)
 
 
 def test_a_journal_that_is_cut_is_no_error(folder):

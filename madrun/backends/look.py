@@ -1,4 +1,4 @@
-"""How far a launch by ssh has come, and what its nodes printed, as its folder says."""
+"""How far a launch has come, and what its nodes printed, as its folder says."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from madrun.backends.aside import STARTED, console_of
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import ATTENDANT, LaunchFolder
-from madrun.backends.ssh.aside import STARTED, console_of
 from madrun.backends.state import LaunchPhase, LaunchState, NodeState, Which
 from madrun.backends.tail import start_of_last
 from madrun.errors import UsageError
 from madrun.locks import is_held
+from madrun.spec.launch import BROUGHT_HOME
 
+# Events of the journal: `results` of node 0, as HOST:PATH, where they are to come home; what is `left` on the nodes.
+PREPARED, CLEARED = "prepared", "cleared"
 _YOUNG_S = 30.0  # so long after its folder was made its attendant may still be about to begin
 _TICK_S = 0.2
 _CHUNK = 1 << 16
@@ -24,17 +27,31 @@ def state_of(folder: LaunchFolder) -> LaunchState:
     """What the journal says, and whether anybody still writes it."""
     events = folder.events()
     nodes = tuple(_nodes(events))
+    left = tuple(_left(events))
     ended = next((event for event in reversed(events) if event.get("event") == "ended"), None)
     if ended is not None:
         return LaunchState(
-            phase="ended", reason=str(ended.get("why", "")), exit_code=int(ended.get("exit_code", 1)), nodes=nodes
+            phase="ended",
+            reason=str(ended.get("why", "")),
+            exit_code=int(ended.get("exit_code", 1)),
+            nodes=nodes,
+            left=left,
         )
     started = any(event.get("event") == STARTED for event in events)
     phase: LaunchPhase = "running" if started else "preparing"
     if is_held(folder.path / ATTENDANT) or _is_young(folder, events):
         return LaunchState(phase=phase, nodes=nodes)
     reason = "its attendant was killed; what ran on its nodes has ended with it"
-    return LaunchState(phase="lost", reason=reason, nodes=nodes)
+    return LaunchState(phase="lost", reason=reason, nodes=nodes, left=left)
+
+
+def _left(events: list[dict[str, Any]]) -> Iterator[str]:
+    """What was told in the end; where nobody told anything, what was prepared and has not come home."""
+    said = {event.get("event"): event for event in events}
+    if CLEARED in said:
+        yield from map(str, said[CLEARED].get("left", ()))
+    elif BROUGHT_HOME not in said and (place := said.get(PREPARED, {}).get("results")):
+        yield str(place)
 
 
 def _is_young(folder: LaunchFolder, events: list[dict[str, Any]]) -> bool:

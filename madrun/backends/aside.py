@@ -18,10 +18,10 @@ _TICK_S = 0.1
 _CHUNK = 1 << 16
 
 
-def detach(folder: LaunchFolder, head: Head) -> int:
-    """0 once every node has started; until then what the attendant says is shown, and a signal here ends it.
+def detach(folder: LaunchFolder, head: Head, event: str = STARTED, done: str = "started on {nodes}") -> int:
+    """0 once the attendant has noted this event; until then what it says is shown, and a signal here ends it.
 
-    The exit code of the attendant where it ends before that.
+    The exit code of the attendant where it ends before that. `done`: what is said then.
     """
     with (folder.path / CONSOLE).open("wb") as console:
         child = subprocess.Popen(
@@ -32,30 +32,32 @@ def detach(folder: LaunchFolder, head: Head) -> int:
             start_new_session=True,
         )
     with (folder.path / CONSOLE).open("rb") as console:
-        code = _follow_start(folder, head, child, console)
+        code = _follow_start(folder, head, child, (console, event))
     if code is not None:
         return code
     launch = folder.launch()
     nodes = f"{launch.nnodes} node{'s' * (launch.nnodes > 1)}"
     head.show(f"{launch.id}\n".encode())
-    head.say(f"started on {nodes}; madrun status, logs -f and stop know it by this id")
+    head.say(f"{done.format(nodes=nodes)}; madrun status, logs -f and stop know it by this id")
     child.returncode = 0  # it goes on without this process, which is not to complain of that
     return 0
 
 
-def _follow_start(folder: LaunchFolder, head: Head, child: subprocess.Popen[bytes], console: BinaryIO) -> int | None:
-    """None once it has started."""
-    asked = 0
+def _follow_start(
+    folder: LaunchFolder, head: Head, child: subprocess.Popen[bytes], until: tuple[BinaryIO, str]
+) -> int | None:
+    """None once the journal has the event."""
+    (console, event), asked = until, 0
     while child.poll() is None:
         head.tell(console.read(_CHUNK))
         if head.count > asked:
             asked = head.count
             child.terminate()
-        if not asked and any(event.get("event") == STARTED for event in folder.events()):
+        if not asked and any(one.get("event") == event for one in folder.events()):
             return None
         time.sleep(_TICK_S)
     head.tell(console.read())
-    if any(event.get("event") == STARTED for event in folder.events()) and not asked:
+    if any(one.get("event") == event for one in folder.events()) and not asked:
         return None  # and has ended since: status tells how
     return child.returncode if child.returncode >= 0 else int(ExitCode.INTERRUPTED if asked else ExitCode.INTERNAL)
 

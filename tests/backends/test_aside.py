@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from madrun.backends.aside import CONSOLE, detach
 from madrun.backends.launchfolder import JOURNAL, LaunchFolder
-from madrun.backends.ssh.aside import CONSOLE, detach
 
 STARTED = """echo '{{"at": 1, "event": "started", "hosts": ["a", "b"]}}' >>"$4/{journal}"\n"""
 
