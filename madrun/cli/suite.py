@@ -13,7 +13,7 @@ from madrun.cli.suitedrive import Drive, How, ends_known
 from madrun.cli.suitejob import run_as_job, wants_job
 from madrun.cli.suiteoptions import SuiteOptions
 from madrun.cli.suitewords import Typed, folder_of, placed, suite_of_file
-from madrun.cli.tables import columns
+from madrun.cli.tables import columns, many
 from madrun.cli.verdict import quoted
 from madrun.cli.words import words_of
 from madrun.errors import ExitCode, UsageError
@@ -183,4 +183,4 @@ def _show_cases(folder: SuiteFolder, suite: Suite, typed: Typed) -> int:
     if typed.show.as_json:
         return write_out(sys.stdout, to_json({"name": suite.name, "cases": lines}), 0)
     text = "".join(f"{line['name']}\n  {quoted(tuple(line['command']))}\n" for line in lines)  # type: ignore[arg-type]
-    return write_out(sys.stdout, f"{text}{len(lines)} cases\n", 0)
+    return write_out(sys.stdout, f"{text}{many(len(lines), 'case')}\n", 0)

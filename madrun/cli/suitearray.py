@@ -71,7 +71,8 @@ def ends_of(suite: Suite, attempts: Iterable[tuple[str, Attempt]]) -> dict[str, 
         if seen is not None and seen.code is not None and not seen.requeued:
             found[name] = seen.code
             continue
-        state = slurm.state(folder)
-        if state.phase in ("ended", "lost"):
+        state = slurm.state(folder)  # which may not know it: a controller that does not answer has ended nothing
+        if state.phase == "ended":
+            folder.forget_private()
             found[name] = state.exit_code
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,8 @@ def _check(contents: tuple[Content, ...], request: Request, found: tuple[Path, C
 def _check_context(content: Content, cards: list[Card], layers: tuple[list[Layer], list[Layer]]) -> None:
     below, above = layers
     own = [Layer("--set", set_values(word, "--set")) for word in content.sets]
+    for layer in own:
+        _refuse_secret(name for name in _variables(layer.values) if is_secret(name))
     if content.timeout is not None:
         own.append(Layer("--timeout", {"timeout": content.timeout}))
     if content.args:
@@ -227,17 +229,22 @@ def _check_context(content: Content, cards: list[Card], layers: tuple[list[Layer
 def _refuse_secrets(options: RunOptions) -> None:
     """A suite is written down to be resumed: a secret's value must not be among its words."""
     said = [word.partition("=")[0] for word in options.env or () if "=" in word]
-    sets = [
-        word.partition("=")[0].rpartition(".")[2] for word in options.set_key or () if "." in word.partition("=")[0]
-    ]
     inline = parse_text(options.additional_context, "--additional-context") if options.additional_context else {}
-    context = [name for key in ENV_MAPS if isinstance(inline.get(key), dict) for name in inline[key]]
-    for name in (*said, *sets, *context):
-        if is_secret(str(name)):
-            raise UsageError(
-                f"found a value of {name}, and a suite is written down whole, to be resumed; allowed: --env {name}, "
-                "which takes the value that the environment has"
-            )
+    _refuse_secret(name for name in (*said, *_variables(inline)) if is_secret(name))
+
+
+def _variables(values: Mapping[str, Any]) -> list[str]:
+    """Names of the variables that a context gives a value."""
+    maps = [values[key] for key in ENV_MAPS if isinstance(values.get(key), dict)]
+    return [str(name) for one in maps for name, value in one.items() if value]
+
+
+def _refuse_secret(names: Iterable[str]) -> None:
+    for name in names:
+        raise UsageError(
+            f"found a value of {name}, and a suite is written down whole, to be resumed; allowed: --env {name}, which "
+            "takes the value that the environment has"
+        )
 
 
 def folder_of(suite: Suite) -> SuiteFolder:

@@ -6,8 +6,11 @@ wrong with the cluster, the test says with the methods of `Cluster`.
 """
 
 import base64
+import hashlib
+import io
 import json
 import re
+import tarfile
 import threading
 import time
 import uuid
@@ -127,6 +130,19 @@ def stamp():
     return f"{text}.{fraction}Z" if fraction else f"{text}Z"
 
 
+def archive(pod, files=()):
+    """What node 0 prints to send these files home."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as packed:
+        for name, text in dict(files).items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            packed.addfile(entry, io.BytesIO(text))
+    data, mark = made.getvalue(), f"@madrun:{pod.manifest['metadata']['labels']['madrun/launch']}"
+    lines = "".join(base64.b64encode(data[at : at + 3000]).decode() + "\n" for at in range(0, len(data), 3000))
+    return f"\n{mark} begin {hashlib.sha256(data).hexdigest()} {len(data)}\n{lines}{mark} end []\n"
+
+
 def ends_well(pod):
     """The life of a pod that has nothing to do."""
     pod.schedule()
@@ -153,6 +169,7 @@ class Cluster:
         self.jobset = True
         self.threads = []
         self.most_bytes = 0
+        self.log_pause = 0  # seconds before each line of a log
 
     # What a test asks
 
@@ -217,9 +234,9 @@ class Cluster:
             owned = [key for key, one in self.objects.items() if _owner(one) == found["metadata"]["uid"]]
             if plural in ("jobs", "jobsets"):
                 found["metadata"]["deletionTimestamp"] = stamp()
-        for key in owned:
+        for key in owned:  # by the garbage collector, which gives each the grace that it has of its own
             if key in self.objects:
-                self.delete(*key, grace)
+                self.delete(*key)
         if plural in ("jobs", "jobsets"):
             self._spawn(self._remove_when_alone, (plural, namespace, name))
         else:
@@ -459,6 +476,7 @@ class _Handler(BaseHTTPRequestHandler):
             sent += len(lines)
             for moment, text in lines:
                 if _seconds(moment) >= since:
+                    time.sleep(cluster.log_pause)
                     self._piece(moment.encode() + b" " + text if stamps else text)
             if cluster.away or pod.cuts != cuts:
                 self.connection.close()

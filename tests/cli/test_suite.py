@@ -105,6 +105,9 @@ def test_a_sweep_is_a_case_for_each_combination(dry):
         (("suite", "suite.yaml", "-e", "MY_TOKEN=abc"), 2, "found a value of MY_TOKEN, and a suite is written down"),
         (("suite", "suite.yaml", "-c", "{'docker_env_vars': {'A_KEY': 'abc'}}"), 2, "found a value of A_KEY"),
         (("suite", "suite.yaml", "--set", "docker_env_vars.A_KEY=abc"), 2, "found a value of A_KEY"),
+        (("suite", "suite.yaml", "--set", "env_vars={A_KEY: abc}"), 2, "found a value of A_KEY"),
+        (("run", "--tags", "hello", "--sweep", "docker_env_vars.A_KEY=a,b"), 2, "found a value of A_KEY"),
+        (("run", "--tags", "hello", "--sweep", "env_vars=[{A_KEY: a}]"), 2, "found a value of A_KEY"),
         (
             ("run", "--tags", "hello", "--sweep", "timeout=1,x"),
             4,
@@ -131,6 +134,11 @@ def test_a_wrong_case_is_told_with_its_line(dry, here):
     assert "suite.yaml:3: cases.1: helo: " in dry("suite", "suite.yaml")[1]
     (here / "suite.yaml").write_text("cases:\n- {tags: hello, env: [NOT_SET]}\n")
     assert "env: NOT_SET is not set on this host" in dry("suite", "suite.yaml")[1]
+    for key in ("context", "sweep"):
+        value = "abc" if key == "context" else "[abc]"
+        (here / "suite.yaml").write_text(f"cases:\n- {{tags: hello, {key}: {{docker_env_vars.A_KEY: {value}}}}}\n")
+        assert "suite.yaml:2: cases.0: hello" in dry("suite", "suite.yaml")[1]
+        assert "found a value of A_KEY" in dry("suite", "suite.yaml")[1]
 
 
 def test_status_shows_a_suite_that_was_begun_and_resume_takes_its_new_cases(dry, here, capsys):

@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 from suite_parts import suite
 
+from madrun.backends.state import LaunchState
 from madrun.cli.launchoptions import LaunchOptions
-from madrun.cli.suitearray import submit_array
+from madrun.cli.suitearray import ends_of, submit_array
 from madrun.cli.suitejob import asked_of_words, check_alike, run_as_job, taken_from_here, wants_job
 from madrun.cli.words import words_of
 from madrun.errors import ContextError, UsageError
 from madrun.suites.folder import Journal, SuiteFolder
+from madrun.suites.progress import Attempt
 from madrun.suites.suite import Case, Suite
 
 WORDS = ["--tags", "a", "--tags", "b:c=1", "--env", "X", "--arg", "--bs 1", "--set", "model_args=--x '1'"]
@@ -80,3 +82,16 @@ def test_tasks_of_one_array_cannot_ask_for_different_jobs(tmp_path, monkeypatch,
     with pytest.raises(ContextError, match=r"--array: found other settings of slurm in '1' than in '0'"):
         submit_array(folder, made, progress, Journal(folder, progress))
     assert not (tmp_path / "launches").exists()
+
+
+def test_a_task_of_which_slurm_says_nothing_now_has_not_ended(tmp_path, monkeypatch):
+    made = replace(of_slurm(()), results=str(tmp_path))
+    attempt = Attempt(number=1, launch="L")
+    (tmp_path / "launches/L").mkdir(parents=True)
+    (tmp_path / "launches/L/private.env").touch()
+    said = [LaunchState(phase="lost", reason="the controller does not answer"), LaunchState(phase="ended", exit_code=3)]
+    monkeypatch.setattr("madrun.backends.slurm.backend.state", lambda _: said.pop(0))
+    assert ends_of(made, [("0", attempt)]) == {}
+    assert (tmp_path / "launches/L/private.env").exists()
+    assert ends_of(made, [("0", attempt)]) == {"0": 3}
+    assert not (tmp_path / "launches/L/private.env").exists()

@@ -99,14 +99,7 @@ def read(
 
 
 def _problems(settings: KubernetesSettings) -> list[str]:
-    found = [*_gpu_problems(settings), *_time_problems(settings)]
-    if settings.namespace and not _LABEL.fullmatch(settings.namespace):
-        found.append(f"namespace: found {settings.namespace!r}, allowed: small letters, digits and '-'")
-    named = [(key, getattr(settings, key)) for key in ("results_claim", "queue", "priority_class", "service_account")]
-    named += [(key, name) for key in ("data_claims", "pull_secrets") for name in getattr(settings, key)]
-    for key, name in named:
-        if name and not _NAME.fullmatch(name):
-            found.append(f"{key}: found {name!r}, allowed: small letters, digits, '-' and '.'")
+    found = [*_name_problems(settings), *_gpu_problems(settings), *_time_problems(settings)]
     for key in ("cpus", "memory", "shm_size"):
         value = getattr(settings, key)
         if value and not _QUANTITY.fullmatch(value):
@@ -125,6 +118,18 @@ def _problems(settings: KubernetesSettings) -> list[str]:
             )
     if settings.repository != "carry" and not settings.repository.startswith("/"):
         found.append(f"repository: found {settings.repository!r}, allowed: carry, or an absolute path in the container")
+    return found
+
+
+def _name_problems(settings: KubernetesSettings) -> list[str]:
+    found = []
+    if settings.namespace and not _LABEL.fullmatch(settings.namespace):
+        found.append(f"namespace: found {settings.namespace!r}, allowed: small letters, digits and '-'")
+    named = [(key, getattr(settings, key)) for key in ("results_claim", "queue", "priority_class", "service_account")]
+    named += [(key, name) for key in ("data_claims", "pull_secrets") for name in getattr(settings, key)]
+    for key, name in named:
+        if name and not _NAME.fullmatch(name):
+            found.append(f"{key}: found {name!r}, allowed: small letters, digits, '-' and '.'")
     return found
 
 

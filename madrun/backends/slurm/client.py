@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from madrun.backends.slurm.states import JobState, read_accounting, read_queue
 from madrun.errors import UsageError
 
 QUEUE_FORMAT = "%T|%r|%N|%S"
-_ASK_S, _SUBMIT_S = 30.0, 120.0
+Beside = Callable[[], bool]  # what goes on meanwhile, five times a second; False once the answer is of no use any more
+_ASK_S, _SUBMIT_S, _TICK_S = 30.0, 120.0, 0.2
 _ID = re.compile(r"([0-9]+(?:_[0-9]+)?)(?:;(\S+))?", re.ASCII)
 
 
@@ -46,23 +51,41 @@ class Job:
         return [program, *(["-M", self.cluster] if self.cluster else [])]
 
 
-def ask(words: Sequence[str], limit_s: float = _ASK_S) -> Answer:
-    """Runs a command of SLURM; `UsageError` where this host has none."""
+def always() -> bool:
+    """For what is asked with nothing beside it."""
+    return True
+
+
+def ask(words: Sequence[str], beside: Beside = always, limit_s: float = _ASK_S) -> Answer:
+    """Runs a command of SLURM; `UsageError` where this host has none.
+
+    While the controller is down such a command takes 20 s. It has a session of its own: Ctrl-C, which reaches all that
+    runs on a terminal, must not end sbatch between handing over a job and printing its number.
+    """
+    begun, pipe = time.monotonic(), subprocess.PIPE
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False)
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True)
     except FileNotFoundError:
         raise UsageError(
             f"--on slurm: found no {words[0]} on this host; type the command on a login node of the cluster, or write "
             "the files with madrun render --on slurm and submit job.sh there"
         ) from None
-    except subprocess.TimeoutExpired:
-        return Answer(124, "", f"{words[0]} gave no answer in {limit_s:.0f} s")
-    return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+    with child:
+        while True:
+            try:
+                out, err = child.communicate(timeout=_TICK_S)
+                return Answer(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+            except subprocess.TimeoutExpired:
+                waited = time.monotonic() - begun
+            if waited >= limit_s or not beside():
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                return Answer(124, "", f"{words[0]} gave no answer in {waited:.0f} s")
 
 
-def submit(words: Sequence[str]) -> Answer:
+def submit(words: Sequence[str], beside: Beside = always) -> Answer:
     """Runs sbatch; a busy controller may take its time over it."""
-    return ask(words, _SUBMIT_S)
+    return ask(words, beside, _SUBMIT_S)
 
 
 def job_of(text: str) -> Job | None:
@@ -79,38 +102,39 @@ def named(name: str) -> Job | None:
     return job_of(answer.out) if answer.code == 0 else None
 
 
-def look(job: Job) -> JobState | None:
+def look(job: Job, beside: Beside = always) -> JobState | None:
     """How the job stands; None where neither the controller nor the accounting knows it any more.
 
     Raises `Unanswered` where nobody could be asked.
     """
     words = [*job.words("squeue"), "--noheader", "--states=all", f"--jobs={job.id}", f"--format={QUEUE_FORMAT}"]
-    answer = ask(words)
+    answer = ask(words, beside)
     if answer.code == 0 and (state := read_queue(answer.out)):
         return state
     if answer.code and "Invalid job id" not in answer.err:
         raise Unanswered(answer.said)
-    return account(job)
+    return account(job, beside)
 
 
-def account(job: Job) -> JobState | None:
+def account(job: Job, beside: Beside = always) -> JobState | None:
     """What the accounting says of it; None where there is none, or it does not know the job."""
     try:
-        answer = ask([*job.words("sacct"), "-X", "-n", "-P", f"--jobs={job.id}", "--format=State,ExitCode,NodeList"])
+        words = ["-X", "-n", "-P", f"--jobs={job.id}", "--format=State,ExitCode,NodeList"]
+        answer = ask([*job.words("sacct"), *words], beside)
     except UsageError:
         return None
     return read_accounting(answer.out) if answer.code == 0 else None
 
 
-def cancel(job: Job) -> str:
+def cancel(job: Job, beside: Beside = always) -> str:
     """Asks SLURM to end it; what it said against that, empty where it took it, or the job is gone."""
-    answer = ask([*job.words("scancel"), job.id])
+    answer = ask([*job.words("scancel"), job.id], beside)
     return "" if answer.code == 0 or "Invalid job id" in answer.err or "already" in answer.err else answer.said
 
 
-def warn(job: Job) -> str:
+def warn(job: Job, beside: Beside = always) -> str:
     """Asks the job's script to end what runs in order; what SLURM said against that, empty where it took it."""
-    answer = ask([*job.words("scancel"), "--batch", "--signal=USR2", job.id])
+    answer = ask([*job.words("scancel"), "--batch", "--signal=USR2", job.id], beside)
     return "" if answer.code == 0 else answer.said
 
 

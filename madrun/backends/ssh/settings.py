@@ -79,7 +79,7 @@ def read_text(name: str) -> str | None:
         why = f"cannot be read: {error.strerror}"
     except (OSError, RuntimeError, ValueError):
         return None
-    raise ContextError(f"{_HOSTS}: the file {name} {why}; allowed: a file with one host a line")
+    raise ContextError(f"hosts: the file {name} {why}; allowed: a file with one host a line")
 
 
 def read(

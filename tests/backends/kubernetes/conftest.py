@@ -1,9 +1,5 @@
 """A cluster over HTTP, a launch in its folder, and a head that keeps what it is told."""
 
-import hashlib
-import io
-import json
-import tarfile
 import threading
 import time
 
@@ -11,8 +7,7 @@ import pytest
 from emulatedcluster import Cluster, serve
 
 from madrun.backends.kubernetes import backend
-from madrun.backends.kubernetes.names import names_of
-from madrun.backends.kubernetes.payload import Payload, marker
+from madrun.backends.kubernetes.payload import Payload
 from madrun.backends.kubernetes.render import render_with
 from madrun.backends.kubernetes.settings import read
 from madrun.backends.launchfolder import LaunchFolder
@@ -122,26 +117,3 @@ def start(folder, cluster):
 @pytest.fixture
 def head():
     return Head()
-
-
-def results_lines(launch_folder, files):
-    """What node 0 prints to send these files home."""
-    import base64
-
-    launch = launch_folder.launch()
-    settings, _ = read(launch.settings, launch.nnodes)
-    mark = marker(names_of(launch.id, launch.nnodes, settings.jobset))
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as archive:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text))
-    data = made.getvalue()
-    lines = "".join(base64.b64encode(data[at : at + 3000]).decode() + "\n" for at in range(0, len(data), 3000))
-    return f"\n{mark} begin {hashlib.sha256(data).hexdigest()} {len(data)}\n{lines}{mark} end {json.dumps([])}\n"
-
-
-@pytest.fixture
-def sending():
-    return results_lines

@@ -8,6 +8,8 @@ from madrun.backends.kubernetes.condition import launch_state, lost, outcome, tr
 from madrun.backends.kubernetes.refused import Away, Gone, refusal
 from madrun.errors import ContextError, UsageError
 
+TWO = {"metadata": {"name": "one"}, "spec": {"completions": 2}}
+
 
 def pod(rank, state=None, **more):
     statuses = [{"name": "madrun", "state": state}] if state else []
@@ -40,6 +42,41 @@ def test_the_code_of_a_launch_is_node_0s_or_that_of_the_first_to_fail(good, pods
     assert found.code == code and why in found.why
 
 
+@pytest.mark.parametrize(
+    ("why", "pods", "code", "text"),
+    [
+        ("DeadlineExceeded: Job was active too long", [done(0, 130), done(1, 3)], 3, "DeadlineExceeded"),
+        ("", [done(0, 130), done(1, 130)], 3, "node 0 ended first"),
+        ("", [done(0, 130, "2026-11-21T00:00:02Z"), done(1, 4)], 4, "node 1 ended first"),
+        ("", [done(0, 128, reason="StartError"), done(1, 128, reason="StartError")], 2, "(StartError"),
+    ],
+)
+def test_a_node_that_the_cluster_ends_tells_no_code_of_its_own(why, pods, code, text):
+    found = outcome(False, why, pods)
+    assert found.code == code and text in found.why
+
+
+def test_what_could_not_be_run_is_told_in_the_words_of_the_runtime():
+    state = {"exitCode": 128, "reason": "StartError", "message": 'exec: "sh": executable file not found in $PATH'}
+    assert (
+        'node 0 ended first, with exit code 128 (StartError: exec: "sh": ex'
+        in outcome(False, "", [pod(0, {"terminated": state})]).why
+    )
+
+
+def test_what_an_event_tells_of_may_be_over():
+    refused = {"reason": "FailedCreate", "message": 'violates PodSecurity "baseline": must not include "IPC_LOCK"'}
+    pulling = [pod(rank, {"waiting": {"reason": "ContainerCreating"}}) for rank in range(2)]
+    assert trouble(TWO, pulling[:1], [refused])[0].endswith(
+        "; leave that right out with --set kubernetes.ipc_lock=false"
+    )
+    assert trouble(TWO, pulling, [refused]) == ("", True)
+    jobset = {"metadata": {"name": "one"}, "spec": {"replicatedJobs": [{"template": TWO}]}}
+    assert trouble(jobset, pulling[:1], [refused])[1] is False and trouble(jobset, pulling, [refused])[1] is True
+    own = {"reason": "FailedMount", "message": 'MountVolume.SetUp failed for volume "launch": secret "one" not found'}
+    assert trouble(TWO, pulling, [own]) == ("", True)
+
+
 def test_a_job_that_ended_well_beside_a_pod_that_did_not_is_a_failure():
     assert outcome(True, "", [done(0, 0), done(1, 1)]).code == 1
 
@@ -48,15 +85,15 @@ def test_images_come_before_places_and_quotas_can_be_waited_for():
     waiting = pod(1, {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}})
     place = {"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"}
     unplaced = pod(0, conditions=[place])
-    assert trouble([unplaced, waiting], []) == (
+    assert trouble(TWO, [unplaced, waiting], []) == (
         "node 1: the image cannot be pulled: ImagePullBackOff: no such tag",
         False,
     )
-    assert trouble([unplaced], []) == ("node 0 waits for a place: 0/2 nodes are available", True)
+    assert trouble(TWO, [unplaced], []) == ("node 0 waits for a place: 0/2 nodes are available", True)
     quota = {"reason": "FailedCreate", "message": "exceeded quota: q"}
-    assert trouble([], [quota]) == ("no pod is made: exceeded quota: q", True)
-    assert trouble([], [{"reason": "FailedCreate", "message": "violates PodSecurity"}])[1] is False
-    assert trouble([], [{"reason": "FailedMount", "message": 'configmap "x" not found'}])[0].startswith(
+    assert trouble(TWO, [], [quota]) == ("no pod is made: exceeded quota: q", True)
+    assert trouble(TWO, [], [{"reason": "FailedCreate", "message": "violates PodSecurity"}])[1] is False
+    assert trouble(TWO, [], [{"reason": "FailedMount", "message": 'configmap "x" not found'}])[0].startswith(
         "a volume is missing"
     )
 

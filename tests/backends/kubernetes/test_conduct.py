@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from emulatedcluster import Refusal
+from emulatedcluster import Refusal, archive
 
 from madrun.backends.kubernetes import backend, mirror, podlog, watch
 from madrun.backends.state import Which
@@ -40,12 +40,14 @@ def runs(code=0, lines=("hello\n",), wait=None):
             while time.monotonic() < end and not pod.leaving.wait(0.02) and not pod.killed.is_set():
                 pass
         if not pod.killed.is_set():
+            if pod.rank == 0:
+                pod.say(archive(pod))
             pod.end(130 if pod.leaving.is_set() else code)
 
     return life
 
 
-def test_shows_node_0_keeps_the_others_brings_home_and_leaves_nothing(cluster, start, sending, tmp_path):
+def test_shows_node_0_keeps_the_others_brings_home_and_leaves_nothing(cluster, start, tmp_path):
     files = {f"runs/{RUN}/record.json": b"{}", f"runs/{RUN}/node-0/console.log": b"x" * 9000}
 
     def life(pod):
@@ -53,13 +55,11 @@ def test_shows_node_0_keeps_the_others_brings_home_and_leaves_nothing(cluster, s
         pod.begin()
         pod.say(f"from {pod.rank}\n")
         if pod.rank == 0:
-            pod.say(sending(started.folder, files))
+            pod.say(archive(pod, files))
         pod.end(0)
 
-    cluster.life = lambda pod: (made.wait(10), life(pod))
-    made = threading.Event()
+    cluster.life = life
     started = start()
-    made.set()
     assert started.end() == 0
     assert started.head.shown == b"from 0\n"
     assert (started.folder.path / "node-1.log").read_bytes() == b"from 1\n"
@@ -118,14 +118,14 @@ def test_node_0_tells_the_code_where_it_was_it_that_failed(cluster, start):
     assert started.end() == 4 and cluster.names() == []
 
 
-def test_a_signal_ends_all_pods_in_order_and_what_node_0_sends_still_comes_home(cluster, start, sending, tmp_path):
+def test_a_signal_ends_all_pods_in_order_and_what_node_0_sends_still_comes_home(cluster, start, tmp_path):
     def life(pod):
         pod.begin()
         pod.say("running\n")
         pod.leaving.wait(10)
         if pod.rank == 0:
             pod.say("ended in order\n")
-            pod.say(sending(started.folder, {f"runs/{RUN}/record.json": b"{}"}))
+            pod.say(archive(pod, {f"runs/{RUN}/record.json": b"{}"}))
         pod.end(130)
 
     cluster.life = life
@@ -146,6 +146,8 @@ def test_no_line_is_lost_or_doubled_over_connections_that_break(cluster, start):
                 with cluster.changed:
                     pod.cuts += 1
                 time.sleep(0.06)
+        if pod.rank == 0:
+            pod.say(archive(pod))
         pod.end(0)
 
     cluster.life = life
@@ -355,7 +357,7 @@ def test_state_and_stop_work_from_the_folder_alone(cluster, start, head):
 def test_a_launch_that_waits_for_its_queue_says_so(cluster, start):
     started = start(queue="gpus")
     started.said("queue gpus has not admitted it")
-    assert backend.state(started.folder).reason == "its queue has not admitted it"
+    assert backend.state(started.folder).reason.startswith("its queue has not admitted it; nobody attends it; madrun attend")
     started.head.interrupt()
     assert started.end() == 130 and cluster.names() == []
 

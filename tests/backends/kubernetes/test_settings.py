@@ -19,7 +19,7 @@ from madrun.errors import ContextError
         ({"pull_policy": "always"}, "kubernetes.pull_policy: found 'always'"),
         ({"memory": "64GB"}, "kubernetes.memory: found '64GB' .did you mean '64Gi'"),
         ({"ttl": "a while"}, "kubernetes.ttl: "),
-        ({"ttl": -1.5}, "kubernetes.ttl: found -1.5, allowed: no less than 0"),
+        ({"ttl": -1.5}, "kubernetes.ttl: found -1.5, allowed: no less than 60 s"),
         ({"ttl": -1}, "kubernetes.ttl: "),
         ({"secrets": {"HF_TOKEN": "hf"}}, "kubernetes.secrets.HF_TOKEN: found 'hf', allowed: SECRET/KEY"),
         ({"data_claims": {"corpus": "data"}}, "kubernetes.data_claims.corpus: found 'data', allowed: an absolute"),
@@ -77,6 +77,6 @@ def test_madruns_own_key_wins_over_another_spelling(values):
 
 
 def test_durations_are_whole_seconds_rounded_up():
-    settings, _ = read({"ttl": "1.2s", "deadline": "2h", "unreachable": 0.1}, None)
-    assert (settings.seconds("ttl"), settings.seconds("deadline"), settings.seconds("unreachable")) == (2, 7200, 1)
+    settings, _ = read({"ttl": "60.2s", "deadline": "2h", "unreachable": 0.1}, None)
+    assert (settings.seconds("ttl"), settings.seconds("deadline"), settings.seconds("unreachable")) == (61, 7200, 1)
     assert settings.seconds("pending_timeout") is None

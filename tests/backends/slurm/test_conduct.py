@@ -61,20 +61,16 @@ def test_all_nodes_run_the_nodes_script_and_node_0_is_shown(folder, slurm, head,
     assert not (made.path / "private.env").exists()
 
 
-def test_the_jobs_code_is_that_of_the_script_and_the_commands_that_of_node_0(folder, slurm, head, madrun):
-    slurm.runs_jobs()
-    madrun("exit 3")
-    made = folder()
-    assert backend.conduct(made, head, False) == 3
-    assert "code=3" in (made.path / "attempt-0/job.state").read_text()
-    assert backend.state(made).exit_code == 3
-
-
-def test_a_node_that_fails_waits_for_what_the_others_bring_home(folder, slurm, head, madrun):
+def test_a_node_that_fails_waits_for_what_the_others_bring_home_and_fails_the_job_and_the_command(
+    folder, slurm, head, madrun
+):
     slurm.runs_jobs()
     madrun('[ "$MADRUN_NODE_RANK" = 1 ] || { sleep 0.4; echo home; }; exit 3')
-    assert backend.conduct(folder(), head, False) == 3
+    made = folder()
+    assert backend.conduct(made, head, False) == 3
     assert head.shown == b"home\n"
+    assert "code=3" in (made.path / "attempt-0/job.state").read_text()
+    assert backend.state(made).exit_code == 3
 
 
 def test_ctrl_c_ends_what_runs_in_order_and_cancels_the_job(folder, slurm, head, madrun):

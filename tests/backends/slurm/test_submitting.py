@@ -1,9 +1,11 @@
 """Handing a script to sbatch; what it says was recorded from SLURM 22.05."""
 
+import re
+
 import pytest
 
-from madrun.backends.slurm.client import Job
-from madrun.backends.slurm.submitting import check_and_submit
+from madrun.backends.slurm.client import Answer, Job
+from madrun.backends.slurm.submitting import check_and_submit, refusal
 from madrun.errors import ContextError, UsageError
 
 BUSY = "echo 'sbatch: error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
@@ -49,9 +51,13 @@ def test_the_name_of_a_cluster_is_kept(submit, slurm):
         ("allocation failure: Job violates something new", r"slurm: refused by sbatch: Job violates something new"),
     ],
 )
-def test_a_refusal_names_the_key_that_says_it(submit, slurm, said, message):
-    slurm.answers("sbatch", f'echo "{said}" >&2; exit 1')
-    with pytest.raises(ContextError, match=message):
+def test_a_refusal_names_the_key_that_says_it(said, message):
+    assert re.match(message, str(refusal(Answer(1, "", said))))
+
+
+def test_what_is_refused_is_not_submitted(submit, slurm):
+    slurm.answers("sbatch", "echo 'allocation failure: Invalid qos specification' >&2; exit 1")
+    with pytest.raises(ContextError, match=r"slurm.qos: refused by sbatch"):
         submit()
     assert not any("--parsable" in call for call in slurm.calls)
 

@@ -1,5 +1,6 @@
 """The keys of ssh: what they may be, and which hosts of them are taken."""
 
+import os
 import re
 
 import pytest
@@ -15,6 +16,17 @@ def test_the_hosts_of_a_file_are_read_once():
     assert settings.names == ("a", "b", "c")
     assert settings.nproc_per_node == 2
     assert read(to_plain(settings), 3, {}.get) == (settings, 3)
+
+
+@pytest.mark.parametrize(("mode", "why"), [(0o600, "is no text in UTF-8"), (0, "cannot be read: Permission denied")])
+def test_a_file_of_hosts_that_cannot_be_read_is_no_name_of_a_host(tmp_path, monkeypatch, mode, why):
+    (tmp_path / "cluster").write_bytes(b"\xff\xfe")
+    (tmp_path / "cluster").chmod(mode)
+    monkeypatch.chdir(tmp_path)
+    if not mode and os.access("cluster", os.R_OK):
+        pytest.skip("root reads every file")
+    with pytest.raises(ContextError, match=f"hosts: the file cluster {why}; allowed: a file with one host a line"):
+        read({"hosts": "cluster"}, None)
 
 
 def test_of_more_hosts_than_nodes_the_first_are_taken():
