@@ -18,7 +18,8 @@ from madrun.units import format_duration
 
 TICK_S = 0.2
 _ASK_S = 1.0  # between questions to SLURM about a job that is about to end
-_FILES_S = 10.0  # how long the files of a job may take to reach this host over the shared file system
+_FILES_S = 10.0  # how long the files of a job may take to reach this host over the shared file system, SLURM to answer
+_LEAVE_S = 5.0  # for the last word to SLURM of a command that is to leave at once
 _PATIENCE_S = 60.0  # for what runs in a job to end in order
 _CHUNK = 1 << 20
 
@@ -94,16 +95,28 @@ class Follower:
 
     def _ask(self) -> None:
         try:
-            self._state = look(self._job)
+            self._state = look(self._job, self._beside)
         except Unanswered as error:
-            if not self._silent:
-                self._head.say(f"the SLURM controller does not answer ({error}); the job goes on, asking again")
-            self._silent = True
+            if not self._head.stop.is_set():
+                self._is_silent(str(error))
             return
         if self._silent:
             self._head.say("the SLURM controller answers again")
             self._silent = False
         self._tell(self._state)
+
+    def _beside(self) -> bool:
+        """Shows what comes while SLURM is asked; whether its answer is still of use."""
+        attempt, waited = self._show(), time.monotonic() - self._asked_at
+        if waited >= _FILES_S:
+            self._is_silent(f"no answer for {format_duration(waited)}")
+        over = attempt is not None and attempt.code is not None and self._waited()
+        return not over and not self._head.stop.is_set()
+
+    def _is_silent(self, why: str) -> None:
+        if not self._silent:
+            self._head.say(f"the SLURM controller does not answer ({why}); the job goes on, asking again")
+        self._silent = True
 
     def _tell(self, state: JobState | None) -> None:
         """Says what is new."""
@@ -126,7 +139,7 @@ class Follower:
         state = self._state
         if state is not None and state.phase == "pending":
             self._gone_at = None
-            return False
+            return attempt is not None and attempt.code == 0 and attempt.said
         if attempt is not None and attempt.code is not None:
             # A success needs no more; else SLURM's last word on the job may say who or what ended it.
             near = state is None or (attempt.code == 0 and attempt.said and state.word != "RUNNING")
@@ -144,6 +157,9 @@ class Follower:
     def _end(self, attempt: Attempt | None) -> Verdict:
         self._pass_on()
         state = self._state
+        if state is not None and state.phase == "pending":
+            cancel(self._job)
+            self._head.say(f"job {self._job.id} has ended, and SLURM would run it again; it is cancelled")
         if state is not None and state.word == "CANCELLED":
             state = account(self._job) or state  # it knows by whom
         return judge(self._folder.path, self._job.id, attempt, state, self._settings.signal_s)
@@ -182,24 +198,33 @@ def end_job(folder: LaunchFolder, job: Job, head: Head, meanwhile: Callable[[], 
     asked_at = warned_at = time.monotonic()
     attempt = latest(folder.path)
     runs = attempt is not None and bool(attempt.tasks) and attempt.code is None
-    trouble = warn(job) if runs else cancel(job)
-    while head.count <= signals:
+    is_told = False
+
+    def beside() -> bool:
         meanwhile()
+        return head.count <= signals
+
+    trouble = warn(job, beside) if runs else cancel(job, beside)
+    while beside():
         time.sleep(TICK_S)
         if time.monotonic() - asked_at < _ASK_S:
             continue
         asked_at = time.monotonic()
         try:
-            state = look(job)
+            state = look(job, beside)
         except Unanswered as error:
             trouble = str(error)
+            if not is_told and beside():
+                head.say(f"the SLURM controller does not answer ({error}); asking until it does")
+                is_told = True
             continue
         if state is None or state.phase == "ended":
             meanwhile()
             return ""
         if trouble or (runs and time.monotonic() - warned_at > _PATIENCE_S):
-            trouble, runs = cancel(job), False
-    trouble = cancel(job) or trouble
+            trouble, runs = cancel(job, beside), False
+    limit = time.monotonic() + _LEAVE_S
+    trouble = cancel(job, lambda: time.monotonic() < limit) or trouble
     return f"left while job {job.id} ends{f' ({trouble})' if trouble else ''}; squeue -j {job.id} shows what is left"
 
 

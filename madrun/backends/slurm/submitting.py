@@ -45,6 +45,8 @@ def check_and_submit(script: Path, name: str, hidden: tuple[str, ...], head: Hea
         if _NO_NODES not in answer.err:
             raise refusal(answer)
         head.say("as the cluster is now, no nodes fit the job; submitting it all the same")
+    if head.stop.is_set():
+        raise UsageError("nothing was submitted")
     done = _patient([*front, "--parsable", str(script)], name, head)
     if isinstance(done, Job):
         return done
@@ -59,7 +61,7 @@ def _patient(words: list[str], name: str, head: Head) -> Answer | Job:
     """Asks again while the controller is busy; a request without an answer may have become a job all the same."""
     handed_over = "--parsable" in words
     for attempt in range(_TRIES):
-        answer = submit(words)
+        answer = submit(words, lambda: head.count <= handed_over)
         if answer.code == 0 or not any(sign in answer.err for sign in _BUSY):
             return answer
         if attempt == 0:

@@ -357,7 +357,9 @@ def test_state_and_stop_work_from_the_folder_alone(cluster, start, head):
 def test_a_launch_that_waits_for_its_queue_says_so(cluster, start):
     started = start(queue="gpus")
     started.said("queue gpus has not admitted it")
-    assert backend.state(started.folder).reason.startswith("its queue has not admitted it; nobody attends it; madrun attend")
+    assert backend.state(started.folder).reason.startswith(
+        "its queue has not admitted it; nobody attends it; madrun attend"
+    )
     started.head.interrupt()
     assert started.end() == 130 and cluster.names() == []
 
@@ -378,3 +380,180 @@ def test_a_launch_whose_attendant_died_is_followed_on(cluster, folder, head, mon
     monkeypatch.setattr(cluster, "create", None)
     assert backend.conduct(made, head, False) == 0
     assert head.shown == b"0: hello\n" and cluster.names() == []
+
+
+def test_results_that_do_not_come_home_are_no_success(cluster, start):
+    cluster.life = lambda pod: (pod.begin(), pod.say("hello\n"), pod.end(0))
+    started = start(results_claim="results")
+    assert started.end() == 3
+    assert any(
+        line.startswith("no results came home: node 0") and "claim results" in line for line in started.head.said
+    )
+    assert cluster.names() == []
+
+
+def test_a_log_that_takes_longer_to_come_than_the_end_is_waited_for(cluster, start, tmp_path):
+    cluster.log_pause = 0.15  # a second and a half in all, with the mark of the archive last
+    cluster.life = runs(lines=("hello\n" * 10,))
+    started = start()
+    assert started.end() == 0
+    assert started.head.shown.count(b"hello\n") == 10
+
+
+def test_a_login_that_runs_out_is_asked_again_and_nothing_is_left(cluster, start):
+    refused = Refusal(401, "Unauthorized", "Unauthorized")
+    cluster.life = runs(wait=1.5)
+    started = start()
+    started.runs()
+    cluster.failing = [("get", "jobs", refused)] * 8
+    started.said("does not know this user (401 Unauthorized); log in again, as for kubectl get pods; asking again")
+    started.said("answers again")
+    assert started.end() == 0 and cluster.names() == []
+
+
+def test_a_server_that_goes_away_while_it_is_submitted_to_leaves_words_on_what_is_there(cluster, start):
+    cluster.life = runs(wait=5)
+    real = cluster.create
+
+    def create(plural, *rest):
+        cluster.away = plural == "secrets" or cluster.away
+        if cluster.away:
+            raise Refusal(503, "ServiceUnavailable", "shutting down")
+        return real(plural, *rest)
+
+    cluster.create = create
+    started = start()
+    with pytest.raises(
+        UsageError, match=r"503 shutting down\nleft in the cluster: job/m.*; remove it: kubectl -n default"
+    ):
+        started.end()
+    cluster.away = False
+    assert backend.stop(started.folder, started.head) == 0
+    cluster.wait_for(lambda: cluster.names() == [])
+
+
+def test_whoever_is_interrupted_while_it_is_submitted_makes_nothing_more(cluster, start):
+    cluster.life = lambda pod: started.head.interrupt() if pod.rank == 0 else None
+    real = cluster.create
+    cluster.create = lambda plural, *rest: (plural == "configmaps" and interrupted.wait(10), real(plural, *rest))[1]
+    interrupted = threading.Event()
+    cluster.life = lambda pod: (started.head.interrupt(), interrupted.set())
+    started = start()
+    assert started.end() == 130 and cluster.names() == []
+    assert {plural for verb, plural, _ in cluster.requests if verb == "create"} <= {"jobs", "configmaps"}
+
+
+def test_an_attendant_that_died_while_it_submitted_is_told_and_its_job_is_removed(cluster, folder, head, monkeypatch):
+    from madrun.backends.kubernetes import objects
+
+    def submit(cluster, folder, *_rest):
+        cluster.create(objects.load((folder.path / objects.OBJECTS).read_text())[-1])
+        raise SystemExit
+
+    cluster.life = runs(wait=10)
+    made = folder()
+    monkeypatch.setattr(objects, "submit", submit)
+    monkeypatch.setattr(backend, "_forget", lambda _folder: None)
+    with pytest.raises(SystemExit):
+        backend.conduct(made, head, False)
+    made.path.joinpath("journal.jsonl").write_text(
+        "".join(f"{json.dumps(event)}\n" for event in made.events() if event["event"] != "ended")
+    )
+    told = backend.state(made)
+    assert told.phase in ("running", "pending") and "nobody attends it" in told.reason
+    with pytest.raises(
+        UsageError, match="its attendant was killed while it was submitted; what was there of it is rem"
+    ):
+        backend.conduct(made, head, False)
+    cluster.wait_for(lambda: cluster.names() == [])
+
+
+def test_a_quota_that_refuses_the_pods_of_a_jobset_is_told_by_its_job(cluster, start):
+    def make_pod(namespace, owner, name, *_rest):
+        cluster.event(name, "FailedCreate", "pods is forbidden: exceeded quota: gpus")
+        return _Nobody()
+
+    cluster._make_pod = make_pod
+    cluster.life = lambda pod: None
+    started = start(jobset=True)
+    started.said("no pod is made: pods is forbidden: exceeded quota: gpus")
+    started.head.interrupt()
+    assert started.end() == 130 and cluster.names() == []
+
+
+def test_a_queue_that_takes_the_pods_away_and_begins_them_anew_costs_no_line(cluster, start):
+    def life(pod):
+        pod.schedule(f"host-{pod.rank}")
+        pod.begin()
+        pod.say(f"{len(cluster.pods)} pods so far\n")
+        if len(cluster.pods) == 2:
+            pod.leaving.wait(10)
+        elif pod.rank == 0:
+            pod.say(archive(pod))
+        pod.end(130 if pod.leaving.is_set() else 0)
+
+    cluster.life = life
+    cluster._control = lambda *_words: None
+    started = start()
+    started.runs()
+    cluster.wait_for(lambda: (started.folder.path / "node-1.log").exists() or cluster.changed.wait(0.1))
+    (job,) = [one for key, one in cluster.objects.items() if key[0] == "jobs"]
+    job["spec"]["suspend"] = True
+    for name in list(cluster.pods):
+        cluster.delete("pods", "default", name)
+    started.said("has not admitted it")
+    job["spec"]["suspend"] = False
+    cluster._begin("default", job, job["metadata"]["name"])
+    cluster.wait_for(
+        lambda: len([pod for pod in cluster.pods.values() if pod.over.is_set()]) == 4 or cluster.changed.wait(0.1)
+    )
+    cluster._condition(job, "Complete", "CompletionsReached", "all have ended")
+    assert started.end() == 0
+    for rank in range(2):
+        lines = (started.folder.path / f"node-{rank}.log").read_text().split("\n")
+        assert lines[0] == "2 pods so far" and lines[1].endswith("pods so far"), "a log of the first pods is kept"
+
+
+def test_a_second_signal_waits_for_nobody(cluster, start):
+    def life(pod):
+        pod.begin()
+        pod.say("deaf\n")
+        pod.killed.wait(30)
+
+    cluster.life = life
+    started = start(termination_grace=25)
+    started.runs()
+    started.head.interrupt()
+    cluster.wait_for(lambda: cluster.pod(0).leaving.is_set() or cluster.changed.wait(0.1))
+    started.head.interrupt()
+    begun = time.monotonic()
+    assert started.end() == 130
+    assert time.monotonic() - begun < 15 and cluster.names() == [], "their grace is 25 s"
+
+
+def test_a_cluster_that_does_not_answer_loses_no_launch_that_is_attended(cluster, start, head):
+    from madrun.backends.launchfolder import ATTENDANT
+    from madrun.locks import hold
+
+    cluster.life = runs(wait=2)
+    started = start()
+    started.runs()
+    cluster.away = True
+    with hold(started.folder.path / ATTENDANT):
+        told = backend.state(started.folder)
+    assert told.phase == "running" and "does not answer" in told.reason
+    assert backend.state(started.folder).phase == "lost"
+    cluster.away = False
+    assert started.end() == 0
+
+
+def test_the_last_lines_of_a_node_are_read_from_the_cluster_and_followed(cluster, start, head):
+    cluster.life = runs(lines=("one\n", "two\n"), wait=0.8)
+    started = start()
+    started.runs()
+    assert backend.logs(started.folder, head, Which(node=1, lines=1)) == 0 and head.shown == b"1: two\n"
+    head.shown = b""
+    cluster.pod(1).say("three\n")
+    assert backend.logs(started.folder, head, Which(node=1, lines=1, follow=True)) == 0
+    assert head.shown == b"three\n"
+    assert started.end() == 0

@@ -15,13 +15,14 @@ from .conftest import events
 pytestmark = pytest.mark.slow
 INSIDE = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "h[0-1]", "SLURM_JOB_NUM_NODES": "2"}
 _RUNNING = "echo 'RUNNING|None|h[0-1]|N/A'"
-SLEEPS = "trap 'echo told; exit 130' TERM; echo begun; while :; do sleep 0.05; done"
+SLEEPS = "trap 'echo told; exit 130' TERM; echo begun; i=0; while [ $((i += 1)) -lt 600 ]; do sleep 0.05; done"
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(follow, "_FILES_S", 0.3)
     monkeypatch.setattr(follow, "_ASK_S", 0.1)
+    monkeypatch.setattr(follow, "_LEAVE_S", 0.3)
     for module in (follow, inside):
         monkeypatch.setattr(module, "TICK_S", 0.05)
 
@@ -142,6 +143,63 @@ def test_a_controller_that_is_away_for_a_while_is_said_once_and_ends_nothing(fol
     assert backend.conduct(folder(), head, False) == 0
     assert sum("does not answer" in line for line in head.said) == 1
     assert "the SLURM controller answers again" in head.said
+
+
+def test_output_is_shown_while_the_controller_keeps_its_answer_back_which_is_said_once(folder, slurm, head, madrun):
+    slurm.runs_jobs()
+    back = slurm.scene / "back"
+    slurm.answers("squeue", _RUNNING, f"while ! [ -e {back} ]; do sleep 0.05; done; {_RUNNING}")
+    madrun(f"echo early; while ! [ -e {back} ]; do sleep 0.05; done")
+    say = head.say
+
+    def and_go_on(text):
+        say(text)
+        if b"early" in head.shown and "does not answer" in text:
+            back.touch()
+
+    head.say = and_go_on
+    assert backend.conduct(folder(), head, False) == 0
+    assert sum("does not answer (no answer for" in line for line in head.said) == 1
+    assert "the SLURM controller answers again" in head.said
+
+
+def test_ctrl_c_is_heard_while_the_controller_keeps_its_answer_back(folder, slurm, head):
+    slurm.answers("sbatch", "exit 0", "echo 7")
+    slurm.answers("squeue", "echo 'PENDING|Priority||N/A'", "sleep 60")
+    slurm.answers("scancel", "sleep 60")
+    interrupt_at(head, "the SLURM controller does not answer")
+    interrupt_at(head, "cancelling")
+    assert backend.conduct(folder(), head, False) == 130
+    assert head.said[-1].startswith("left while job 7 ends (scancel gave no answer in")
+
+
+def test_ctrl_c_while_a_controller_is_down_is_told_so(folder, slurm, head):
+    slurm.answers("sbatch", "exit 0", "echo 7")
+    away = "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"
+    slurm.answers("squeue", "echo 'PENDING|Priority||N/A'", away, away, away, "echo 'CANCELLED|None||N/A'")
+    slurm.answers("scancel", "echo 'scancel: error: Unable to contact slurm controller' >&2; exit 1")
+    interrupt_at(head, "job 7 waits")
+    assert backend.conduct(folder(), head, False) == 130
+    assert sum("does not answer" in line and "asking until it does" in line for line in head.said) == 1
+    assert head.said[-1] == "job 7 is cancelled"
+
+
+def test_ctrl_c_while_sbatch_is_asked_submits_nothing(folder, slurm, head):
+    slurm.answers("sbatch", f"touch {slurm.scene}/asked; sleep 60")
+    interrupt_later(head, (slurm.scene / "asked").exists)
+    assert backend.conduct(folder(), head, False) == 130
+    assert not any("--parsable" in call for call in slurm.calls)
+    assert head.said[-1] == "interrupted by SIGINT: nothing was submitted"
+
+
+def test_a_run_that_has_ended_well_is_not_run_again_by_a_controller_that_lost_what_it_knew(folder, slurm, head, madrun):
+    slurm.runs_jobs()
+    made = folder()
+    ended = f"grep -qs code= {str(made.path / 'attempt-0/job.state')!r}"
+    slurm.answers("squeue", _RUNNING, f"if {ended}; then echo 'PENDING|None||N/A'; else {_RUNNING}; fi")
+    assert backend.conduct(made, head, False) == 0
+    assert "scancel 7" in slurm.calls
+    assert "job 7 has ended, and SLURM would run it again; it is cancelled" in head.said
 
 
 def test_a_job_that_would_never_begin_is_cancelled_with_the_reason(folder, slurm, head):

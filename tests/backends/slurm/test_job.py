@@ -14,7 +14,7 @@ from madrun.backends.slurm.settings import read
 
 pytestmark = pytest.mark.slow
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "h[0-1]"}
-SLEEPS = "trap 'echo told; exit 130' TERM; echo begun; while :; do sleep 0.05; done"
+SLEEPS = "trap 'echo told; exit 130' TERM; echo begun; i=0; while [ $((i += 1)) -lt 600 ]; do sleep 0.05; done"
 
 
 def run(folder, **env):
@@ -112,7 +112,7 @@ def test_a_run_that_is_preempted_is_queued_again_and_one_at_its_limit_is_not(
     replaces(
         slurm,
         "srun",
-        'trap "exit 130" USR2; echo begun | tee "$A/node-0.out" >"$A/node-1.out"; while :; do sleep 0.05; done',
+        'trap "exit 130" USR2; echo begun | tee "$A/node-0.out" >"$A/node-1.out"; i=0; while [ $((i += 1)) -lt 600 ]; do sleep 0.05; done',
     )
     made = folder(requeue=True)
     (made.path / "attempt-0").mkdir()
