@@ -56,7 +56,7 @@ def always() -> bool:
     return True
 
 
-def ask(words: Sequence[str], beside: Beside = always, limit_s: float = _ASK_S) -> Answer:
+def ask(words: Sequence[str], beside: Beside = always, limit_s: float = _ASK_S, name: str = "") -> Answer:
     """Runs a command of SLURM; `UsageError` where this host has none.
 
     While the controller is down such a command takes 20 s. It has a session of its own: Ctrl-C, which reaches all that
@@ -80,12 +80,12 @@ def ask(words: Sequence[str], beside: Beside = always, limit_s: float = _ASK_S) 
             if waited >= limit_s or not beside():
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
-                return Answer(124, "", f"{words[0]} gave no answer in {waited:.0f} s")
+                return Answer(124, "", f"{name or words[0]} gave no answer in {waited:.0f} s")
 
 
 def submit(words: Sequence[str], beside: Beside = always) -> Answer:
-    """Runs sbatch; a busy controller may take its time over it."""
-    return ask(words, beside, _SUBMIT_S)
+    """Runs sbatch, by words before it; a busy controller may take its time over it."""
+    return ask(words, beside, _SUBMIT_S, "sbatch")
 
 
 def job_of(text: str) -> Job | None:

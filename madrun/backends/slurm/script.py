@@ -36,6 +36,13 @@ note() {{ printf '%s\\n' "$@" >>"$attempt/job.state"; }}
 if [ ! -r "$folder/{file}" ] || ! mkdir -p "$attempt"; then
   fail "$folder cannot be used on $(hostname); the results (--results) have to lie where all nodes can write"
 fi
+before() {{ sed -n "s/^$1=//p" "$attempt/job.state" 2>/dev/null | tail -n 1; }}
+job=$(before job) code=$(before code)
+if [ "${{job:-${{SLURM_JOB_ID:-}}}}" != "${{SLURM_JOB_ID:-}}" ]; then
+  fail "$folder is what job $job ran, and a launch is run once; madrun render writes another"
+fi
+# A controller that is killed goes on from what it wrote down last, and may start what it has started already.
+if [ -n "$code" ]; then echo "madrun: this start of job $job has ended before, with code $code" >&2; exit "$code"; fi
 note "job=${{SLURM_JOB_ID:-}}" "host=$(hostname)" "started=$(date +%s)"
 # Of a task most sites signal the first process alone, which passes it on; with this plugin all of them at once.
 case $(scontrol show config 2>/dev/null | sed -n 's/^ProctrackType *= *//p') in
@@ -89,7 +96,10 @@ _VISIBLE = (
 _PLAIN_END = """note "code=$code" "ended=$(date +%s)"
 rm -f "$folder/{private}"
 # Who asked madrun to cancel it finds it cancelled, once it has ended in order.
-if [ -e "$folder/cancelled" ] && [ -z "${{MADRUN_HOSTS:-}}" ]; then scancel "$SLURM_JOB_ID" && sleep 60; fi
+if [ -e "$folder/cancelled" ] && [ -z "${{MADRUN_HOSTS:-}}" ]; then
+  trap 'kill "$child" 2>/dev/null; exit "$code"' TERM
+  if scancel "$SLURM_JOB_ID"; then sleep 60 & child=$!; wait "$child"; fi
+fi
 exit "$code"
 """
 # At its time limit a job would come to the same limit again.
@@ -164,6 +174,12 @@ def array_script(launches: Sequence[Launch], settings: SlurmSettings, srun: Sequ
 def step_script(launch: Launch, words: Sequence[str] = (), front: Sequence[str] = ()) -> str:
     """What each node's task runs: the launch's script behind the words of `front`, else the one line of `words`."""
     own = f'{shlex.join(front)} sh "$folder/{SCRIPT}"'.lstrip()
+    repository = shlex.quote(launch.repository)
+    own_node = f"""export {PREFIX}NODE_RANK="$rank" repository={repository}
+if [ ! -d "$repository" ]; then
+  echo "madrun: error: ${{SLURMD_NODENAME:-$(hostname)}} does not see the repository $repository, which all nodes have to\\
+ share" >>"$name.err"
+fi"""
     private = f'if [ -r "$folder/{PRIVATE}" ]; then . "$folder/{PRIVATE}"; fi'
     return _STEP.format(
         id=launch.id,

@@ -45,8 +45,6 @@ def check_and_submit(script: Path, name: str, hidden: tuple[str, ...], head: Hea
         if _NO_NODES not in answer.err:
             raise refusal(answer)
         head.say("as the cluster is now, no nodes fit the job; submitting it all the same")
-    if head.stop.is_set():
-        raise UsageError("nothing was submitted")
     done = _patient([*front, "--parsable", str(script)], name, head)
     if isinstance(done, Job):
         return done
@@ -62,6 +60,8 @@ def _patient(words: list[str], name: str, head: Head) -> Answer | Job:
     handed_over = "--parsable" in words
     for attempt in range(_TRIES):
         answer = submit(words, lambda: head.count <= handed_over)
+        if head.stop.is_set() and not handed_over:
+            raise UsageError("nothing was submitted")
         if answer.code == 0 or not any(sign in answer.err for sign in _BUSY):
             return answer
         if attempt == 0:

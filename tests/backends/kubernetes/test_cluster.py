@@ -21,7 +21,7 @@ def test_a_pod_that_launches_does_so_in_its_own_namespace(tmp_path, monkeypatch)
 
     for name in ("token", "ca.crt", "namespace"):
         (tmp_path / name).write_text("team\n")
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nothing"))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "nothing"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
@@ -35,7 +35,7 @@ def test_a_pod_that_launches_does_so_in_its_own_namespace(tmp_path, monkeypatch)
 def test_a_configuration_that_is_wrong_is_told_with_what_is_wrong_with_it(tmp_path, monkeypatch):
     file = tmp_path / "kubeconfig"
     file.write_text("apiVersion: v1\nkind: Config\ncurrent-context: gone\ncontexts: []\nclusters: []\nusers: []\n")
-    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
     with pytest.raises(UsageError, match="found no usable configuration of a cluster: .*gone"):
         connect(read({}, 2)[0])
 

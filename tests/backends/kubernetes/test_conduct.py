@@ -533,13 +533,13 @@ def test_a_second_signal_waits_for_nobody(cluster, start):
 
 def test_a_cluster_that_does_not_answer_loses_no_launch_that_is_attended(cluster, start, head):
     from madrun.backends.launchfolder import ATTENDANT
-    from madrun.locks import hold
+    from madrun.locks import locked
 
     cluster.life = runs(wait=2)
     started = start()
     started.runs()
     cluster.away = True
-    with hold(started.folder.path / ATTENDANT):
+    with locked(started.folder.path / ATTENDANT):
         told = backend.state(started.folder)
     assert told.phase == "running" and "does not answer" in told.reason
     assert backend.state(started.folder).phase == "lost"

@@ -112,7 +112,8 @@ def test_a_run_that_is_preempted_is_queued_again_and_one_at_its_limit_is_not(
     replaces(
         slurm,
         "srun",
-        'trap "exit 130" USR2; echo begun | tee "$A/node-0.out" >"$A/node-1.out"; i=0; while [ $((i += 1)) -lt 600 ]; do sleep 0.05; done',
+        'trap "exit 130" USR2; echo begun | tee "$A/node-0.out" >"$A/node-1.out"; '
+        "i=0; while [ $((i += 1)) -lt 600 ]; do sleep 0.05; done",
     )
     made = folder(requeue=True)
     (made.path / "attempt-0").mkdir()
@@ -132,6 +133,43 @@ def test_what_was_cancelled_by_madrun_is_not_queued_again_and_ends_as_cancelled(
     assert signalled(made, signal.SIGUSR2) == 130
     assert "scancel 7" in slurm.calls
     assert not latest(made.path).requeued
+
+
+def test_what_was_cancelled_by_madrun_ends_as_soon_as_slurm_says_so_and_not_after_its_kill_wait(folder, slurm, madrun):
+    slurm.answers("scancel", "kill -TERM $PPID")
+    madrun(SLEEPS)
+    made = folder()
+    (made.path / "cancelled").touch()
+    assert signalled(made, signal.SIGUSR2) == 130
+
+
+def test_a_folder_is_of_one_job_for_its_secrets_are_gone_with_it(folder, madrun):
+    madrun("echo run")
+    made = folder()
+    assert run(made)[0] == 0
+    code, said = run(made, SLURM_JOB_ID="8")
+    assert code == 2
+    assert f"{made.path} is what job 7 ran, and a launch is run once; madrun render writes another" in said
+    assert (made.path / "attempt-0/node-0.out").read_text() == "run\n"
+
+
+def test_a_start_that_has_ended_is_not_made_again_where_slurm_has_forgotten_it(folder, madrun):
+    """A controller that is killed knows what it wrote down last, 5 s ago, say, and starts such a job anew."""
+    madrun("echo run; exit 3")
+    made = folder()
+    assert run(made)[0] == 3
+    code, said = run(made)
+    assert (code, said) == (3, "madrun: this start of job 7 has ended before, with code 3\n")
+    assert (made.path / "attempt-0/node-0.out").read_text() == "run\n"
+
+
+def test_a_repository_that_a_node_does_not_see_is_named(launch, tmp_path, slurm, madrun):
+    settings, _ = read({}, 2, {})
+    made = launch(backend="slurm", folder=str(tmp_path / "L"), repository="/not/here")
+    folder = LaunchFolder.create(made, backend.render(made, settings), {})
+    assert run(folder)[0] == 2
+    said = (folder.path / "attempt-0/node-1.err").read_text()
+    assert said.startswith("madrun: error: h1 does not see the repository /not/here, which all nodes have to share\n")
 
 
 @pytest.mark.parametrize(

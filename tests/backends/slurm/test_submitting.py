@@ -1,6 +1,8 @@
 """Handing a script to sbatch; what it says was recorded from SLURM 22.05."""
 
 import re
+import threading
+import time
 
 import pytest
 
@@ -92,14 +94,36 @@ def test_a_job_that_was_taken_by_the_last_try_or_before_an_interrupt_is_found(su
     slurm.answers("sbatch", "exit 0", BUSY)
     slurm.answers("squeue", *["exit 0"] * (tries - 1), "echo 12")
     if tries == 1:
-        head.interrupt()
+        interrupt_as_it_speaks(head)
     assert submit() == Job("12")
 
 
 def test_an_interrupt_ends_the_asking(submit, slurm, head):
     slurm.answers("sbatch", BUSY)
-    head.interrupt()
+    interrupt_as_it_speaks(head)
     with pytest.raises(UsageError, match=r"in 1 tries; try later"):
+        submit()
+
+
+def test_after_an_interrupt_nothing_is_submitted(submit, slurm, head):
+    slurm.answers("sbatch", "exit 0", "echo 12")
+    head.interrupt()
+    with pytest.raises(UsageError, match=r"nothing was submitted"):
+        submit()
+    assert not any("--parsable" in call for call in slurm.calls)
+
+
+def test_a_second_interrupt_leaves_an_sbatch_that_hangs_and_names_the_job(submit, slurm, head):
+    slurm.answers("sbatch", "exit 0", f"touch {slurm.scene}/asked; sleep 60")
+
+    def twice():
+        while not (slurm.scene / "asked").exists():
+            time.sleep(0.02)
+        head.interrupt()
+        head.interrupt()
+
+    threading.Thread(target=twice, daemon=True).start()
+    with pytest.raises(UsageError, match=r"squeue --me --name=madrun-one-a1b2c3 shows whether it became a job"):
         submit()
 
 
@@ -123,3 +147,8 @@ def test_neither_secrets_nor_what_overrules_a_line_reach_slurm(submit, slurm, mo
     seen = (slurm.scene / "env").read_text()
     assert "SBATCH_PARTITION=found" in seen  # the script has no line that it would overrule
     assert not any(name in seen for name in ("HF_TOKEN", "SBATCH_TIMELIMIT", "SBATCH_ARRAY_INX"))
+
+
+def interrupt_as_it_speaks(head):
+    """A signal to the command as soon as it says something."""
+    head.say = lambda _text: head.interrupt()
