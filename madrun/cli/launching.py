@@ -18,7 +18,7 @@ from madrun.backends.table import BACKENDS, WHOLE, Backend, backend_of
 from madrun.cli.launchcards import launched_cards, manifest_layer
 from madrun.cli.launchoptions import LaunchOptions
 from madrun.cli.launchsecrets import masked
-from madrun.cli.launchwords import told_to_nodes
+from madrun.cli.launchwords import told_to_nodes, typed_again
 from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
@@ -129,7 +129,7 @@ def make_launch(asked: Asked, to: Path | None = None) -> Made:
         words=(*told.words, *(("--runtime", "process") if name in ENCLOSED else ()), *_slots(settings, context)),
         files=told.files,
         given=told.given,
-        env={COMMAND: json.dumps(("sh", f"{to}/{UP}") if name in WHOLE else command), **_case()},
+        env={COMMAND: json.dumps(("sh", f"{to}/{UP}") if name in WHOLE else typed_again(command)), **_case()},
         secrets=tuple(sorted(told.private)),
         cards=tuple(card.name for card in cards),
         images={vendor: source.image or "" for vendor, source in cards[0].images.items()},

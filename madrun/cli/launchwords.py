@@ -116,3 +116,18 @@ def node_words(
     }
     words += [*words_of(repository, tuple(_READ)), *words_of(replace(files, **meant), at_head), *words_of(show), *more]
     return words
+
+
+def typed_again(command: tuple[str, ...]) -> tuple[str, ...]:
+    """What starts the same launch anew: `render` only wrote it down, and its folder is no longer empty."""
+    if command[1:2] != ("render",):
+        return command
+    words: list[str] = []
+    rest = list(command[2:])
+    while rest:
+        word = rest.pop(0)
+        if word == "--to":
+            del rest[:1]
+        elif not word.startswith("--to="):
+            words.append(word)
+    return (command[0], "run", *words)

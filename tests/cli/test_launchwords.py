@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from madrun.cli.launchwords import given_files, node_words
+from madrun.cli.launchwords import given_files, node_words, typed_again
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
 from madrun.cli.request import make_request
@@ -83,3 +83,11 @@ def test_files_beside_the_run_directory_are_node_0s_alone(monkeypatch):
         assert make_request(RunOptions(tags=["one"]), files=files).files == mine
     monkeypatch.delenv(LAUNCH)
     assert make_request(RunOptions(tags=["one"]), files=files).files == files
+
+
+def test_a_rendered_launch_is_typed_again_as_a_run():
+    assert typed_again(("madrun", "render", "--on", "ssh", "--to", "d", "-t", "x")) == (
+        ("madrun", "run", "--on", "ssh", "-t", "x")
+    )
+    assert typed_again(("madrun", "render", "--to=d", "--on", "slurm")) == ("madrun", "run", "--on", "slurm")
+    assert typed_again(("madrun", "run", "--arg", "--to")) == ("madrun", "run", "--arg", "--to")

@@ -147,6 +147,12 @@ while [ "$code" -ne 0 ] && [ -z "$told" ] && [ "$tries" -lt {tries} ]; do
 done
 exit "$code"
 """
+_OWN_NODE = """export {prefix}NODE_RANK="$rank"
+repository={repository}
+if [ ! -d "$repository" ]; then
+  said="${{SLURMD_NODENAME:-$(hostname)}} does not see the repository $repository, which all nodes have to share"
+  echo "madrun: error: $said" >>"$name.err"
+fi"""
 _TRIES = 60  # of half a second
 
 
@@ -174,17 +180,11 @@ def array_script(launches: Sequence[Launch], settings: SlurmSettings, srun: Sequ
 def step_script(launch: Launch, words: Sequence[str] = (), front: Sequence[str] = ()) -> str:
     """What each node's task runs: the launch's script behind the words of `front`, else the one line of `words`."""
     own = f'{shlex.join(front)} sh "$folder/{SCRIPT}"'.lstrip()
-    repository = shlex.quote(launch.repository)
-    own_node = f"""export {PREFIX}NODE_RANK="$rank" repository={repository}
-if [ ! -d "$repository" ]; then
-  echo "madrun: error: ${{SLURMD_NODENAME:-$(hostname)}} does not see the repository $repository, which all nodes have to\\
- share" >>"$name.err"
-fi"""
     private = f'if [ -r "$folder/{PRIVATE}" ]; then . "$folder/{PRIVATE}"; fi'
     return _STEP.format(
         id=launch.id,
         folder=shlex.quote(launch.folder),
-        variables=private if words else f'export {PREFIX}NODE_RANK="$rank"',
+        variables=private if words else _OWN_NODE.format(prefix=PREFIX, repository=shlex.quote(launch.repository)),
         words=shlex.join(words) if words else own,
         wait=_WAIT,
         nodes=1 if words else launch.nnodes,

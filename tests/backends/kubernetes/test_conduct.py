@@ -47,6 +47,14 @@ def runs(code=0, lines=("hello\n",), wait=None):
     return life
 
 
+def until(what, seconds=10):
+    """Waits for what nobody tells of."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it has not come to that"
+        time.sleep(0.02)
+
+
 def test_shows_node_0_keeps_the_others_brings_home_and_leaves_nothing(cluster, start, tmp_path):
     files = {f"runs/{RUN}/record.json": b"{}", f"runs/{RUN}/node-0/console.log": b"x" * 9000}
 
@@ -496,7 +504,7 @@ def test_a_queue_that_takes_the_pods_away_and_begins_them_anew_costs_no_line(clu
     cluster._control = lambda *_words: None
     started = start()
     started.runs()
-    cluster.wait_for(lambda: (started.folder.path / "node-1.log").exists() or cluster.changed.wait(0.1))
+    until(lambda: (started.folder.path / "node-1.log").exists())
     (job,) = [one for key, one in cluster.objects.items() if key[0] == "jobs"]
     job["spec"]["suspend"] = True
     for name in list(cluster.pods):
@@ -504,9 +512,7 @@ def test_a_queue_that_takes_the_pods_away_and_begins_them_anew_costs_no_line(clu
     started.said("has not admitted it")
     job["spec"]["suspend"] = False
     cluster._begin("default", job, job["metadata"]["name"])
-    cluster.wait_for(
-        lambda: len([pod for pod in cluster.pods.values() if pod.over.is_set()]) == 4 or cluster.changed.wait(0.1)
-    )
+    until(lambda: len([pod for pod in cluster.pods.values() if pod.over.is_set()]) == 4)
     cluster._condition(job, "Complete", "CompletionsReached", "all have ended")
     assert started.end() == 0
     for rank in range(2):
@@ -524,7 +530,7 @@ def test_a_second_signal_waits_for_nobody(cluster, start):
     started = start(termination_grace=25)
     started.runs()
     started.head.interrupt()
-    cluster.wait_for(lambda: cluster.pod(0).leaving.is_set() or cluster.changed.wait(0.1))
+    until(cluster.pod(0).leaving.is_set)
     started.head.interrupt()
     begun = time.monotonic()
     assert started.end() == 130

@@ -19,6 +19,13 @@ note() { printf '%s\n' "$@" >>"$attempt/job.state"; }
 if [ ! -r "$folder/launch.json" ] || ! mkdir -p "$attempt"; then
   fail "$folder cannot be used on $(hostname); the results (--results) have to lie where all nodes can write"
 fi
+before() { sed -n "s/^$1=//p" "$attempt/job.state" 2>/dev/null | tail -n 1; }
+job=$(before job) code=$(before code)
+if [ "${job:-${SLURM_JOB_ID:-}}" != "${SLURM_JOB_ID:-}" ]; then
+  fail "$folder is what job $job ran, and a launch is run once; madrun render writes another"
+fi
+# A controller that is killed goes on from what it wrote down last, and may start what it has started already.
+if [ -n "$code" ]; then echo "madrun: this start of job $job has ended before, with code $code" >&2; exit "$code"; fi
 note "job=${SLURM_JOB_ID:-}" "host=$(hostname)" "started=$(date +%s)"
 # Of a task most sites signal the first process alone, which passes it on; with this plugin all of them at once.
 case $(scontrol show config 2>/dev/null | sed -n 's/^ProctrackType *= *//p') in
@@ -62,5 +69,8 @@ if [ "$code" -ne 0 ] && [ -z "$signalled" ] && all_told; then signalled TERM; fi
 note "code=$code" "ended=$(date +%s)"
 rm -f "$folder/private.env"
 # Who asked madrun to cancel it finds it cancelled, once it has ended in order.
-if [ -e "$folder/cancelled" ] && [ -z "${MADRUN_HOSTS:-}" ]; then scancel "$SLURM_JOB_ID" && sleep 60; fi
+if [ -e "$folder/cancelled" ] && [ -z "${MADRUN_HOSTS:-}" ]; then
+  trap 'kill "$child" 2>/dev/null; exit "$code"' TERM
+  if scancel "$SLURM_JOB_ID"; then sleep 60 & child=$!; wait "$child"; fi
+fi
 exit "$code"

@@ -8,6 +8,11 @@ name="$folder/attempt-${SLURM_RESTART_COUNT:-0}/node-$rank"
 note() { printf '%s\n' "$@" >>"$name.state"; }
 note "host=${SLURMD_NODENAME:-$(hostname)}" "step=${SLURM_STEP_ID:-}" "started=$(date +%s)"
 export MADRUN_NODE_RANK="$rank"
+repository=/repo
+if [ ! -d "$repository" ]; then
+  said="${SLURMD_NODENAME:-$(hostname)} does not see the repository $repository, which all nodes have to share"
+  echo "madrun: error: $said" >>"$name.err"
+fi
 # Whatever ends the task, madrun is told once: in a session of its own no signal to a group reaches it.
 child='' told='' code=''
 told() {
