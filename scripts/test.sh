@@ -192,7 +192,7 @@ main() {
   else
     step "apt packages" install_apt_packages "${APT_PACKAGES[@]}" "${SLURM_PACKAGES[@]}"
     step "engines and base image" set_up_engine
-    step "virtual environment" install_venv dev,torch
+    step "virtual environment" install_venv dev,torch,clusters
   fi
   [ ${#failed[@]} = 0 ] || finish || return 1
   several=(-n "$(($(nproc) * 2))")
@@ -202,7 +202,7 @@ main() {
   step "lint-imports" "$VENV/bin/lint-imports"
   step "shellcheck" check_shell
   if [ "$fast" = 1 ]; then
-    step "quick tests" run_quick_tests "$QUICK and not slow" "$@"
+    step "quick tests" run_quick_tests "$QUICK and not slow" --hypothesis-profile=brief "$@"
   elif [ $# -gt 0 ]; then
     step "tests" run_pytest all "$markers" "$@"
   else

@@ -40,6 +40,7 @@ def pytest_collection_modifyitems(items):
 
 
 settings.register_profile("madrun", deadline=None, max_examples=60)
+settings.register_profile("brief", deadline=None, max_examples=12)  # scripts/test.sh --fast
 settings.load_profile("madrun")
 
 

@@ -69,7 +69,8 @@ def show_log(folder: LaunchFolder, head: Head, which: Which) -> int:
     """Writes what a node printed to standard output, with `follow` until the launch has ended."""
     file = _file(folder, which)
     while not file.exists():
-        if not which.follow or state_of(folder).phase in ("ended", "lost"):
+        over = not which.follow or state_of(folder).phase in ("ended", "lost")
+        if over and not file.exists():  # looked at again: it may have come, and the end with it
             raise UsageError(f"node {which.node} has printed nothing: {file} is not there")
         if head.stop.wait(_TICK_S):
             return 0

@@ -36,7 +36,7 @@ class Request:
     env: tuple[str, ...]
     mount: tuple[str, ...]
     arg: tuple[str, ...]
-    set_key: tuple[str, ...]
+    set_key: tuple[str, ...] = ()
     flags: dict[str, Any]
     command: tuple[str, ...]
     saved: str | None = None

@@ -37,6 +37,12 @@ def test_it_returns_with_the_id_once_every_node_has_started(folder, head, attend
     assert head.err in (b"carrying\n", b"carrying\nended\n", b"")  # as much as was said before the start, at most
 
 
+def test_a_backend_whose_nodes_may_have_to_wait_says_so(folder, head, attendant):
+    attendant(f"""echo '{{"event": "submitted"}}' >>"$4/{JOURNAL}"\nsleep 0.3\n""")
+    assert detach(folder, head, "submitted", "submitted for {nodes}, which may wait") == 0
+    assert head.said == ["submitted for 2 nodes, which may wait; madrun status, logs -f and stop know it by this id"]
+
+
 def test_what_goes_wrong_before_that_is_shown_with_its_code(folder, head, attendant):
     attendant("echo 'madrun: error: --on ssh: 1 of 2 hosts cannot take part' >&2\nexit 2\n")
     assert detach(folder, head) == 2

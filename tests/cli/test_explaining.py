@@ -6,6 +6,8 @@ import pytest
 
 from madrun.cli.app import run
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 BASE = ("--runtime", "process", "--tags", "one")
 
 

@@ -20,6 +20,8 @@ from madrun.node.seeing.presence import alive, myself
 from madrun.spec.codec import to_json
 from madrun.spec.record import Failure, NodeOutcome
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 ID = "20261121T000000Z-one-abcdef-1"
 
 
@@ -264,20 +266,21 @@ def test_the_log_of_a_node_that_shares_nothing_lies_where_the_message_says(say, 
     assert "beta:/r/node-1" in err
 
 
+@pytest.mark.slow
 def test_logs_follow_a_run_through_a_file_that_is_cut_and_one_that_is_replaced(make_run, living, capfd, quick):
     path = make_run()
     log = path / "node-0/console.log"
 
     def go_on():
-        time.sleep(0.1)
+        time.sleep(0.6)
         with log.open("a") as file:
             file.write("more\n")
-        time.sleep(0.08)
+        time.sleep(0.3)
         log.write_text("cut\n")
-        time.sleep(0.08)
+        time.sleep(0.3)
         log.rename(path / "node-0/console.1")
         log.write_text("replaced\n")
-        time.sleep(0.08)
+        time.sleep(0.3)
         with log.open("a") as file:
             file.write("the end\n")
         (path / "record.json").write_text("{}")

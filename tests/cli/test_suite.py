@@ -12,6 +12,8 @@ from madrun.locks import locked
 from madrun.suites.folder import DRIVER, SuiteFolder
 from madrun.suites.suite import Case
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 SUITE = """name: trial
 cases:
 - tags: hello

@@ -1,9 +1,9 @@
 """A SLURM of the test bed: a head with slurmctld, slurmdbd and its database, and nodes with slurmd and an engine each.
 
 All of them see one folder, `Cluster.shared` here and `/shared` there. Their names are of this process alone, for slurmd
-names cgroups of this machine after them: so two such beds can stand at once. Their configuration, their key of munge and what
-their daemons write are in memory of their own, so that nothing of it outlives them, and this machine's own SLURM, if
-it has one, is never asked. What stands in slurm.conf(5) and slurmdbd.conf(5) is said there.
+names cgroups of this machine after them: so two such beds can stand at once. Their configuration, their key of munge
+and what their daemons write are in memory of their own, so that nothing of it outlives them, and this machine's own
+SLURM, if it has one, is never asked. What stands in slurm.conf(5) and slurmdbd.conf(5) is said there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ SHARED = "/shared"
 MADRUN = (sys.executable, "-m", "madrun")
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch")
 KILL_WAIT_S, SLURMD_TIMEOUT_S = 3, 10
+_SELDOM_S = 0.1
 # In the node: /etc of the node is its own, /run is in memory. Debian's programs look in /etc/slurm and /run/munge.
 _DAEMONS = """
 set -e
@@ -76,7 +77,7 @@ ReturnToService=2
 SlurmdTimeout={slurmd_timeout}
 SlurmctldTimeout=10
 KillWait={kill_wait}
-UnkillableStepTimeout=20
+UnkillableStepTimeout=120
 MinJobAge=300
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min_interval=0
@@ -137,6 +138,11 @@ class Cluster:
         """Of the nodes, as SLURM and they themselves have them."""
         return [name_of(node) for node in self.nodes]
 
+    @property
+    def hosts(self) -> str:
+        """The same as SLURM writes them, `n[1-2]`."""
+        return self.run("scontrol", "show", "hostlist", ",".join(self.names)).strip()
+
     def run(self, *words: str, check: bool = True, timeout: float = 60) -> str:
         """What a command on the head prints on standard output."""
         return self.head.run(*words, check=check, timeout=timeout)
@@ -175,24 +181,25 @@ class Cluster:
         """Id, name, state and reason of every job that has not ended."""
         return [line.split("|") for line in self.run("squeue", "-h", "-a", "-o", "%i|%j|%T|%r").splitlines()]
 
-    def last_job(self) -> str:
-        """The number of the newest job that was more than a question."""
-        return self.run("sacct", "-n", "-P", "-X", "-S", "today", "-o", "JobID").split()[-1]
-
     def sacct(self, number: str | int) -> list[str]:
-        """State and exit code of a job as the accounting has them."""
-        said = self.run("sacct", "-n", "-P", "-X", "-j", str(number), "-o", "State,ExitCode")
-        return said.strip().split("|")
+        """State and exit code of a job that has ended, once the accounting has them: it is told beside all else."""
+        words, found = ("sacct", "-n", "-P", "-X", "-j", str(number), "-o", "State,ExitCode"), [""]
 
-    def until_state(self, number: str | int, *states: str, seconds: float = 30) -> dict[str, str]:
-        """The job, once it is in one of these states."""
-        until(lambda: self.job(number).get("JobState") in states, seconds, f"job {number} to be {' or '.join(states)}")
-        return self.job(number)
+        def is_told() -> bool:
+            found[:] = self.run(*words).strip().split("|")
+            return found[0] not in ("", "PENDING", "RUNNING")
 
-    def until_idle(self, seconds: float = 30) -> None:
+        until(seldom(is_told), 60, f"the end of job {number} in the accounting")
+        return found
+
+    def until_state(self, number: str | int, *states: str, seconds: float = 60) -> None:
+        """Returns when the job is in one of these states."""
+        is_in = seldom(lambda: self.job(number).get("JobState") in states)
+        until(is_in, seconds, f"job {number} to be {' or '.join(states)}")
+
+    def until_idle(self, seconds: float = 60) -> None:
         """Returns when no job is left and every node is idle."""
-        count = len(self.nodes)
-        until(lambda: self._states() == ["idle"] * count, seconds, "idle nodes")
+        until(seldom(lambda: self._states() == ["idle"] * len(self.nodes)), seconds, "idle nodes")
 
     def _states(self) -> list[str]:
         return self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%T", check=False).split()
@@ -217,11 +224,11 @@ class Cluster:
             found += [f"node {node.number}: process {pid}" for pid in node.processes("madrun")]
         return found
 
-    def until_nothing_left(self, seconds: float = 20) -> None:
+    def until_nothing_left(self, seconds: float = 60) -> None:
         """Returns when neither jobs, containers nor agents are left."""
         end = time.monotonic() + seconds
         while (left := self.left()) and time.monotonic() < end:
-            time.sleep(0.05)
+            time.sleep(_SELDOM_S)
         assert not left, f"after {seconds} s there is still {left}"
 
     def container_env(self, node: Node) -> dict[str, str]:
@@ -272,6 +279,16 @@ class Cluster:
         for entry in self.shared.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         self.until_idle()
+
+
+def seldom(condition: Callable[[], bool]) -> Callable[[], bool]:
+    """For what starts a program each time it is asked."""
+
+    def slow() -> bool:
+        time.sleep(_SELDOM_S)
+        return condition()
+
+    return slow
 
 
 def name_of(node: Node) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from e2e_parts import ROOT, until
-from slurm_nodes import Cluster
+from slurm_nodes import SHARED, Cluster
 from three_nodes import JOB_IMAGE, Started
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
@@ -25,11 +25,14 @@ def run(slurm: Cluster, card: str, *words: str) -> Started:
 
 def begun(slurm: Cluster, started: Started) -> str:
     """The number of its job, once the script runs on both nodes."""
-    until(lambda: len(slurm.containers()) == 2 or started.child.poll() is not None, 40, "two containers")
+    until(lambda: len(consoles(slurm)) == 2 or started.child.poll() is not None, 60, "what two nodes print")
     assert started.child.poll() is None, started.output
-    (job,) = slurm.jobs()
-    until(lambda: len(list(slurm.shared.glob("results/runs/*/node-*/console.log"))) == 2, 10, "both consoles")
-    return job[0]
+    return number_of(started)
+
+
+def consoles(slurm: Cluster) -> list[Path]:
+    """What scripts have printed, that have printed anything."""
+    return [path for path in slurm.shared.glob("results/runs/*/node-*/console.log") if path.stat().st_size]
 
 
 @pytest.mark.torch
@@ -41,11 +44,11 @@ def test_one_command_trains_a_model_on_two_nodes(slurm: Cluster) -> None:
     assert started.wait(120) == 0, started.output
     (record,) = slurm.records()
     assert (record["status"], record["nnodes"]) == ("SUCCESS", 2)
-    assert [node["hostname"] for node in record["nodes"]] == ["n1", "n2"]
+    assert [node["hostname"] for node in record["nodes"]] == slurm.names
     values = {metric["metric"]: metric["value"] for metric in record["metrics"]}
     assert values["tokens_per_sec"] == pytest.approx(2 * values["tokens_per_sec_per_gpu"])
     assert "llama2_7b_tiny" in (slurm.shared / "results/perf.csv").read_text()
-    assert slurm.sacct(slurm.last_job()) == ["COMPLETED", "0:0"]
+    assert slurm.sacct(number_of(started)) == ["COMPLETED", "0:0"]
     slurm.until_nothing_left()
 
 
@@ -54,7 +57,7 @@ def test_a_script_that_fails_makes_the_job_fail(slurm: Cluster) -> None:
     started = run(slurm, "bad")
     assert started.wait(60) == 3, started.output
     assert "the script ended with exit code 7 on node 1" in started.output
-    assert slurm.sacct(slurm.last_job()) == ["FAILED", "3:0"]
+    assert slurm.sacct(number_of(started)) == ["FAILED", "3:0"]
     assert [record["status"] for record in slurm.records()] == ["FAILURE"]
     slurm.until_nothing_left()
 
@@ -63,13 +66,13 @@ def test_a_container_belongs_to_its_job_whose_limits_hold_for_it(slurm: Cluster)
     """Detached, looked at, and stopped: all of it knows the launch from its folder alone."""
     slurm.add("long", LONG)
     started = run(slurm, "long", "--detach", "--set", "slurm.mem=300M")
-    assert started.wait(30) == 0, started.output
-    until(lambda: len(slurm.containers()) == 2, 40, "two containers")
+    assert started.wait(60) == 0, started.output
+    until(lambda: len(slurm.containers()) == 2, 60, "two containers")
     (job,), launch = slurm.jobs(), slurm.launches()[-1].name
     for rank, node in enumerate(slurm.nodes):
         (container,) = node.containers()
         assert container["Labels"]["madrun.slurm.job"] == job[0]
-        place = f"slurm_n{node.number}/uid_0/job_{job[0]}"
+        place = f"slurm_{slurm.names[rank]}/uid_0/job_{job[0]}"
         assert node.engine.inspect(container["Id"])["HostConfig"]["CgroupParent"] == f"/{place}"
         above = Path("/sys/fs/cgroup/memory", place)
         assert int((above / "memory.limit_in_bytes").read_text()) == 300 << 20
@@ -79,13 +82,14 @@ def test_a_container_belongs_to_its_job_whose_limits_hold_for_it(slurm: Cluster)
         assert env["MASTER_ADDR"] == slurm.nodes[0].address
     until(lambda: "begun as 0 of 2" in command(slurm, "logs", launch), 10, "the output of node 0")
     said = command(slurm, "status", launch)
-    assert f"job {job[0]} on n[1-2]" in said
+    assert f"job {job[0]} on {slurm.hosts}" in said
     assert "RUNNING" in said
     command(slurm, "stop", launch)
     slurm.until_nothing_left()
     assert slurm.sacct(job[0])[0].startswith("CANCELLED")
     assert [failure_of(record) for record in slurm.records()] == ["interrupted"]
-    until(lambda: not list(Path("/sys/fs/cgroup/memory").glob("slurm_n*/*/*")), 10, "the end of the jobs' cgroups")
+    places = [Path("/sys/fs/cgroup/memory", f"slurm_{name}") for name in slurm.names]
+    until(lambda: not any(list(place.glob("*/*")) for place in places), 30, "the end of the jobs' cgroups")
 
 
 def test_an_interrupt_of_the_command_ends_the_job_on_all_nodes(slurm: Cluster) -> None:
@@ -93,8 +97,8 @@ def test_an_interrupt_of_the_command_ends_the_job_on_all_nodes(slurm: Cluster) -
     started = run(slurm, "long")
     job = begun(slurm, started)
     started.signal(signal.SIGINT)
-    assert started.wait(30) == 130, started.output
-    slurm.until_nothing_left(5)
+    assert started.wait(60) == 130, started.output
+    slurm.until_nothing_left()
     assert slurm.sacct(job)[0].startswith("CANCELLED")
     assert [failure_of(record) for record in slurm.records()] == ["interrupted"]
 
@@ -104,7 +108,7 @@ def test_a_job_that_is_cancelled_from_outside_ends_in_order_and_says_so(slurm: C
     started = run(slurm, "long")
     job = begun(slurm, started)
     slurm.run("scancel", job)
-    assert started.wait(30) == 3, started.output
+    assert started.wait(60) == 3, started.output
     assert "cancelled" in started.output
     slurm.until_nothing_left()
     assert [failure_of(record) for record in slurm.records()] == ["interrupted"]
@@ -118,8 +122,39 @@ def test_inside_an_allocation_its_nodes_are_used_at_once(slurm: Cluster) -> None
     assert started.wait(60) == 0, started.output
     (record,) = slurm.records()
     assert (record["status"], record["nnodes"]) == ("SUCCESS", 2)
-    assert slurm.last_job() in started.output
+    granted = started.output.partition("Granted job allocation ")[2].split()[0]
+    assert f"inside job {granted}: runs on {', '.join(slurm.names)}" in started.output
     slurm.until_nothing_left()
+
+
+def test_in_a_batch_script_of_ones_own_each_launch_is_a_step_that_can_be_stopped(slurm: Cluster) -> None:
+    slurm.add("short", SHORT)
+    slurm.add("long", LONG)
+    program = " ".join(slurm.program())
+    runs = "".join(f"{program} run --on slurm --tags {card}; echo code $?\n" for card in ("long", "short"))
+    (slurm.shared / "own.sh").write_text(f"#!/bin/sh\ncd {SHARED}\n{runs}")
+    job = slurm.run("sbatch", "--parsable", "-N2", "--exclusive", "-o", "/shared/own.out", "/shared/own.sh").strip()
+    until(lambda: len(consoles(slurm)) == 2, 60, "what two nodes print")
+    launch = slurm.launches()[-1].name
+    assert f"inside of job {job} on {slurm.hosts}" in command(slurm, "status", launch)
+    command(slurm, "stop", launch)
+    assert slurm.sacct(job) == ["COMPLETED", "0:0"]
+    said = (slurm.shared / "own.out").read_text()
+    assert f"its step inside of job {job} was ended by madrun stop\ncode 130\n" in said
+    assert said.endswith("code 0\n")
+    assert [record["status"] for record in slurm.records()] == ["FAILURE", "SUCCESS"]
+    slurm.until_nothing_left()
+
+
+def test_what_is_rendered_is_submitted_by_hand_once_and_known_by_its_folder(slurm: Cluster) -> None:
+    slurm.add("short", SHORT)
+    command(slurm, "render", "--on", "slurm", "--nodes", "2", "--tags", "short", "--to", "/shared/by-hand")
+    first, second = (slurm.run("sbatch", "--parsable", "/shared/by-hand/job.sh").strip() for _ in range(2))
+    assert slurm.sacct(first) == ["COMPLETED", "0:0"]
+    assert slurm.sacct(second) == ["FAILED", "2:0"]
+    assert f"/shared/by-hand is what job {first} ran" in (slurm.shared / "by-hand/job.log").read_text()
+    assert f"job {first}" in command(slurm, "status", "/shared/by-hand")
+    assert [record["status"] for record in slurm.records()] == ["SUCCESS"]
 
 
 def test_the_results_of_an_ordinary_user_are_that_users(slurm: Cluster) -> None:
@@ -134,10 +169,15 @@ def test_the_results_of_an_ordinary_user_are_that_users(slurm: Cluster) -> None:
     assert owners == {user}
 
 
+def number_of(started: Started) -> str:
+    """The number of the job that it has submitted."""
+    return started.output.partition("submitted as job ")[2].split()[0]
+
+
 def command(slurm: Cluster, *words: str) -> str:
     """What `madrun WORDS` prints on the head."""
     started = slurm.madrun(*words)
-    assert started.wait(30) == 0, started.output
+    assert started.wait(60) == 0, started.output
     return started.output
 
 

@@ -6,31 +6,30 @@ import signal
 
 import pytest
 from e2e_parts import until
-from slurm_nodes import SLURMD_TIMEOUT_S, Cluster
+from slurm_nodes import SLURMD_TIMEOUT_S, Cluster, seldom
 from test_slurm import LONG, SHORT, begun, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
-WHILE = "sleep 8; echo performance: 2 speed\n"
+WHILE = "echo begun; until [ -e /shared/go ]; do sleep 0.1; done; echo performance: 2 speed\n"
+SEES_IT = ("--mount", "/shared:/shared")
+REFUSED = {
+    ("--partition", "nope"): (4, "slurm.partition: refused by sbatch: invalid partition specified: nope"),
+    ("--partition", "short", "--time", "10:00"): (4, "PartitionTimeLimit: the partition does not allow so long a time"),
+    ("--nodelist", "n9"): (4, "slurm.nodelist: refused by sbatch: Invalid node name specified"),
+    ("--set", "slurm.nodes=9"): (4, "slurm.nodes: found 9, allowed: at most 2, for no partition has more"),
+    ("--results", "/tmp/own"): (3, "have to lie on a file system that the nodes share with this host"),
+}
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (("--partition", "nope"), 4, "slurm.partition: refused by sbatch: invalid partition specified: nope"),
-        (("--partition", "short", "--time", "10:00"), 4, "PartitionTimeLimit: the partition does not allow so long"),
-        (("--nodelist", "n9"), 4, "refused by sbatch: Invalid node name specified"),
-        (("--results", "/tmp/own"), 3, "/tmp/own/launches/"),
-    ],
-    ids=["partition", "time", "node", "results that are not shared"],
-)
-def test_what_can_never_run_is_refused_with_its_reason(
-    slurm: Cluster, words: tuple[str, ...], code: int, said: str
-) -> None:
+def test_what_can_never_run_is_refused_with_its_reason(slurm: Cluster) -> None:
     slurm.add("short", SHORT)
-    started = run(slurm, "short", *words)
-    assert started.wait(30) == code, started.output
-    assert said in started.output
-    slurm.until_nothing_left(5)
+    every = {words: slurm.madrun("run", "--on", "slurm", "--tags", "short", *words) for words in REFUSED}
+    for words, started in every.items():
+        code, said = REFUSED[words]
+        assert started.wait(90) == code, started.output
+        assert said in started.output
+    assert not slurm.records()
+    slurm.until_nothing_left()
 
 
 def test_a_job_that_waits_says_why_and_can_be_given_up(slurm: Cluster) -> None:
@@ -40,23 +39,63 @@ def test_a_job_that_waits_says_why_and_can_be_given_up(slurm: Cluster) -> None:
     started = run(slurm, "short")
     until(lambda: "Resources: the nodes it needs are busy" in started.output, 20, "the reason")
     started.signal(signal.SIGINT)
-    assert started.wait(20) == 130, started.output
+    assert started.wait(60) == 130, started.output
     assert [job[0] for job in slurm.jobs()] == [before]
     assert not slurm.records()
 
 
-def test_a_drained_node_and_a_new_controller_do_not_disturb_a_run(slurm: Cluster) -> None:
+def test_a_drained_node_and_a_controller_that_is_away_do_not_disturb_a_run(slurm: Cluster) -> None:
     slurm.add("while", WHILE)
-    started = run(slurm, "while")
+    started = run(slurm, "while", *SEES_IT)
     job = begun(slurm, started)
-    slurm.run("scontrol", "update", "nodename=n2", "state=drain", "reason=test")
-    slurm.end_daemon(
-        slurm.head, "slurmctld", signal.SIGTERM
-    )  # it writes down its jobs; killed it may forget the newest
+    slurm.run("scontrol", "update", f"nodename={slurm.names[1]}", "state=drain", "reason=test")
+    slurm.end_daemon(slurm.head, "slurmctld", signal.SIGTERM)
+    until(lambda: "the SLURM controller does not answer" in started.output, 60, "a word on the controller")
     slurm.start_daemon(slurm.head, "slurmctld")
+    until(lambda: "the SLURM controller answers again" in started.output, 60, "a word on its return")
+    (slurm.shared / "go").touch()
     assert started.wait(60) == 0, started.output
+    assert started.output.count("controller does not answer") == 1
     assert [record["status"] for record in slurm.records()] == ["SUCCESS"]
-    slurm.until_state(job, "COMPLETED")
+    assert slurm.sacct(job) == ["COMPLETED", "0:0"]
+
+
+def test_a_run_whose_node_is_taken_away_says_that_slurm_did_it(slurm: Cluster) -> None:
+    slurm.add("long", LONG)
+    started = run(slurm, "long")
+    job = begun(slurm, started)
+    slurm.run("scontrol", "update", f"nodename={slurm.names[1]}", "state=down", "reason=test")
+    assert started.wait(60) == 3, started.output
+    assert f"job {job} was ended by SLURM: SLURM lost one of its nodes" in started.output
+    slurm.until_nothing_left()
+    assert slurm.sacct(job)[0] == "NODE_FAIL"
+
+
+@pytest.mark.long
+def test_a_run_that_has_ended_is_not_made_again_by_a_controller_that_has_forgotten_it(slurm: Cluster) -> None:
+    """One that is killed goes on from what it wrote down last: here, that the job still waits."""
+    slurm.add("while", WHILE)
+    slurm.run("scontrol", "update", "partitionname=main", "state=down")
+    try:
+        started = run(slurm, "while", *SEES_IT)
+        until(lambda: "PartitionDown" in started.output, 60, "a job that waits")
+        (job,) = slurm.jobs()
+        slurm.end_daemon(slurm.head, "slurmctld", signal.SIGTERM)  # so it writes down all it knows
+        slurm.run("cp", "-a", "/var/spool/slurmctld", "/var/spool/before")
+        slurm.start_daemon(slurm.head, "slurmctld")
+    finally:
+        until(seldom(lambda: slurm.run("scontrol", "ping", check=False).count("UP") > 0), 60, "the controller")
+        slurm.run("scontrol", "update", "partitionname=main", "state=up")
+    assert begun(slurm, started) == job[0]
+    slurm.end_daemon(slurm.head, "slurmctld")
+    (slurm.shared / "go").touch()
+    until(lambda: "SUCCESS" in started.output, 60, "the verdict")
+    slurm.run("sh", "-c", "rm -rf /var/spool/slurmctld && mv /var/spool/before /var/spool/slurmctld")
+    slurm.start_daemon(slurm.head, "slurmctld")
+    assert started.wait(90) == 0, started.output
+    assert f"job {job[0]} has ended, and SLURM would run it again; it is cancelled" in started.output
+    slurm.until_nothing_left(90)
+    assert [record["status"] for record in slurm.records()] == ["SUCCESS"]
 
 
 @pytest.mark.long
@@ -72,7 +111,7 @@ def test_a_run_whose_slurmd_is_killed_ends_with_a_verdict(slurm: Cluster) -> Non
         slurm.start_daemon(slurm.nodes[1], "slurmd")
     assert "was ended by SLURM: SLURM lost one of its nodes" in started.output
     assert slurm.sacct(job)[0] == "NODE_FAIL"
-    slurm.until_nothing_left(30)
+    slurm.until_nothing_left()
 
 
 @pytest.mark.long
@@ -86,7 +125,7 @@ def test_a_node_without_power_is_named_within_bounds(slurm: Cluster) -> None:
         assert "node 1" in started.output
     finally:
         slurm.power_on(slurm.nodes[1])
-    slurm.until_nothing_left(30)
+    slurm.until_nothing_left()
 
 
 @pytest.mark.long
@@ -103,5 +142,5 @@ def test_a_preempted_run_ends_in_order_and_begins_again(slurm: Cluster) -> None:
     assert started.child.poll() is None, started.output
     until(lambda: len(slurm.containers()) == 2, 40, "two containers")
     started.signal(signal.SIGINT)
-    assert started.wait(30) == 130, started.output
+    assert started.wait(60) == 130, started.output
     slurm.until_nothing_left()

@@ -11,6 +11,8 @@ import pytest
 from madrun.errors import DataError
 from madrun.node.clone import clone, login_of
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 
 def git(folder, *words):
     identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always"]

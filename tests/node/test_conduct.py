@@ -21,6 +21,8 @@ from madrun.results.rundir import read_record
 from madrun.runtimes.process import ProcessBox
 from madrun.spec.card import Metric
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 
 class Quiet:
     """A reporter that remembers."""

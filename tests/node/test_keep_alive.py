@@ -15,6 +15,8 @@ from madrun.planning.explain import Explained
 from madrun.registry.cardtree import tree_hash
 from madrun.results.rundir import read_record
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 
 class Quiet:
     """A reporter that says nothing."""

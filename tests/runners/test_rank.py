@@ -15,6 +15,8 @@ import pytest
 import madrun.runners
 from madrun.node.ranks import parse_ends
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 HERE = Path(madrun.runners.__file__).parent
 # Plays torchrun: starts each rank with PYTHON_EXEC as torchrun does, and ends with the code of the first.
 LAUNCHER = """

@@ -94,7 +94,7 @@ def _submit(folder: LaunchFolder, head: Head, launch: Launch, to: tuple[Cluster,
     folder.journal(_SUBMITTING, namespace=cluster.namespace, job=names.job, server=cluster.server)
     objects.submit(cluster, folder, settings, names, head.stop.is_set)
     folder.journal(_SUBMITTED)
-    head.say(f"{'jobset' if settings.jobset else 'job'}/{names.job} in namespace {cluster.namespace}")
+    head.say(f"{names.kind.lower()}/{names.job} in namespace {cluster.namespace}")
 
 
 def _remove(
@@ -152,8 +152,8 @@ def state(folder: LaunchFolder) -> LaunchState:
     if told.phase == "ended" or not _told(folder, _SUBMITTING):
         return told
     try:
-        cluster, names, settings = _reach(folder)
-        job = cluster.get("JobSet" if settings.jobset else "Job", names.job)
+        cluster, names, _ = _reach(folder)
+        job = cluster.get(names.kind, names.job)
         pods, _ = cluster.pods(names.selector)
         waiting = [name_of(pod) for pod in pods if not has_begun(pod)][:1]
         events = [event for name in (*names.told_of, *waiting) for event in cluster.events(name)]

@@ -19,6 +19,7 @@ _DEADLINE = "DeadlineExceeded"
 _ENDED = {"Complete": True, "SuccessCriteriaMet": True, "Completed": True, "Failed": False, "FailureTarget": False}
 _TAKEN = ("Evicted", "NodeLost", "Preempting", "Shutdown", "NodeShutdown", "UnexpectedAdmissionError")
 _NOT_BEGUN = ("StartError", "ContainerCannotRun")  # of a container that has ended: its first program could not be run
+_GAVE_WAY = ("PreemptionByScheduler", "Preempting", "EvictionByEvictionAPI")
 _KNOWN_CODES = frozenset(int(code) for code in ExitCode)
 
 
@@ -136,17 +137,26 @@ def lost(pods: Iterable[Manifest], leaving: bool = True) -> str:
 
     `leaving`: also one that is deleted, which the Job itself does once it has failed.
     """
+    return next((text for _, text in _lost(pods, leaving)), "")
+
+
+def bad_hosts(pods: Iterable[Manifest], leaving: bool = True) -> dict[str, str]:
+    """By name of the host why it lost its node; none where the node only had to give way to another."""
+    found = {str((pod.get("spec") or {}).get("nodeName") or ""): text for pod, text in _lost(pods, leaving)}
+    return {host: text for host, text in found.items() if host and not any(word in text for word in _GAVE_WAY)}
+
+
+def _lost(pods: Iterable[Manifest], leaving: bool) -> Iterator[tuple[Manifest, str]]:
     for pod in pods:
         status = pod.get("status") or {}
         where = f"node {rank_of(pod)} on {(pod.get('spec') or {}).get('nodeName') or 'no host'}"
         for condition in status.get("conditions") or []:
             if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-                return f"{where} was taken away: {_sentence(condition)}"
+                yield pod, f"{where} was taken away: {_sentence(condition)}"
         if status.get("reason") in _TAKEN:
-            return f"{where} was taken away: {_sentence(status)}"
+            yield pod, f"{where} was taken away: {_sentence(status)}"
         if leaving and pod["metadata"].get("deletionTimestamp") and not has_ended(pod):
-            return f"{where} is deleted from outside, or its host is lost"
-    return ""
+            yield pod, f"{where} is deleted from outside, or its host is lost"
 
 
 def outcome(good: bool | None, why: str, pods: Iterable[Manifest]) -> Outcome:

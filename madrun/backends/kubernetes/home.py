@@ -58,8 +58,8 @@ class Sieve:
 
     def _mark(self, words: bytes) -> None:
         kind, _, rest = words.strip().partition(b" ")
-        self._blank = b""
         if kind == b"begin":
+            self._blank = b""
             self._begin, self._lines, self._missing = rest, [], int(rest.split()[1])
         elif kind == b"end" and self._lines is not None:
             digest = self._begin.split()[0].decode()

@@ -44,6 +44,11 @@ class Names:
         return f"{self.host}-0.{self.service}.{namespace}.svc"
 
     @property
+    def kind(self) -> str:
+        """Of the object that owns all others."""
+        return "Job" if self.host == self.job else "JobSet"
+
+    @property
     def told_of(self) -> tuple[str, ...]:
         """The objects whose events tell why pods are not made: a JobSet's Job is one of its own."""
         return tuple(dict.fromkeys((self.job, self.host)))

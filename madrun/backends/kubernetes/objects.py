@@ -19,7 +19,7 @@ from madrun.errors import MadrunError, UsageError
 from madrun.spec.launch import PRIVATE
 
 JOBS = ("Job", "JobSet")
-_TICK_S, _ANSWER_S = 0.2, 30.0
+_TICK_S = 0.2
 
 
 def submit(
@@ -71,7 +71,7 @@ def remove(cluster: Cluster, folder: LaunchFolder, names: Names) -> list[str]:
 def wait_removed(
     cluster: Cluster, names: Names, limit_s: float, hurry: Callable[[], bool] = lambda: False
 ) -> list[str]:
-    """The nodes of which a pod is still there after so many seconds, in words; none where all are gone.
+    """What is still there after so many seconds, in words: pods and their Job; none where all are gone.
 
     In a `hurry` nothing is waited for.
     """
@@ -79,17 +79,16 @@ def wait_removed(
     while True:
         try:
             pods, _ = cluster.pods(names.selector)
+            left = list(map(_left, pods))
+            if not left:
+                cluster.get(names.kind, names.job)
+                left = [f"{names.kind.lower()}/{names.job}"]
         except Gone:
             return []
         except Away as error:
-            if time.monotonic() >= deadline or hurry():
-                return [str(error)]
-            time.sleep(_TICK_S)
-            continue
-        if not pods:
-            return []
+            left = [str(error)]
         if time.monotonic() >= deadline or hurry():
-            return [_left(pod) for pod in pods]
+            return left
         time.sleep(_TICK_S)
 
 

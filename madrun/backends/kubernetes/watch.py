@@ -11,6 +11,7 @@ from madrun.backends.head import Head
 from madrun.backends.kubernetes.cluster import Cluster
 from madrun.backends.kubernetes.condition import (
     Outcome,
+    bad_hosts,
     ended,
     has_begun,
     has_ended,
@@ -32,6 +33,7 @@ from madrun.backends.kubernetes.settings import KubernetesSettings
 from madrun.backends.launchfolder import LaunchFolder
 from madrun.backends.look import log_of
 from madrun.errors import ExitCode, MadrunError
+from madrun.spec.launch import BAD_HOSTS
 
 _TICK_S, _LOOK_S = 0.2, 2.0
 _AWAY_SAID_S, _AWAY_S = 5.0, 600.0
@@ -46,7 +48,6 @@ class Watch:
         self, cluster: Cluster, names: Names, settings: KubernetesSettings, head: Head, folder: LaunchFolder
     ) -> None:
         self._cluster, self._names, self._settings, self._head, self._folder = cluster, names, settings, head, folder
-        self._kind = "JobSet" if settings.jobset else "Job"
         self.mirror = Mirror(cluster, names.selector)
         self.sieve = Sieve(marker(names), partial(self._show, head.show), partial(self._show, head.tell))
         self._logs: dict[str, PodLog] = {}
@@ -77,14 +78,17 @@ class Watch:
                 continue
             looked = time.monotonic()
             try:
-                job = self._cluster.get(self._kind, self._names.job)
+                job = self._cluster.get(self._names.kind, self._names.job)
                 self._refused = None
             except Gone:
                 return self._gone()
             except MadrunError as error:  # a login too may run out, and be renewed
                 self._refused = self._refused or (looked, str(error))
                 continue
-            if (good := ended(job)) is not None:
+            good = ended(job)
+            if not good and job["metadata"].get("deletionTimestamp"):
+                return self._gone()
+            if good is not None:
                 return self._ended(good, job)
             if found := self._lost(pods) or self._waits(job, pods, started):
                 return found
@@ -168,7 +172,7 @@ class Watch:
         return Outcome(int(ExitCode.RUN_FAILED), f"{why}, for {_AWAY_S / 60:g} minutes; the pods may still run")
 
     def _gone(self) -> Outcome:
-        text = f"{self._kind.lower()}/{self._names.job} was deleted from outside"
+        text = f"{self._names.kind.lower()}/{self._names.job} was deleted from outside"
         return Outcome(int(ExitCode.RUN_FAILED), text)
 
     def _ended(self, good: bool, job: dict[str, Any]) -> Outcome:
@@ -181,6 +185,7 @@ class Watch:
             time.sleep(_TICK_S)
         self._note_begun(job, list(self._last.values()))
         if not good and (taken := lost(self._last.values(), leaving=False)):
+            self._folder.journal(BAD_HOSTS, hosts=bad_hosts(self._last.values(), leaving=False))
             return Outcome(int(ExitCode.RUN_FAILED), taken)
         return outcome(good, why_failed(job), self._last.values())
 
@@ -193,6 +198,7 @@ class Watch:
         self._lost_since = self._lost_since or time.monotonic()
         if time.monotonic() - self._lost_since < self._patience():
             return None
+        self._folder.journal(BAD_HOSTS, hosts=bad_hosts(pods))
         return Outcome(int(ExitCode.RUN_FAILED), why)
 
     def _waits(self, job: dict[str, Any], pods: list[dict[str, Any]], started: float) -> Outcome | None:

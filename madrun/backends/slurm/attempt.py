@@ -12,7 +12,7 @@ from madrun.errors import ExitCode
 _FOLDER = re.compile(r"attempt-([0-9]+)", re.ASCII)
 _NODE = re.compile(r"node-([0-9]+)\.state", re.ASCII)
 OWN = tuple(range(ExitCode.NO_COMPARISON + 1))  # codes that madrun ends with by itself
-JOB_LOG = "job.log"
+JOB_LOG, JOB_STATE = "job.log", "job.state"
 CANCELLED = "cancelled"  # in the folder: madrun was asked to cancel the job, which is not to be queued again
 
 
@@ -63,7 +63,7 @@ def latest(folder: Path) -> Attempt | None:
     if not found:
         return None
     number, path = max(found)
-    job = values(path / "job.state")
+    job = values(path / JOB_STATE)
     tasks = {}
     for file in _listed(path):
         if match := _NODE.fullmatch(file.name):

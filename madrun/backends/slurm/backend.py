@@ -9,8 +9,7 @@ from dataclasses import replace
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
 from madrun.backends.nodescript import node_script
-from madrun.backends.slurm.attempt import Attempt, latest
-from madrun.backends.slurm.client import Job, Unanswered, look
+from madrun.backends.slurm.client import Job
 from madrun.backends.slurm.containers import front_words, srun_words
 from madrun.backends.slurm.follow import Follower, end_job
 from madrun.backends.slurm.header import job_name
@@ -18,11 +17,10 @@ from madrun.backends.slurm.inside import allocation_of, run_inside
 from madrun.backends.slurm.script import JOB, STEP, array_script, job_script, local_script, step_script
 from madrun.backends.slurm.settings import SlurmSettings, read
 from madrun.backends.slurm.showing import show_logs
-from madrun.backends.slurm.states import JobState, waiting_text
+from madrun.backends.slurm.standing import job_in, state_of
 from madrun.backends.slurm.stopping import stop_inside
 from madrun.backends.slurm.submitting import check_and_submit
-from madrun.backends.slurm.verdict import judge
-from madrun.backends.state import LaunchPhase, LaunchState, Which
+from madrun.backends.state import LaunchState, Which
 from madrun.errors import ContextError, ExitCode, MadrunError, UsageError
 from madrun.spec.launch import SCRIPT, Launch
 
@@ -107,35 +105,7 @@ def conduct(folder: LaunchFolder, head: Head, detach: bool) -> int:
 
 def state(folder: LaunchFolder) -> LaunchState:
     """Of the files that the job writes, of SLURM, and of what the command that waited for it has noted."""
-    job, attempt = job_in(folder), latest(folder.path)
-    nodes = attempt.nodes if attempt else ()
-    if ended := next((event for event in reversed(folder.events()) if event["event"] == "ended"), None):
-        return LaunchState(phase="ended", reason=ended["text"], exit_code=ended["code"], nodes=nodes)
-    if job is None:
-        return LaunchState(phase="running" if attempt else "preparing", nodes=nodes)
-    try:
-        return _state_of(folder, job, look(job), attempt)
-    except Unanswered as error:
-        phase: LaunchPhase = "running" if attempt and attempt.code is None else "lost"
-        return LaunchState(phase=phase, reason=f"the SLURM controller does not answer: {error}", nodes=nodes)
-
-
-def _state_of(folder: LaunchFolder, job: Job, seen: JobState | None, attempt: Attempt | None) -> LaunchState:
-    nodes = attempt.nodes if attempt else ()
-    phase, reason = (seen.phase, "") if seen else ("ended", "")
-    if seen is not None and phase == "pending":
-        reason = f"job {job.id}: {waiting_text(seen.reason)}"
-    elif seen is not None and phase == "lost":
-        reason = f"job {job.id}: SLURM calls its state {seen.word}"
-    elif seen is not None and phase == "running" and (attempt is None or attempt.code is None):
-        reason = f"job {job.id} on {seen.hosts}"
-    if reason:
-        return LaunchState(phase=phase, reason=reason, nodes=nodes)
-    launch = folder.launch()
-    settings, _ = read(launch.settings, launch.nnodes)
-    verdict = judge(folder.path, job.id, attempt, seen, settings.signal_s)
-    text = verdict.text or f"job {job.id}{f' {seen.word}' if seen else ''}"
-    return LaunchState(phase="ended", reason=text, exit_code=int(verdict.code), nodes=nodes)
+    return state_of(folder)
 
 
 def logs(folder: LaunchFolder, head: Head, which: Which) -> int:
@@ -160,14 +130,6 @@ def stop(folder: LaunchFolder, head: Head) -> int:
     folder.forget_private()
     head.say(f"job {job.id} has ended")
     return 0
-
-
-def job_in(folder: LaunchFolder) -> Job | None:
-    """The job that this folder was submitted as; None where it was not."""
-    for event in reversed(folder.events()):
-        if event["event"] == "submitted":
-            return Job(str(event["job"]), str(event.get("cluster", "")))
-    return None
 
 
 def _submitted(folder: LaunchFolder, launch: Launch, head: Head) -> Job:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
-from madrun.backends.slurm.attempt import JOB_LOG, Attempt, latest
+from madrun.backends.slurm.attempt import CANCELLED, JOB_LOG, Attempt, latest
 from madrun.backends.slurm.client import ask, hostnames
 from madrun.backends.slurm.follow import TICK_S, tails_of
 from madrun.backends.slurm.script import JOB
@@ -72,6 +72,8 @@ def run_inside(folder: LaunchFolder, allocation: Allocation, settings: SlurmSett
     attempt = _watch(folder, child, head)
     if head.stop.is_set():
         return Verdict(ExitCode.INTERRUPTED)
+    if (folder.path / CANCELLED).exists() and (attempt is None or attempt.code):
+        return Verdict(ExitCode.INTERRUPTED, f"its step inside of job {allocation.job} was ended by madrun stop")
     return judge(folder.path, allocation.job, attempt, None, settings.signal_s)
 
 

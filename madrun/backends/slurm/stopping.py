@@ -6,7 +6,7 @@ import time
 
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
-from madrun.backends.slurm.attempt import latest
+from madrun.backends.slurm.attempt import CANCELLED, latest
 from madrun.backends.slurm.client import ask
 from madrun.backends.slurm.follow import TICK_S
 from madrun.backends.slurm.inside import step_of
@@ -20,6 +20,7 @@ def stop_inside(folder: LaunchFolder, head: Head) -> int:
     if not step:
         head.say("no step of it has begun; where its command waits, Ctrl-C ends it")
         return 3
+    (folder.path / CANCELLED).touch()
     answer = ask(["scancel", "--signal=USR2", step])
     if answer.code:
         head.say(f"scancel: {answer.said}")

@@ -36,20 +36,22 @@ def check_and_submit(script: Path, name: str, hidden: tuple[str, ...], head: Hea
 
     Raises `ContextError` where SLURM refuses what is asked for, `UsageError` where there is none or it does not answer.
     """
-    without = [word for variable in (*hidden, *overruling(script.read_text())) for word in ("-u", variable)]
+    text = script.read_text()
+    without = [word for variable in (*hidden, *overruling(text)) for word in ("-u", variable)]
     front = ["env", *without, "sbatch"]
     ask(["sbatch", "--version"])  # without sbatch here `env` would say so, in its own words
     answer = _patient([*front, "--test-only", str(script)], name, head)
     if isinstance(answer, Answer) and answer.code:
         # So it says too where nodes are down or drained for now; sbatch itself takes such a job, and lets it wait.
         if _NO_NODES not in answer.err:
-            raise refusal(answer)
+            raise refusal(answer, text)
+        _check_count(text)
         head.say("as the cluster is now, no nodes fit the job; submitting it all the same")
     done = _patient([*front, "--parsable", str(script)], name, head)
     if isinstance(done, Job):
         return done
     if done.code:
-        raise refusal(done)
+        raise refusal(done, text)
     if (job := job_of(done.out)) is None:
         raise UsageError(f"sbatch: found no job number in what it printed: {done.out.strip()!r}")
     return job
@@ -78,10 +80,25 @@ def _patient(words: list[str], name: str, head: Head) -> Answer | Job:
     )
 
 
-def refusal(answer: Answer) -> ContextError:
-    """What sbatch has against the job, with the key of the context that says it."""
+def _check_count(text: str) -> None:
+    """Raises `ContextError` where the partitions have fewer nodes than are asked for, up or not."""
+    given = dict(line.removeprefix("#SBATCH --").partition("=")[::2] for line in text.splitlines())
+    count, named = given.get("nodes", ""), given.get("partition", "")
+    answer = ask(["sinfo", "--noheader", "--format=%R|%D", *([f"--partition={named}"] if named else [])])
+    sizes = [size for _, _, size in (line.rpartition("|") for line in answer.out.split()) if size.isdecimal()]
+    most = max(map(int, sizes), default=0)
+    if not answer.code and most and count.isdecimal() and int(count) > most:
+        where = f"partition {named} has no more" if named else "no partition has more"
+        raise ContextError(f"slurm.nodes: found {count}, allowed: at most {most}, for {where}")
+
+
+def refusal(answer: Answer, text: str) -> ContextError:
+    """What sbatch has against the job of this script, with the key of the context that says it."""
     said = answer.said.removeprefix("allocation failure: ").replace("; allocation failure: ", "; ")
     key = next((key for sign, key in _KEYS.items() if sign in said.lower()), "")
+    if key == "nodelist":
+        keys = [key for key in ("nodelist", "exclude") if f"#SBATCH --{key}" in text]
+        key, said = " or slurm.".join(keys) or key, f"{said} (sinfo -N lists them)"
     if _NO_NODES in said:
         said += " (no nodes of the partition have so many CPUs, so much memory, so many GPUs, or there are too few)"
     return ContextError(f"slurm{'.' if key else ''}{key}: refused by sbatch: {said}")

@@ -99,7 +99,9 @@ def _not_begun(folder: Path, state: JobState | None) -> str:
 
 
 def _word(state: JobState | None) -> str:
-    return f" ({state.word}{f', {state.reason}' if state.reason else ''})" if state else ""
+    if state is None or state.phase != "ended":
+        return ""
+    return f" ({state.word}{f', {state.reason}' if state.reason else ''})"
 
 
 def _log(folder: Path) -> str:

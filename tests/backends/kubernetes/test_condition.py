@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.backends.kubernetes.condition import launch_state, lost, outcome, trouble
+from madrun.backends.kubernetes.condition import bad_hosts, launch_state, lost, outcome, trouble
 from madrun.backends.kubernetes.refused import Away, Gone, refusal
 from madrun.errors import ContextError, UsageError
 
@@ -104,6 +104,16 @@ def test_a_pod_that_its_own_job_deletes_is_not_lost():
     assert lost([leaving], leaving=False) == ""
     assert lost([done(1, 0) | {"metadata": leaving["metadata"]}]) == ""
     assert "NodeLost" in lost([pod(0, reason="NodeLost", message="Node host-0 was unresponsive")], leaving=False)
+
+
+def test_a_host_that_lost_its_node_is_a_bad_one_and_one_whose_node_gave_way_is_not():
+    def taken(rank, reason):
+        return pod(rank, conditions=[{"type": "DisruptionTarget", "status": "True", "reason": reason}])
+
+    gone = "DeletionByTaintManager"
+    assert bad_hosts([taken(0, "PreemptionByScheduler"), taken(1, gone)]) == {
+        "host-1": f"node 1 on host-1 was taken away: {gone}"
+    }
 
 
 def test_a_launch_is_pending_running_or_ended():

@@ -7,7 +7,7 @@ import time
 import pytest
 from emulatedcluster import Refusal, archive
 
-from madrun.backends.kubernetes import backend, mirror, podlog, watch
+from madrun.backends.kubernetes import backend, mirror, objects, podlog, watch
 from madrun.backends.state import Which
 from madrun.errors import ContextError, UsageError
 
@@ -25,6 +25,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(podlog, "_PAUSE_S", 0.05)
     monkeypatch.setattr(mirror, "_PAUSE_S", 0.05)
     monkeypatch.setattr(backend, "_MORE_S", 1.0)
+    monkeypatch.setattr(objects, "_TICK_S", 0.02)
 
 
 def runs(code=0, lines=("hello\n",), wait=None):
@@ -233,7 +234,10 @@ def test_a_node_whose_host_is_lost_ends_the_launch_and_its_pod_is_taken_off(clus
     started.runs()
     cluster.pod(1).lose_host()
     assert started.end() == 3
-    assert any("node 1 on host-1 is deleted from outside, or its host is lost" in line for line in started.head.said)
+    text = "node 1 on host-1 is deleted from outside, or its host is lost"
+    assert text in started.head.said
+    events = {event["event"]: event for event in started.folder.events()}
+    assert events["started"]["hosts"] == ["host-0", "host-1"] and events["bad hosts"]["hosts"] == {"host-1": text}
     assert cluster.names() == []
 
 
@@ -373,7 +377,6 @@ def test_a_launch_that_waits_for_its_queue_says_so(cluster, start):
 
 
 def test_a_launch_whose_attendant_died_is_followed_on(cluster, folder, head, monkeypatch):
-    from madrun.backends.kubernetes import objects
     from madrun.backends.kubernetes.cluster import connect
     from madrun.backends.kubernetes.names import names_of
     from madrun.backends.kubernetes.settings import read
@@ -400,12 +403,13 @@ def test_results_that_do_not_come_home_are_no_success(cluster, start):
     assert cluster.names() == []
 
 
-def test_a_log_that_takes_longer_to_come_than_the_end_is_waited_for(cluster, start, tmp_path):
-    cluster.log_pause = 0.15  # a second and a half in all, with the mark of the archive last
-    cluster.life = runs(lines=("hello\n" * 10,))
-    started = start()
+def test_a_log_that_takes_longer_to_come_than_the_end_is_waited_for(cluster, start, monkeypatch):
+    monkeypatch.setattr(backend, "_MORE_S", 0.4)
+    cluster.log_pause = 0.1  # the mark of the archive comes last, after two seconds
+    cluster.life = runs(lines=("hello\n" * 20,))
+    started = start(termination_grace=0)
     assert started.end() == 0
-    assert started.head.shown.count(b"hello\n") == 10
+    assert started.head.shown.count(b"hello\n") == 20
 
 
 def test_a_login_that_runs_out_is_asked_again_and_nothing_is_left(cluster, start):
@@ -441,7 +445,6 @@ def test_a_server_that_goes_away_while_it_is_submitted_to_leaves_words_on_what_i
 
 
 def test_whoever_is_interrupted_while_it_is_submitted_makes_nothing_more(cluster, start):
-    cluster.life = lambda pod: started.head.interrupt() if pod.rank == 0 else None
     real = cluster.create
     cluster.create = lambda plural, *rest: (plural == "configmaps" and interrupted.wait(10), real(plural, *rest))[1]
     interrupted = threading.Event()
@@ -452,7 +455,6 @@ def test_whoever_is_interrupted_while_it_is_submitted_makes_nothing_more(cluster
 
 
 def test_an_attendant_that_died_while_it_submitted_is_told_and_its_job_is_removed(cluster, folder, head, monkeypatch):
-    from madrun.backends.kubernetes import objects
 
     def submit(cluster, folder, *_rest):
         cluster.create(objects.load((folder.path / objects.OBJECTS).read_text())[-1])
@@ -504,7 +506,8 @@ def test_a_queue_that_takes_the_pods_away_and_begins_them_anew_costs_no_line(clu
     cluster._control = lambda *_words: None
     started = start()
     started.runs()
-    until(lambda: (started.folder.path / "node-1.log").exists())
+    logs = [started.folder.path / f"node-{rank}.log" for rank in range(2)]
+    until(lambda: all(log.exists() and log.stat().st_size for log in logs))
     (job,) = [one for key, one in cluster.objects.items() if key[0] == "jobs"]
     job["spec"]["suspend"] = True
     for name in list(cluster.pods):
@@ -515,8 +518,8 @@ def test_a_queue_that_takes_the_pods_away_and_begins_them_anew_costs_no_line(clu
     until(lambda: len([pod for pod in cluster.pods.values() if pod.over.is_set()]) == 4)
     cluster._condition(job, "Complete", "CompletionsReached", "all have ended")
     assert started.end() == 0
-    for rank in range(2):
-        lines = (started.folder.path / f"node-{rank}.log").read_text().split("\n")
+    for log in logs:
+        lines = log.read_text().split("\n")
         assert lines[0] == "2 pods so far" and lines[1].endswith("pods so far"), "a log of the first pods is kept"
 
 

@@ -1,6 +1,7 @@
 """What a pod does around its node's script: by the very files that it is given, under this python."""
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -60,7 +61,7 @@ def test_what_is_carried_is_unpacked_and_the_script_runs_with_it(place, launch, 
     (root / "models").mkdir(parents=True)
     (root / "models" / "run.sh").write_text("echo run\n")
     (root / "private.env").write_text("export TOKEN=leak\n")
-    (root / "link").symlink_to("models")
+    (root / "link").symlink_to("/nonexistent/data")
     found = launch(backend="kubernetes", repository=str(root), results=str(root / "results"), folder=str(root / "l"))
     archives = dict(payload_of(found, read({"madrun": "installed"}, 2)[0]).archives)
     made = tmp_path / "madrun.zip"
@@ -146,3 +147,28 @@ def test_the_largest_files_are_left_out_and_records_are_the_last_to_go(tmp_path)
     assert left_out == ["runs/one/node-0/large.bin"] and len(packed) <= 50_000
     _, left_out = pod.pack(tmp_path, "20261121T000000Z-one-a1b2c3", 3000)
     assert left_out == ["runs/one/node-0/large.bin", "runs/one/node-0/small.log", "runs/one/record.json"]
+
+
+def test_of_very_many_files_that_are_left_out_some_are_named_and_the_rest_counted(tmp_path):
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "journal.jsonl").write_text(BEGUN)
+    for number in range(60):
+        (run / f"{number:02d}.bin").write_bytes(os.urandom(400))
+    out = io.StringIO()
+    pod.send(tmp_path, {"launch": "20261121T000000Z-one-a1b2c3", "limit": 500, "marker": "@m:x"}, out)
+    named = json.loads(out.getvalue().splitlines()[-1].removeprefix("@m:x end "))
+    assert len(named) == 51 and named[-1] == "10 more"
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_from_coming_home(tmp_path, monkeypatch):
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    (run / "journal.jsonl").write_text(BEGUN)
+    (run / "gone.log").write_text("x")
+    real = pod.packed_size
+    monkeypatch.setattr(
+        pod, "packed_size", lambda path, enough: (path.name == "gone.log" and path.unlink(), real(path, enough))[1]
+    )
+    packed, left_out = pod.pack(tmp_path, "20261121T000000Z-one-a1b2c3", 5000)
+    assert left_out == ["runs/one/gone.log"] and bring_home(packed, tmp_path / "home") == ("one",)

@@ -74,7 +74,34 @@ def test_results_that_did_not_come_whole_are_none():
     sieve = Sieve("@m:x", lambda _line: None)
     for line in (f"@m:x begin {hashlib.sha256(b'abc').hexdigest()} 3\n".encode(), b"YWI=\n", b"@m:x end []\n"):
         sieve.take(line)
-    assert sieve.archive is None
+    assert sieve.archive is None and sieve.damaged
+
+
+def test_what_others_print_amid_an_archive_is_shown_and_does_not_harm_it():
+    data, shown = b"x" * 4000, []
+    sieve = Sieve("@m:x", shown.append)
+    body = [base64.b64encode(data[at : at + 3000]) + b"\n" for at in range(0, len(data), 3000)]
+    for line in (
+        f"@m:x begin {hashlib.sha256(data).hexdigest()} 4000\n".encode(),
+        b"done\n",
+        body[0],
+        b"left behind\n",
+        b"\n",
+        body[1],
+        b"@m:x end []\n",
+    ):
+        sieve.take(line)
+    sieve.flush()
+    assert shown == [b"done\n", b"left behind\n", b"\n"] and sieve.archive == data and not sieve.damaged
+
+
+def test_a_line_that_comes_late_is_shown_and_neither_it_nor_its_fellows_come_twice():
+    log = [f"{stamped(moment)} {moment}\n".encode() for moment in (5, 4, 6)]
+    seen, found = Seen(), []
+    for begin, end in ((0, 2), (0, 3)):
+        seen.again()
+        found += [text for line in log[begin:end] if (text := seen.take(line)) is not None]
+    assert found == [b"5\n", b"4\n", b"6\n"]
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "runs/../../x"])

@@ -24,6 +24,12 @@ from madrun.errors import ContextError
         ({"secrets": {"HF_TOKEN": "hf"}}, "kubernetes.secrets.HF_TOKEN: found 'hf', allowed: SECRET/KEY"),
         ({"data_claims": {"corpus": "data"}}, "kubernetes.data_claims.corpus: found 'data', allowed: an absolute"),
         ({"data_claims": {"corpus": "/madrun/work"}}, "not below /madrun"),
+        (
+            {"data_claims": {"corpus": "/data", "more": "/data"}},
+            "data_claims.more: found '/data', allowed: an absolute",
+        ),
+        ({"pull_secrets": ["Reg_cred"]}, "kubernetes.pull_secrets: found 'Reg_cred'"),
+        ({"deadline": 0}, "kubernetes.deadline: found 0.0, allowed: no less than 1 s"),
         ({"repository": "models"}, "kubernetes.repository: found 'models', allowed: carry, or an absolute"),
         ({"vendor": "amd", "gpu_resource": "nvidia.com/gpu"}, "kubernetes.vendor: found amd beside"),
     ],
@@ -31,6 +37,11 @@ from madrun.errors import ContextError
 def test_what_is_wrong_is_named_with_what_is_allowed(values, text):
     with pytest.raises(ContextError, match=text):
         read(values, 2)
+
+
+def test_names_of_objects_may_have_dots_and_paths_may_begin_alike():
+    said = {"results_claim": "team.results", "priority_class": "high.v2", "data_claims": {"corpus": "/madrun-data"}}
+    assert read(said, 2)[0].results_claim == "team.results"
 
 
 def test_all_that_is_wrong_is_told_at_once():

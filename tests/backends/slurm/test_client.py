@@ -43,7 +43,7 @@ def test_ctrl_c_on_the_terminal_does_not_reach_a_command_of_slurm(slurm):
 def groups():
     """The process group of every process that is no zombie."""
     found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - names alone
         with suppress(OSError):  # it has just ended
             state, _, group = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
             found |= {int(group)} if state not in "ZX" else set()

@@ -293,6 +293,58 @@ def test_ctrl_c_inside_of_an_allocation_ends_the_step_in_order(folder, slurm, he
     assert not any(call.startswith("scancel") for call in slurm.calls)
 
 
+def test_a_stop_inside_of_an_allocation_ends_the_step_in_order_and_is_named(folder, slurm, head, madrun):
+    head.env = INSIDE
+    madrun(f"echo $PPID >{slurm.scene}/step-$MADRUN_NODE_RANK; {SLEEPS}")
+    slurm.answers("scancel", f"kill -USR2 $(cat {slurm.scene}/step-*)")
+    made = folder()
+    other = type(head)(threading.Event())
+    done = []
+
+    def stop():
+        wait_for(lambda: b"begun" in head.shown and (slurm.scene / "step-1").exists())
+        done.append(backend.stop(made, other))
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    assert backend.conduct(made, head, False) == 130
+    thread.join(20)
+    assert done == [0]
+    assert head.said[-1] == "its step inside of job 7 was ended by madrun stop"
+    assert backend.state(made).exit_code == 130
+
+
+def test_a_launch_whose_allocation_has_ended_with_its_command_has_ended_too(folder, slurm, head):
+    made = folder()
+    made.journal("inside", job="7", hosts=["h0", "h1"])
+    slurm.answers("squeue", _RUNNING)
+    assert (backend.state(made).phase, backend.state(made).reason) == ("preparing", "inside of job 7 on h[0-1]")
+    attempt = made.path / "attempt-0"
+    attempt.mkdir()
+    (attempt / "job.state").write_text("job=7\nname=bash\n")
+    assert (backend.state(made).phase, backend.state(made).reason) == ("running", "inside of job 7 on h[0-1]")
+    (attempt / "node-0.state").write_text("host=h0\ncode=130\n")
+    slurm.answers("squeue", *["echo 'CANCELLED|None|h[0-1]|N/A'"] * 9)
+    told = backend.state(made)
+    assert (told.phase, told.exit_code, told.reason) == ("ended", 3, "job 7 was cancelled")
+
+
+def test_a_job_that_was_submitted_by_hand_is_known_by_what_it_writes(folder, slurm, head):
+    made = folder()
+    assert backend.state(made).phase == "preparing"
+    attempt = made.path / "attempt-0"
+    attempt.mkdir()
+    (attempt / "job.state").write_text("job=9\nname=madrun-one-a1b2c3\n")
+    slurm.answers("squeue", _RUNNING)
+    assert (backend.state(made).phase, backend.state(made).reason) == ("running", "job 9 on h[0-1]")
+    (attempt / "node-0.state").write_text("host=h0\ncode=0\n")
+    (attempt / "job.state").write_text("job=9\nname=madrun-one-a1b2c3\ncode=0\n")
+    assert (backend.state(made).phase, backend.state(made).exit_code) == ("ended", 0)
+    (attempt / "job.state").write_text("job=9\nname=interactive\n")
+    assert backend.stop(made, head) == 3
+    assert not any(call.startswith("scancel") for call in slurm.calls)
+
+
 def test_a_launch_inside_of_an_allocation_cannot_be_detached(folder, slurm, head):
     head.env = INSIDE
     with pytest.raises(UsageError, match=r"--detach: found inside of job 7"):

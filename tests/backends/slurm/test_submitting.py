@@ -54,7 +54,17 @@ def test_the_name_of_a_cluster_is_kept(submit, slurm):
     ],
 )
 def test_a_refusal_names_the_key_that_says_it(said, message):
-    assert re.match(message, str(refusal(Answer(1, "", said))))
+    assert re.match(message, str(refusal(Answer(1, "", said), "")))
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [("#SBATCH --exclude=n9\n", "exclude"), ("#SBATCH --nodelist=n9\n", "nodelist")]
+    + [("#SBATCH --nodelist=n1\n#SBATCH --exclude=n9\n", "nodelist or slurm.exclude")],
+)
+def test_an_unknown_node_is_of_the_key_that_the_script_has(lines, key):
+    said = refusal(Answer(1, "", "allocation failure: Invalid node name specified"), lines)
+    assert str(said).startswith(f"slurm.{key}: refused by sbatch: Invalid node name specified (sinfo -N lists them)")
 
 
 def test_what_is_refused_is_not_submitted(submit, slurm):
@@ -72,6 +82,32 @@ def test_nodes_that_are_down_for_now_are_left_to_sbatch_itself(submit, slurm, he
     slurm.answers("sbatch", none, none, none, none)
     with pytest.raises(ContextError, match=r"no nodes of the partition have so many CPUs"):
         submit()
+
+
+NO_NODES = "echo 'allocation failure: Requested node configuration is not available' >&2; exit 1"
+
+
+@pytest.mark.parametrize(
+    ("partition", "sizes", "said"),
+    [
+        ("--partition=gpu", "gpu|4", r"slurm.nodes: found 9, allowed: at most 4, for partition gpu has no more"),
+        ("--partition=gpu,big", "gpu|4\nbig|8", r"slurm.nodes: found 9, allowed: at most 8, for partition gpu,big has"),
+        ("--time=0-01:00:00", "gpu|4\nbig|8", r"slurm.nodes: found 9, allowed: at most 8, for no partition has more"),
+    ],
+)
+def test_more_nodes_than_there_are_is_an_error_at_once(submit, slurm, partition, sizes, said):
+    slurm.answers("sbatch", NO_NODES, "echo 12")
+    slurm.answers("sinfo", f"printf '{sizes}\n'")
+    with pytest.raises(ContextError, match=said):
+        submit(f"#SBATCH --nodes=9\n#SBATCH {partition}")
+    assert not any("--parsable" in call for call in slurm.calls)
+
+
+@pytest.mark.parametrize("sizes", ["printf 'gpu|9\\n'", "exit 1", "exit 0", "echo nonsense"])
+def test_where_there_may_be_enough_nodes_sbatch_decides(submit, slurm, sizes):
+    slurm.answers("sbatch", NO_NODES, "echo 12")
+    slurm.answers("sinfo", sizes)
+    assert submit("#SBATCH --nodes=9") == Job("12")
 
 
 def test_a_busy_controller_is_asked_again_and_that_is_said_once(submit, slurm, head):

@@ -102,6 +102,11 @@ def test_a_job_that_left_no_trace_points_at_the_shared_file_system(tmp_path):
     assert "the results (--results) have to lie on a file system" in text
 
 
+def test_a_state_of_slurm_that_is_not_its_last_word_is_not_told_as_the_end(tmp_path):
+    text = judged(tmp_path, job="host=n1\ncode=1\n", state=JobState("RUNNING"), log="srun: error: no\n")[1]
+    assert text.startswith("job 7 ended before node 0 said how\n  srun: error: no\n")
+
+
 def test_a_job_whose_step_did_not_begin_shows_what_slurm_said(tmp_path):
     code, text = judged(tmp_path, job="host=n1\ncode=2\n", state=JobState("FAILED"), log="srun: error: no\n")
     assert code == 3

@@ -21,6 +21,8 @@ from madrun.node.channel.protocol import GREETING_LIMIT, decode, encode, hello
 from madrun.node.channel.server import Server, allow_files
 from madrun.spec.record import Failure
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 
 def stranger(port):
     return socket.create_connection(("127.0.0.1", port), timeout=5)

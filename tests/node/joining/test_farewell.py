@@ -9,6 +9,8 @@ from madrun.node.channel.protocol import hello
 from madrun.node.joining.farewell import farewell
 from madrun.spec.topology import Meeting
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 
 @pytest.mark.parametrize(("said", "called"), [("[::1]", "::1"), ("::1", "::1"), ("127.0.0.1", "127.0.0.1")])
 def test_node_0_is_heard_in_the_family_of_its_address(port, said, called):

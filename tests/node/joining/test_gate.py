@@ -19,6 +19,8 @@ from madrun.spec.fabric import Hca, HcaPort
 from madrun.spec.facts import Accelerator, Gpu, Interface, Partition
 from madrun.spec.topology import Meeting
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 
 class Quiet:
     def __init__(self):

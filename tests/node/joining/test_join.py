@@ -19,6 +19,8 @@ from madrun.node.joining.join import join
 from madrun.node.task import Interrupt, Stopped
 from madrun.spec.facts import Accelerator, HostFacts
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 FACTS = HostFacts(
     hostname="alpha",
     host_id="boot-net",

@@ -12,6 +12,8 @@ import pytest
 from madrun.registry.mad import generator
 from madrun.registry.mad.generator import Question, ask
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 IMPORT = "from madengine.utils.discover_models import CustomModel\n"
 LISTS = 'def list_models():\n    return [CustomModel(name="a", scripts="run.sh", dockerfile="d")]\n'
 

@@ -11,6 +11,8 @@ import pytest
 from madrun.backends.carry.talk import Talk, Trouble, ask
 from madrun.backends.carry.tree import listing_of, tree_of
 
+pytestmark = pytest.mark.slow  # real processes or commands in most of them
+
 LAUNCH = f"20261121T000000Z-one-{os.getpid()}"
 
 

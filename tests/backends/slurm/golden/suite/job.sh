@@ -28,7 +28,7 @@ if [ "${job:-${SLURM_JOB_ID:-}}" != "${SLURM_JOB_ID:-}" ]; then
 fi
 # A controller that is killed goes on from what it wrote down last, and may start what it has started already.
 if [ -n "$code" ]; then echo "madrun: this start of job $job has ended before, with code $code" >&2; exit "$code"; fi
-note "job=${SLURM_JOB_ID:-}" "host=$(hostname)" "started=$(date +%s)"
+note "job=${SLURM_JOB_ID:-}" "name=${SLURM_JOB_NAME:-}" "host=$(hostname)" "started=$(date +%s)"
 # Of a task most sites signal the first process alone, which passes it on; with this plugin all of them at once.
 case $(scontrol show config 2>/dev/null | sed -n 's/^ProctrackType *= *//p') in
 *linuxproc) export MADRUN_ALL_TOLD=1 ;;
