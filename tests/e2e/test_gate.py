@@ -93,7 +93,7 @@ class Hosts:
             list(self.folder.glob("host-*/results/runs/*/node-*/output/started"))
         )
 
-    def refused(self, words: Sequence[str], codes: tuple[int, int] = (3, 3), within_s: float = 5) -> None:
+    def refused(self, words: Sequence[str], codes: tuple[int, int] = (3, 3), within_s: float = 10) -> None:
         """Both end with their code and these words, in time from now on, and no script has run."""
         begun = time.monotonic()
         found = tuple(child.wait(within_s + 15) for child in self.started)

@@ -103,7 +103,7 @@ TOLD: list[tuple[str, list[str], int, tuple[str, ...]]] = [
         "1.6 keys of another target",
         ["plan", "--tags", "dummy", "-c", "{'k8s': {'namespace': 'x'}, 'debug': True}"],
         0,
-        ("k8s (namespace) has no effect", "debug has no effect"),
+        ("k8s (namespace) counts with --on kubernetes", "debug has no effect"),
     ),
     ("1.3 a tag that matches nothing", ["run", "--tags", "dumy"], 2, ("dumy", "dummy")),
     ("2.1 what a generator warns of", ["list"], 0, ("the submodule is missing",)),

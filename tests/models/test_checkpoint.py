@@ -88,6 +88,7 @@ def test_a_resumed_run_warms_up_anew_and_measures_only_its_own_steps(cards, unin
     assert outcome.losses[:STEPS] == uninterrupted.losses
 
 
+@pytest.mark.long
 def test_one_rank_goes_on_where_two_stopped(cards, uninterrupted):
     kept = cards.tmp / "kept"
     shutil.copytree(uninterrupted.folder / "kept", kept)

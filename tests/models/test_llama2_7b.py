@@ -47,7 +47,7 @@ def test_the_tiny_variant_prints_every_required_metric_last(cards):
     ("nodes", "nproc", "how"),
     [
         pytest.param(1, 1, "--shard fsdp --mbs 4 --grad-accum 1", marks=pytest.mark.long),
-        (1, 2, "--shard fsdp --mbs 1 --grad-accum 2"),
+        pytest.param(1, 2, "--shard fsdp --mbs 1 --grad-accum 2", marks=pytest.mark.long),
         pytest.param(1, 2, "--shard ddp --mbs 1 --grad-accum 2", marks=pytest.mark.long),
         pytest.param(2, 1, "--shard fsdp --mbs 2 --grad-accum 1", marks=pytest.mark.long),
         pytest.param(
