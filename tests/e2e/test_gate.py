@@ -184,7 +184,7 @@ def test_an_address_where_no_host_is_is_said_within_seconds(hosts: Hosts) -> Non
     hosts.add("pair")
     hosts.start(0, "--tags", "pair", args={"MASTER_ADDR": "10.231.78.77"})
     hosts.start(1, "--tags", "pair", args={"MASTER_ADDR": "10.231.78.77"})
-    hosts.refused(["10.231.78.77", "multi_node_args.MASTER_ADDR"], (4, 4), within_s=6)
+    hosts.refused(["10.231.78.77", "multi_node_args.MASTER_ADDR"], (4, 4), within_s=12)
     assert "is not an address of this host" in hosts.output(0)
     assert "cannot reach" in hosts.output(1)
 
@@ -197,7 +197,7 @@ def test_a_port_that_a_firewall_drops_is_said_while_the_wait_goes_on(hosts: Host
     until(lambda: "join" in hosts.output(1), 15, "the start")
     until(lambda: "a firewall" in hosts.output(1), 5, "the line about the firewall")
     assert hosts.started[1].poll() is None
-    hosts.refused(["29502"], within_s=9)
+    hosts.refused(["29502"], within_s=15)
     assert "a firewall" in hosts.output(1)
     assert "node 1 of 2 had not joined" in hosts.output(0)
 
@@ -208,7 +208,7 @@ def test_loopback_from_another_host_is_named(hosts: Hosts) -> None:
         hosts.start(rank, "--tags", "pair", "--join-timeout", "4s", args={"MASTER_ADDR": address})
     until(lambda: "join" in hosts.output(1), 15, "the start")
     until(lambda: "MASTER_ADDR is this very machine" in hosts.output(1), 5, "the line about loopback")
-    hosts.refused(["not"], within_s=8)
+    hosts.refused(["not"], within_s=15)
 
 
 def test_nodes_that_reach_each_other_one_way_only_are_refused_with_both_directions(hosts: Hosts) -> None:
@@ -225,7 +225,7 @@ def test_nodes_that_reach_each_other_one_way_only_are_refused_with_both_directio
             "the other way round works",
             "firewall",
         ],
-        within_s=6,
+        within_s=12,
     )
 
 
@@ -247,7 +247,7 @@ def test_a_master_port_that_is_taken_is_named_with_who_has_it(hosts: Hosts) -> N
             for rank in (0, 1):
                 hosts.start(rank, "--tags", "pair")
             words = f"MASTER_PORT: 29501 is in use on this host by process {other.pid}"
-            hosts.refused([words, "create_server"], (4, 3), within_s=6)
+            hosts.refused([words, "create_server"], (4, 3), within_s=12)
         finally:
             other.kill()
 
@@ -269,7 +269,7 @@ def test_a_privileged_port_is_named_on_both_nodes(hosts: Hosts) -> None:
     without = ("setpriv", "--bounding-set", "-net_bind_service")
     for rank in (0, 1):
         hosts.start(rank, "--tags", "pair", args={"MASTER_PORT": 80, "CONTROL_PORT": 29502}, under=without)
-    hosts.refused(["MASTER_PORT: 80 is privileged on this host: ports below 1024 are for root"], (4, 3), within_s=6)
+    hosts.refused(["MASTER_PORT: 80 is privileged on this host: ports below 1024 are for root"], (4, 3), within_s=12)
 
 
 def test_a_node_without_an_engine_tells_the_one_that_waits_for_it(hosts: Hosts, engine: Any, base_image: str) -> None:

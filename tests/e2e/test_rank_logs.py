@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from e2e_parts import two_nodes, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.torch]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.torch, pytest.mark.beside]
 TWO = '{"multi_node_args": {"NPROC_PER_NODE": 2}}'
 TRAIN = """
 import os, sys, time
