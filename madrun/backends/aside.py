@@ -53,11 +53,11 @@ def _follow_start(
         if head.count > asked:
             asked = head.count
             child.terminate()
-        if not asked and any(one.get("event") == event for one in folder.events()):
+        if not asked and folder.has(event):
             return None
         time.sleep(_TICK_S)
     head.tell(console.read())
-    if any(one.get("event") == event for one in folder.events()) and not asked:
+    if folder.has(event) and not asked:
         return None  # and has ended since: status tells how
     return child.returncode if child.returncode >= 0 else int(ExitCode.INTERRUPTED if asked else ExitCode.INTERNAL)
 

@@ -48,6 +48,10 @@ class LaunchFolder:
         with (self.path / JOURNAL).open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
+    def has(self, event: str) -> bool:
+        """Whether this has happened, as far as the journal says."""
+        return any(one.get("event") == event for one in self.events())
+
     def events(self) -> list[dict[str, Any]]:
         """What the journal holds so far; a line that is being written is left out."""
         try:

@@ -37,7 +37,9 @@ def runtimes(incomplete: str) -> list[str]:
 
 def backends(incomplete: str) -> list[str]:
     """Names of the backends that start nodes."""
-    return [name for name in ("ssh", "slurm", "kubernetes") if name.startswith(incomplete)]
+    from madrun.backends.table import RUNS
+
+    return [name for name in RUNS if name.startswith(incomplete)]
 
 
 def run_ids(ctx: Any, incomplete: str) -> list[str]:

@@ -46,7 +46,7 @@ def launch_run(words: Words, dry_run: bool) -> int:
 def attend(folder: LaunchFolder, detach: bool = False) -> int:
     """Runs a launch that lies in its folder; rows of what it brings home are added to those that are here."""
     launch = folder.launch()
-    if is_held(folder.path / ATTENDANT) or any(event.get("event") == "ended" for event in folder.events()):
+    if is_held(folder.path / ATTENDANT) or folder.has("ended"):
         raise UsageError(f"{folder.path}: this launch has its attendant, or has ended; type the command of a new one")
     backend = backend_of(launch.backend)
     head = Terminal(catch_signals())

@@ -83,3 +83,11 @@ def test_a_journal_cut_anywhere_has_the_events_before_the_cut(tmp_path, cut):
     # A line that lacks nothing but its line break says all.
     ends = [len(b"".join(whole.splitlines(keepends=True)[: number + 1])) - 1 for number in range(6)]
     assert [one["number"] for one in made.events()] == [number for number in range(6) if ends[number] <= cut]
+
+
+def test_what_has_happened_is_known_from_the_journal(folder):
+    _, made = folder
+    assert not made.has("started")
+    made.journal("started", hosts=["a"])
+    assert made.has("started")
+    assert not made.has("start")

@@ -9,10 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
+from madrun.backends.settings import checked
 from madrun.errors import ContextError
-from madrun.spec.validation import Invalid, validate
-
-Vendor = Literal["amd", "nvidia", "cpu"]
+from madrun.spec.card import Vendor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +43,7 @@ class ComposeSettings:
 
 def read(values: Mapping[str, Any], nnodes: int | None, *, env: Mapping[str, str] = {}) -> tuple[ComposeSettings, int]:
     """The settings, and the number of nodes, which is one where nothing is said; `ContextError` for what is wrong."""
-    try:
-        settings = validate(ComposeSettings, dict(values), strict=False)
-    except Invalid as invalid:
-        problems = (f"compose.{problem.key}: {problem.text}" for problem in invalid.problems)
-        raise ContextError("\n".join(problems)) from None
+    settings = checked(ComposeSettings, "compose", values)
     for target, source in settings.mounts.items():
         if not target.startswith("/") or not source.startswith("/"):
             raise ContextError(

@@ -62,7 +62,7 @@ def conduct(folder: LaunchFolder, head: Head, detach: bool) -> int:
 def _conduct(folder: LaunchFolder, head: Head, launch: Launch, settings: KubernetesSettings) -> Outcome:
     names = names_of(launch.id, launch.nnodes, settings.jobset)
     cluster = connect(settings)
-    if _told(folder, _SUBMITTED):
+    if folder.has(_SUBMITTED):
         cluster.namespace = _namespace(folder) or cluster.namespace
     else:
         _submit(folder, head, launch, (cluster, names, settings))
@@ -83,7 +83,7 @@ def _conduct(folder: LaunchFolder, head: Head, launch: Launch, settings: Kuberne
 
 def _submit(folder: LaunchFolder, head: Head, launch: Launch, to: tuple[Cluster, Names, KubernetesSettings]) -> None:
     cluster, names, settings = to
-    if _told(folder, _SUBMITTING):
+    if folder.has(_SUBMITTING):
         cluster.namespace = _namespace(folder) or cluster.namespace
         failed = objects.remove(cluster, folder, names)
         left = objects.left_text(failed, folder, cluster, names) if failed else "what was there of it is removed"
@@ -149,7 +149,7 @@ def _take_home(folder: LaunchFolder, head: Head, launch: Launch, by: tuple[Kuber
 def state(folder: LaunchFolder) -> LaunchState:
     """As the cluster has it, unless the launch has ended or was never submitted."""
     told, attended = state_of(folder), is_held(folder.path / ATTENDANT)
-    if told.phase == "ended" or not _told(folder, _SUBMITTING):
+    if told.phase == "ended" or not folder.has(_SUBMITTING):
         return told
     try:
         cluster, names, _ = _reach(folder)
@@ -172,7 +172,7 @@ def state(folder: LaunchFolder) -> LaunchState:
 
 def logs(folder: LaunchFolder, head: Head, which: Which) -> int:
     """What a node printed: from the folder while it is attended or has ended, else from the cluster itself."""
-    if not _told(folder, _SUBMITTED) or state_of(folder).phase == "ended" or is_held(folder.path / ATTENDANT):
+    if not folder.has(_SUBMITTED) or state_of(folder).phase == "ended" or is_held(folder.path / ATTENDANT):
         return show_log(folder, head, which)
     cluster, names, _ = _reach(folder)
     pods, _ = cluster.pods(names.selector)
@@ -244,7 +244,3 @@ def _reach(folder: LaunchFolder) -> tuple[Cluster, Names, KubernetesSettings]:
 def _namespace(folder: LaunchFolder) -> str:
     """That to which it was submitted: the user's context may name another by now."""
     return next((str(event["namespace"]) for event in folder.events() if event.get("event") == _SUBMITTING), "")
-
-
-def _told(folder: LaunchFolder, word: str) -> bool:
-    return any(event.get("event") == word for event in folder.events())

@@ -12,8 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge
 
 from madrun.backends.kubernetes.madkeys import from_mad
+from madrun.backends.settings import checked
 from madrun.errors import ContextError
-from madrun.spec.validation import Invalid, validate
+from madrun.spec.card import Vendor
 from madrun.units import parse_duration
 
 RESOURCES: dict[str, str] = {"amd": "amd.com/gpu", "nvidia": "nvidia.com/gpu"}
@@ -45,7 +46,7 @@ class KubernetesSettings:
     pull_secrets: tuple[str, ...] = ()
     jobset: bool = False
     gpus_per_node: Annotated[int, Ge(0)] | None = None
-    vendor: Literal["amd", "nvidia", "cpu"] | None = None
+    vendor: Vendor | None = None
     gpu_resource: str = ""
     cpus: str = ""
     memory: str = ""
@@ -89,10 +90,7 @@ def read(
 ) -> tuple[KubernetesSettings, int]:
     """Settings and the number of nodes; MAD's spellings of keys are understood. `ContextError` lists what is wrong."""
     said = {key: value for key, value in from_mad(values).items() if value is not None}
-    try:
-        settings = validate(KubernetesSettings, said, strict=False)
-    except Invalid as invalid:
-        raise ContextError("\n".join(f"kubernetes.{one.key}: {one.text}" for one in invalid.problems)) from None
+    settings = checked(KubernetesSettings, "kubernetes", said)
     if problems := _problems(settings):
         raise ContextError("\n".join(f"kubernetes.{problem}" for problem in problems))
     return settings, nnodes or 1

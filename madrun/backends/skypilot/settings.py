@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from madrun.errors import ContextError
-from madrun.spec.validation import Invalid, validate
+from madrun.backends.settings import checked
+from madrun.spec.card import Vendor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class SkyPilotSettings:
     __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid", "coerce_numbers_to_str": True}
 
     image: str | None = None
-    vendor: Literal["amd", "nvidia", "cpu"] | None = None
+    vendor: Vendor | None = None
     madrun: Literal["carry", "installed"] = "carry"
     infra: str | None = None
     accelerators: str | None = None
@@ -36,9 +36,4 @@ class SkyPilotSettings:
 
 def read(values: Mapping[str, Any], nnodes: int | None, *, env: Mapping[str, str] = {}) -> tuple[SkyPilotSettings, int]:
     """The settings, and the number of nodes, which is one where nothing is said; `ContextError` for what is wrong."""
-    try:
-        settings = validate(SkyPilotSettings, dict(values), strict=False)
-    except Invalid as invalid:
-        problems = (f"skypilot.{problem.key}: {problem.text}" for problem in invalid.problems)
-        raise ContextError("\n".join(problems)) from None
-    return settings, nnodes or 1
+    return checked(SkyPilotSettings, "skypilot", values), nnodes or 1

@@ -9,10 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from madrun.backends.settings import checked, wrong
 from madrun.backends.slurm.lines import SRUN_OWN, line_problem, word_problem
 from madrun.backends.slurm.times import TIME_FORMS, parse_time, time_text
 from madrun.errors import ContextError
-from madrun.spec.validation import Invalid, Problem, validate
+from madrun.spec.card import Vendor
+from madrun.spec.validation import Problem
 from madrun.units import parse_duration
 
 Count = Annotated[int, Ge(1)]
@@ -69,7 +71,7 @@ class SlurmSettings:
     srun: tuple[str, ...] = ()
     containers: Literal["docker", "pyxis", "apptainer"] = "docker"
     image: str | None = None
-    vendor: Literal["amd", "nvidia", "cpu"] | None = None
+    vendor: Vendor | None = None
     mounts: dict[str, str] = field(default_factory=dict)
     madrun: Literal["carry", "installed"] = "carry"
     apptainer: tuple[str, ...] = ()
@@ -110,12 +112,9 @@ def read(values: Mapping[str, Any], nnodes: int | None, env: Mapping[str, str] =
     """
     if isinstance(values.get("time"), (int, float)):  # YAML reads 1:30:00 without quotes as 5400
         raise ContextError(f"slurm.time: found the number {values['time']}, allowed: {TIME_FORMS}; put it in quotes")
-    try:
-        settings = validate(SlurmSettings, _listed(values), strict=False)
-    except Invalid as invalid:
-        raise ContextError(_sentence(invalid.problems)) from None
+    settings = checked(SlurmSettings, "slurm", _listed(values))
     if problems := list(_problems(settings)):
-        raise ContextError(_sentence(problems))
+        raise wrong("slurm", problems)
     if nnodes is not None and settings.nodes is not None and nnodes != settings.nodes:
         raise ContextError(f"slurm.nodes: found {settings.nodes}, but {nnodes} nodes were asked for; leave one out")
     inside = allocated(env)
@@ -140,10 +139,6 @@ def _listed(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(known.get(name), str):
             known[name] = [known[name]]
     return known
-
-
-def _sentence(problems: list[Problem]) -> str:
-    return "\n".join(f"slurm.{problem.key}: {problem.text}" for problem in problems)
 
 
 def _problems(settings: SlurmSettings) -> Iterator[Problem]:

@@ -50,7 +50,7 @@ def conduct(folder: LaunchFolder, head: Head, detach: bool) -> int:
             raise
         outcome = Outcome(ExitCode.INTERRUPTED, head.reason)  # whoever was stopped says so in one way or another
     finally:
-        if head.stop.is_set() and not any(event.get("event") == aside.STARTED for event in folder.events()):
+        if head.stop.is_set() and not folder.has(aside.STARTED):
             head.say(f"{head.reason}; nothing was started")
         folder.forget_private()
         folder.journal("ended", exit_code=int(outcome.code), why=outcome.why)

@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
+from madrun.backends.settings import checked
 from madrun.backends.ssh.hosts import Host, parse_hosts, slots_of
 from madrun.errors import ContextError
-from madrun.spec.validation import Invalid, validate
 from madrun.units import parse_duration
 
 _HOSTS = "--hosts (ssh.hosts)"
@@ -108,10 +108,7 @@ def read(
 
 def check(values: Mapping[str, Any]) -> SshSettings:
     """The settings of these values; the hosts are still as they were said. `ContextError` for a wrong key or value."""
-    try:
-        settings = validate(SshSettings, dict(values), strict=False)
-    except Invalid as invalid:
-        raise ContextError("\n".join(f"ssh.{problem.key}: {problem.text}" for problem in invalid.problems)) from None
+    settings = checked(SshSettings, "ssh", values)
     try:
         if settings.connect_s < 1:
             raise ValueError(f"found {settings.connect_timeout!r}, allowed: a second or more")
