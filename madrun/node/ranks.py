@@ -21,6 +21,7 @@ _END = re.compile(
 )
 _READ = 1 << 20
 _MOST_ENDS = 1 << 20  # bytes of one rank's ends that are looked at
+_VICTIM_S = 5.0  # a victim's end may be noted this long before that of its cause
 
 
 def keep_ranks(space: Workspace, secrets: Iterable[str], stays: bool = False) -> list[str]:
@@ -79,14 +80,33 @@ def parse_ends(text: str, rank: int) -> list[tuple[str, RankEnd, str]]:
     return found
 
 
-def first_to_fail(ends: Iterable[tuple[str, RankEnd]]) -> RankEnd | None:
-    """Of the last launch in which ranks failed, the rank that did so first; earlier ones were got over."""
+def last_to_fail(ends: Iterable[tuple[str, RankEnd]]) -> list[RankEnd]:
+    """The ranks that failed in the last launch in which any did, by time; earlier ones were got over."""
     launches: dict[str, list[RankEnd]] = {}
     for launch, end in ends:
         if end.exit_code != 0:
             launches.setdefault(launch, []).append(end)
-    firsts = [min(failed, key=lambda end: (end.at, end.rank)) for failed in launches.values()]
-    return max(firsts, key=lambda end: end.at, default=None)
+    failed = [sorted(some, key=lambda end: (end.at, end.rank)) for some in launches.values()]
+    return max(failed, key=lambda some: some[0].at, default=[])
+
+
+def first_to_fail(times: Mapping[int, float], ends: Mapping[int, RankEnd]) -> int:
+    """The key of the end that caused the others, of at least one: the first in time.
+
+    One of which the words say that another rank was lost gives way to one of words of its own that came soon after: a
+    connection breaks when a rank begins to end, and a victim may be quicker in ending.
+    """
+    soon = min(times.values()) + _VICTIM_S
+    return min((key for key in times if times[key] <= soon), key=lambda key: (_is_victim(ends[key]), times[key], key))
+
+
+def _is_victim(end: RankEnd) -> bool:
+    from madrun.results import causes
+
+    if end.exit_code == -signal.SIGTERM:
+        return True  # that is how a launcher ends the ranks that still run
+    cause = causes.classify(end.last_lines, 128 - end.exit_code if end.exit_code < 0 else None)
+    return cause is not None and cause.collateral
 
 
 def read_ranks(folder: Path) -> tuple[RankEnd | None, list[str]]:
@@ -101,10 +121,11 @@ def read_ranks(folder: Path) -> tuple[RankEnd | None, list[str]]:
                 ends.append((launch, end))
                 if problem:
                     notes.append(f"{folder.name}/rank-{rank}.log is not complete: {problem}; console.log has all of it")
-    first = first_to_fail(ends)
-    if first is not None:
-        first = replace(first, last_lines=last_lines(folder / f"rank-{first.rank}.log"))
-    return first, notes
+    failed = last_to_fail(ends)
+    near = [end for end in failed if end.at <= failed[0].at + _VICTIM_S]
+    told = {end.rank: replace(end, last_lines=last_lines(folder / f"rank-{end.rank}.log")) for end in near}
+    times = {rank: end.at for rank, end in told.items()}
+    return told[first_to_fail(times, told)] if told else None, notes
 
 
 def unended(folder: Path) -> list[str]:
@@ -142,7 +163,7 @@ def with_rank(
     moves = (head or failure.node in times) and bool(times) and not root
     if not moves and failure.node not in ends:
         return failure
-    node = min(times, key=lambda node: (times[node], node)) if moves else failure.node
+    node = first_to_fail(times, ends) if moves else failure.node
     end = ends[node]
     own = told[node].failure or failure  # what was found out there counts, and not what was seen from elsewhere
     failure = own if causes.is_root(own) and not (head and moves) else _as_said(end, own)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from madrun.node.collect import with_unended
-from madrun.node.ranks import first_to_fail, keep_ranks, parse_ends, read_ranks, unended, with_rank
+from madrun.node.ranks import first_to_fail, keep_ranks, last_to_fail, parse_ends, read_ranks, unended, with_rank
 from madrun.node.workspace import Workspace
 from madrun.spec.record import Failure, NodeOutcome, RankEnd
 
@@ -80,8 +80,35 @@ def test_what_an_earlier_launch_got_over_is_not_the_cause():
 
     first = [("1.0", end(0, 10.0, 1)), ("1.0", end(1, 9.0, 1))]
     second = [("1.1", end(0, 20.0, -15)), ("1.1", end(1, 19.0, 7)), ("1.1", end(2, 18.0, 0))]
-    assert first_to_fail([*first, *second]) == end(1, 19.0, 7)
-    assert first_to_fail([("1.0", end(0, 1.0, 0))]) is None
+    assert last_to_fail([*first, *second]) == [end(1, 19.0, 7), end(0, 20.0, -15)]
+    assert last_to_fail([("1.0", end(0, 1.0, 0))]) == []
+
+
+LOST = "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1"
+
+
+def test_a_rank_that_lost_another_gives_way_to_one_that_ended_soon_after_with_words_of_its_own(space):
+    for rank, at, code, said in ((0, 100.0, 1, LOST), (1, 100.1, -15, "working"), (2, 100.3, 1, "a reason of its own")):
+        wrote(space, f"rank-{rank}.log", said + "\n")
+        wrote(space, f"rank-{rank}.end", f"{at:.6f} {code} 44.0\n")
+    keep_ranks(space, ())
+    first, _ = read_ranks(space.ranks)
+    assert (first.rank, first.last_lines) == (2, ("a reason of its own",))
+
+
+def test_what_ended_long_after_is_no_cause_and_among_victims_the_first_counts():
+    ends = {0: ended(0, 10.0, lines=(LOST,)), 1: ended(1, 11.0, -15), 2: ended(2, 90.0, lines=("much later",))}
+    assert first_to_fail({rank: end.at for rank, end in ends.items()}, ends) == 0
+
+
+def test_across_nodes_too_a_victim_gives_way():
+    first = failed(0, "peer-lost", lines=(LOST,))
+    outcomes = [
+        outcome(0, ended(0, 100.0, lines=(LOST,)), first),
+        outcome(1, ended(3, 100.2, lines=("a reason of its own",))),
+    ]
+    found = with_rank(first, outcomes, {"0": 0.0, "1": 0.0})
+    assert (found.node, found.rank, found.kind) == (1, 3, "script error")
 
 
 @given(st.text(alphabet="0123456789.- \nab", max_size=80))
