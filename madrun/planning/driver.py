@@ -26,7 +26,7 @@ _TEMPLATE = r"""#!/usr/bin/env bash
 set -u
 # Variables of its own begin with _: a name that is the user's would reach the script with another value.
 export MADRUN_BOX=${BASH_SOURCE[0]%/*}
-_steps=$MADRUN_BOX/steps _job= _reported= _rc=0 _killed= _killed_before=
+_steps=$MADRUN_BOX/steps _job= _reported= _signalled= _rc=0 _killed= _killed_before=
 say() { local IFS=' '; printf '%s %s\n' "${EPOCHREALTIME:-0}" "$*" >&8; }
 # Opened once: a script that removes everything around it does not close the channel.
 { exec 8>>"$_steps" && say driver "$BASH_VERSION"; } 2>/dev/null || {
@@ -94,7 +94,12 @@ alive() { [[ -n $_job ]] && kill -0 -- "-$_job" 2>/dev/null; }
 check() {                                       # the script's shell may have died without a word
   [[ -n $_job && -z $_reported ]] || return 0
   kill -0 "$_job" 2>/dev/null && return 0
+  collect
+}
+collect() {                                     # the code of the script's shell, which has ended or is about to
+  [[ -n $_job && -z $_reported ]] || return 0
   wait "$_job" 2>/dev/null; _rc=$?
+  [[ -z $_signalled ]] || return 0              # it may be the signal's number: the end comes anyhow
   say gone "$_rc" && _reported=1                # a full disk may have room again at the next look
 }
 end_job() {                                     # TERM, grace in tenths of a second, KILL
@@ -129,7 +134,9 @@ snapshot() {                                    # what has come to us, name by n
 # What keeps the ranks' output apart has to run here: a directory may be mounted so that nothing in it may be executed.
 [[ ${PYTHON_EXEC:-} != "$MADRUN_BOX/rank" ]] || "$MADRUN_BOX/rank" --ready 2>/dev/null ||
   { unset PYTHON_EXEC; say unranked; }
-trap 'say signal; end_job @GRACE@; finish 143' TERM INT HUP
+# The end of the input ends the loop below. It is not done here: bash collects nobody in a trap that came while it
+# reads, and what is not collected counts as alive, so that the grace period would pass in full.
+trap 'say signal; _signalled=1; exec </dev/null' TERM INT HUP
 trap '' PIPE
 
 _missing=                                       # an engine may take a request for GPUs and give none
@@ -153,15 +160,16 @@ while IFS= read -r -t @LEASE@ _line; do
   case $_line in
     go) begin ;;
     stop*) say stop; end_job "${_line#stop }"; finish 143 ;;
-    stay) check; tell_ooms; hand_over; say end "$_rc" ;;    # the script is over, its container stays to be looked at
+    stay) collect; tell_ooms; hand_over; say end "$_rc" ;;  # the script is over, its container stays to be looked at
     stay*) say stop; end_job "${_line#stay }"; tell_ooms; hand_over; say end 143 ;;
     examine*) read -ra _words <<<"${_line#examine}"; examine "${_words[@]}" & ;;
     launch*) echo "${_line#launch }" >&7 ;;
     over) echo over >&7 ;;
-    bye) [[ -z $_job ]] || wait "$_job" 2>/dev/null; check; finish "$_rc" ;;    # it may be about to end
+    bye) collect; finish "$_rc" ;;
     *) check ;;
   esac
 done
+[[ -z $_signalled ]] || { end_job @GRACE@; finish 143; }
 say lease
 end_job @LEASE_GRACE@
 finish 98

@@ -42,7 +42,7 @@ def drive(folder, files, args="", around=None, script="run.sh", stop_at="", **en
         assert first.decode().strip() == stop_at
         while not stop_at and child.poll() is None and not {"exit", "gone"} & set(steps.read()):
             pass
-        printed = (first + child.communicate(b"stop 100\n" if stop_at else b"bye\n", timeout=20)[0]).decode()
+        printed = (first + child.communicate(b"stop 100\n" if stop_at else b"bye\n", timeout=60)[0]).decode()
         steps.read()
     finally:
         child.kill()
