@@ -19,6 +19,7 @@ from pathlib import Path
 from madrun.errors import DataError
 
 BEAT_S, SILENT_S = 1.0, 15.0
+_LINE = 512  # characters of a line, filled up with spaces: some 300 are needed where the host's name has its most, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,15 @@ class Claim:
             with suppress(OSError):  # whoever writes the data will say what is wrong with the place
                 self._look()
                 if not self._lost.is_set():
-                    _path(self._target, self.number).write_text(_line(self._token, self.done, beat))
+                    self._write(_line(self._token, self.done, beat))
+
+    def _write(self, line: str) -> None:
+        """Over the line before, of the same length: whoever reads it meanwhile finds no empty file.
+
+        One that is gone is not made again: it was taken over since it was looked at.
+        """
+        with _path(self._target, self.number).open("r+", encoding="utf-8") as file:
+            file.write(line)
 
     def _look(self) -> None:
         """Whether it is still the highest, and its line this one's own."""
@@ -173,7 +182,7 @@ def _numbers(target: Path) -> list[int]:
 def _line(token: str, done: int, beat: int) -> str:
     pid, host = os.getpid(), socket.gethostname()
     holder = Holder(host=host, pid=pid, space=_space(), started=_started(pid), done=done, beat=beat, token=token)
-    return json.dumps(asdict(holder))
+    return json.dumps(asdict(holder)).ljust(_LINE)
 
 
 def _clock() -> float:

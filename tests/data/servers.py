@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from own_ports import free_port
 
 from madrun.data.s3 import Account
 
@@ -27,6 +31,8 @@ class S3:
     client: Any
     asked: list[str] = field(default_factory=list)
     delay_s: float = 0.0
+    _held: Iterator[threading.Event | None] = field(default_factory=lambda: itertools.repeat(None))
+    _free: threading.Event = field(default_factory=threading.Event)
 
     @property
     def account(self) -> Account:
@@ -38,6 +44,23 @@ class S3:
         self.client.create_bucket(Bucket=bucket)
         for name, body in objects.items():
             self.client.put_object(Bucket=bucket, Key=name.replace("__", "/"), Body=body)
+
+    def hold(self, after: int) -> None:
+        """So many more objects come whole; of the others hardly a byte comes until `let_go`."""
+        self._free.clear()
+        self._held = itertools.chain(itertools.repeat(None, after), itertools.repeat(self._free))
+
+    def let_go(self) -> None:
+        """All objects come whole again."""
+        self._free.set()
+
+    def give(self, body: Iterable[bytes]) -> Iterator[bytes]:
+        """An object as it is sent; one that is held comes so slowly that no client gives it up."""
+        held, left = next(self._held), b"".join(body)
+        while held is not None and not held.wait(1):
+            yield left[:1]
+            left = left[1:]
+        yield left
 
     def gets(self) -> list[str]:
         """The objects that were fetched since the last call, once for each part."""
@@ -71,6 +94,7 @@ def s3_server() -> Iterator[S3]:
         found.asked.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}")
         if environ["REQUEST_METHOD"] == "GET" and "list-type" not in environ.get("QUERY_STRING", ""):
             time.sleep(found.delay_s)
+            return found.give(app(environ, start))
         return app(environ, start)
 
     server._server.app = told
@@ -102,9 +126,7 @@ def sshd(folder: Path) -> Iterator[Sshd]:
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     shutil.copy(folder / "user.pub", folder / "authorized")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     Path("/run/sshd").mkdir(exist_ok=True)
     options = {
         "Port": port,
@@ -128,7 +150,7 @@ def sshd(folder: Path) -> Iterator[Sshd]:
 
 
 def _await(port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

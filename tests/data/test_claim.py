@@ -3,6 +3,9 @@
 import json
 import os
 import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +20,13 @@ def target(tmp_path):
 
 def files(target):
     return sorted(path.name for path in target.parent.iterdir())
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def written(target, number, **changes):
@@ -58,13 +68,19 @@ def test_a_process_number_that_was_given_to_another_does_not_keep_it_alive(targe
 
 
 def test_that_of_another_host_is_taken_when_its_line_stands_still(target, monkeypatch):
-    monkeypatch.setattr(claims, "SILENT_S", 0.2)
+    now = [100.0]
+    clock = SimpleNamespace(
+        monotonic=lambda: now[0], clock_gettime=time.clock_gettime, CLOCK_BOOTTIME=time.CLOCK_BOOTTIME
+    )
+    monkeypatch.setattr(claims, "time", clock)
     written(target, 1)
     queue = Queue(target)
     assert isinstance(queue.attempt(), Holder)
+    now[0] += claims.SILENT_S - 1
     written(target, 1, beat=1)
-    assert isinstance(queue.attempt(), Holder)
-    claims.time.sleep(0.25)
+    for _ in range(2):
+        assert isinstance(queue.attempt(), Holder)
+        now[0] += claims.SILENT_S - 1
     taken = queue.attempt()
     assert taken.number == 2
     taken.release()
@@ -77,7 +93,16 @@ def test_whoever_was_taken_for_dead_finds_out(target, monkeypatch):
     written(target, held.number + 1)
     with pytest.raises(Lost, match="another fills it now"):
         held.confirm()
-    claims.time.sleep(0.1)
+    with pytest.raises(Lost):
+        held.check()
+    held.release()
+
+
+def test_the_thread_that_renews_a_line_finds_that_it_was_taken_over(target, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT_S", 0.02)
+    held = Queue(target).attempt()
+    written(target, held.number + 1)
+    until(held._lost.is_set)
     with pytest.raises(Lost):
         held.check()
     held.release()
@@ -87,11 +112,39 @@ def test_it_is_renewed_while_it_is_held(target, monkeypatch):
     monkeypatch.setattr(claims, "BEAT_S", 0.02)
     held = Queue(target).attempt()
     held.done = 77
-    claims.time.sleep(0.2)
-    seen = Queue(target).attempt()
+    until(lambda: Queue(target).attempt().beat > 1 and Queue(target).attempt().done == 77)
     held.release()
-    assert seen.beat > 1
-    assert seen.done == 77
+    assert files(target) == []
+
+
+def test_whoever_reads_a_line_while_it_is_renewed_finds_who_has_it(target, monkeypatch):
+    held = Queue(target).attempt()
+    held.done = 10**15
+    held._write(claims._line(held._token, held.done, 1))
+    opened, found = Path.open, []
+
+    def looked_at(path, *words, **more):
+        file = opened(path, *words, **more)
+        with opened(path, "rb") as other:  # between opening and writing
+            found.append(json.loads(other.read())["done"])
+        return file
+
+    line = claims._line(held._token, 7, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", looked_at)
+        held._write(line)
+    assert found == [10**15]
+    assert Queue(target).attempt().done == 7
+    held.release()
+
+
+def test_one_that_is_gone_is_not_made_again_by_its_renewal(target):
+    held = Queue(target).attempt()
+    (target.parent / ".corpus.claim-1").unlink()
+    with pytest.raises(FileNotFoundError):
+        held._write(claims._line(held._token, 0, 1))
+    held.release()
+    assert files(target) == []
 
 
 def test_two_that_saw_different_ends_both_stand_back(target):

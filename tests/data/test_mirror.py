@@ -194,7 +194,7 @@ def test_of_processes_that_race_one_makes_the_copy_and_all_find_it_whole(source,
     racers = [FORK.Process(target=_race, args=(number, source, target, counted)) for number in range(4)]
     for racer in racers:
         racer.start()
-    results = [counted.get(timeout=20) for _ in racers]
+    results = [counted.get(timeout=60) for _ in racers]
     for racer in racers:
         racer.join()
     assert [made for _, made, _ in results].count(True) == 1
@@ -208,7 +208,9 @@ def _forever(source, target):
     fill(target, (Fetch(provider="local", place=str(source)),), Means(check=check))
 
 
-def test_of_a_killed_process_the_next_takes_over_at_once_what_it_had(source, target, local, means, small_chunks, told):
+def test_of_a_killed_process_the_next_takes_over_at_once_what_it_had(
+    source, target, local, means, small_chunks, told, monkeypatch
+):
     (source / "big").write_bytes(bytes(1 << 20))
     first = FORK.Process(target=_forever, args=(source, target))
     first.start()
@@ -217,9 +219,8 @@ def test_of_a_killed_process_the_next_takes_over_at_once_what_it_had(source, tar
         time.sleep(0.01)
     assert visible(target) == []
     os.kill(first.pid, signal.SIGKILL)  # and not collected yet: a zombie is dead, too
-    before = time.monotonic()
+    monkeypatch.setattr("madrun.data.claim.SILENT_S", 600.0)
     fill(target, local(source), means())
-    assert time.monotonic() - before < 5
     first.join()
     assert (target / "big").stat().st_size == 1 << 20
     assert hidden(target) == [".corpus.manifest.json"]
@@ -249,7 +250,7 @@ def test_whoever_stood_still_for_too_long_leaves_the_copy_to_the_next_and_finds_
     monkeypatch.setattr("madrun.data.claim.SILENT_S", 0.5)
     assert fill(target, local(source), means()).made
     os.kill(first.pid, signal.SIGCONT)
-    assert counted.get(timeout=20) is False
+    assert counted.get(timeout=60) is False
     first.join()
     assert (target / "big").stat().st_size == 1 << 19
     assert hidden(target) == [".corpus.manifest.json"]
@@ -258,10 +259,9 @@ def test_whoever_stood_still_for_too_long_leaves_the_copy_to_the_next_and_finds_
 def test_whoever_waits_says_for_whom(source, target, local, means, told, monkeypatch):
     claim = Queue(target).attempt()
     monkeypatch.setattr(mirror, "_LOOK_EVERY_S", 0.05)
-    stop = time.monotonic() + 0.8
 
     def check():
-        if time.monotonic() > stop:
+        if told:
             raise Stop
 
     with pytest.raises(Stop):

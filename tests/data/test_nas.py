@@ -175,6 +175,7 @@ def test_a_host_key_that_changed_is_refused(get, data, server, tmp_path):
         get(data)
 
 
+@pytest.mark.slow
 def test_links_stay_links_and_those_that_lead_out_are_told(get, data, tmp_path, tool):
     (data / "link").symlink_to("sub/b\nc")
     (data / "out").symlink_to("/etc/hostname")
