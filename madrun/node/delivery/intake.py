@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SILENCE_S = 60.0  # after which a connection that brings nothing is closed; the node dials again
+LAST_S = 2.0  # for what a connection that was given up has brought already
 _THREADS = 4
 _MOST_ITEMS = 200_000
 _NO_ROOM = "the disk of node 0 has no room for it"
@@ -83,7 +84,7 @@ class Intake:
         self._limit = 0
         self._stopped = ""
         self._deliveries: dict[int, Delivery] = {}
-        self._tasks: dict[int, asyncio.Task[Any]] = {}
+        self._doors: dict[int, tuple[asyncio.Task[Any], asyncio.StreamWriter]] = {}
         self._pool: ThreadPoolExecutor | None = None
 
     def open(self, run: Path, limit: int) -> None:
@@ -115,20 +116,25 @@ class Intake:
         """A further connection of node `rank`, greeted; it is closed when this returns."""
         import asyncio
 
-        before = self._tasks.get(rank)
+        before = self._doors.get(rank)
         this = asyncio.current_task()
         assert this is not None
-        self._tasks[rank] = this
-        if before is not None and not before.done():
-            before.cancel()  # the node has given that connection up, or it would not dial again
-            await asyncio.wait({before}, timeout=SILENCE_S)
+        self._doors[rank] = this, writer
+        if before is not None and not before[0].done():
+            # The node has given that connection up, or it would not dial again: what came by it is read to its end.
+            _, still = await asyncio.wait({before[0]}, timeout=LAST_S)
+            # A cancelled read may go on nevertheless (https://github.com/python/cpython/issues/86296); one of a
+            # connection that is closed ends.
+            if still:
+                before[1].transport.abort()
+                await asyncio.wait(still, timeout=SILENCE_S)
         try:
             await self._serve(rank, reader, writer)
         except (Garbled, ValueError, EOFError, asyncio.TimeoutError):
             return  # what has come is kept; the node that sent it sees that this connection has ended
         finally:
-            if self._tasks.get(rank) is this:
-                del self._tasks[rank]
+            if self._doors.get(rank) == (this, writer):
+                del self._doors[rank]
 
     async def _serve(self, rank: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         import asyncio
