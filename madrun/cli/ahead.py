@@ -15,7 +15,6 @@ from madrun.cli.buildlog import BuildLog, log_of
 from madrun.cli.prepare import Planned, Prepared
 from madrun.cli.screen import Screen
 from madrun.errors import BuildError
-from madrun.node.imageplace import image_place
 from madrun.node.task import MadeAhead, Task
 from madrun.probe.environment import user_folder
 from madrun.runtimes import images
@@ -84,6 +83,8 @@ class Ahead:
         return replace(task, ahead=self.take, provenance=told)
 
     def _make(self, planned: Planned, log: BuildLog) -> images.Prepared:
+        from madrun.node.imageplace import image_place
+
         image, secrets = planned.plan.job.image, planned.secrets
         facts = self._prepared.facts
         place = image_place(self._prepared.engine, facts.engine, user_folder("cache") / "locks", self._prepared.images)

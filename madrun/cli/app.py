@@ -18,7 +18,7 @@ from madrun.cli.madoptions import BuildFiles, RepositoryOptions, RunFiles
 from madrun.cli.once import OnceTyper
 from madrun.cli.options import AsJson, Repo, Results, RunningWord, RunOptions, RunWord, SavedPlan, Show, Tags, takes
 from madrun.cli.reportapp import report_app
-from madrun.cli.suiteoptions import Sweep
+from madrun.cli.suiteoptions import Array, Sweep
 from madrun.errors import ExitCode, MadrunError, UsageError
 
 app = OnceTyper(
@@ -68,6 +68,7 @@ def _run(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
     sweep: Sweep = None,
+    array: Array = False,
 ) -> None:
     from functools import partial
 
@@ -76,11 +77,11 @@ def _run(
 
     if show.quiet and show.verbose:
         raise UsageError("found both --quiet and --verbose; allowed: one of them")
-    if sweep:
+    if sweep or array:
         from madrun.cli.sweep import run_sweep
 
-        groups = (repository, files, show)
-        raise typer.Exit(run_sweep((options, launch, groups), (plan, repeat, keep_alive), sweep, dry_run))
+        groups, more = (repository, files, show), (plan, repeat, keep_alive)
+        raise typer.Exit(run_sweep((options, launch, groups), more, sweep or [], (dry_run, array)))
     keep_lease(os.environ)
     if launch.on is not None or launch.misplaced(None):
         from madrun.cli.launch import launch_run
@@ -273,7 +274,8 @@ def run(words: list[str]) -> int:
     try:
         if completion.ASKED in os.environ:
             completion.spread_asked_words()
-        return int(app(args=as_switches(spread_tags(words)), standalone_mode=True, prog_name="madrun") or 0)
+        words = as_switches(spread_tags(words))
+        return int(app.asked(words)(args=words, standalone_mode=True, prog_name="madrun") or 0)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except (Exception, KeyboardInterrupt) as error:

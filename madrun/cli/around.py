@@ -10,8 +10,6 @@ from madrun.errors import CardError
 from madrun.planning.job import arguments_of
 from madrun.probe.environment import user_folder
 from madrun.registry.cardtree import tree_hash
-from madrun.registry.mad.checkout import surroundings
-from madrun.registry.mad.steps import around_of, used_of_common
 from madrun.registry.mad.tools import Stack, stacked, tools_file
 from madrun.spec.card import Card
 from madrun.spec.context import Context, Origin
@@ -62,6 +60,9 @@ def scene_of(card: Card, context: Context, stack: Stack, files: dict[str, Path],
     """The scene of a card of a MAD repository, whose own files are `files`; nothing of it for a native card."""
     if card.mad is None:
         return Scene()
+    from madrun.registry.mad.checkout import surroundings
+    from madrun.registry.mad.steps import around_of
+
     _check_url(card)
     around, placed = around_of(stack, Path(card.repository), card.mad.directory, files)
     copied = context.checkout == "copy"
@@ -87,6 +88,8 @@ def scene_of(card: Card, context: Context, stack: Stack, files: dict[str, Path],
 
 def common_hash(files: dict[str, Path], args: str, repository: Path) -> str:
     """Hash of what these files and arguments name of scripts/common; empty where they name nothing."""
+    from madrun.registry.mad.steps import used_of_common
+
     used = used_of_common(files, (args,), repository)
     return tree_hash(used) if used else ""
 

@@ -9,8 +9,6 @@ from madrun.cli.around import scene_of
 from madrun.cli.datafacts import data_of
 from madrun.planning.job import CardFacts, image_source
 from madrun.registry import cardtree
-from madrun.registry.imagefiles import image_files_of
-from madrun.registry.mad.checkout import root_files
 from madrun.registry.mad.scripts import require_script
 from madrun.registry.mad.tools import Stack
 from madrun.spec.card import Card
@@ -53,6 +51,8 @@ def card_facts(
     source = image_source(card, facts.accelerator.vendor)
     if source.dockerfile is None:
         return found, files, {}
+    from madrun.registry.imagefiles import image_files_of
+
     folder = repository if card.mad else Path(card.folder)
     image_files = image_files_of((folder / source.dockerfile).resolve(), source.context, repository.resolve())
     found = replace(
@@ -69,6 +69,8 @@ def work_files(card: Card) -> dict[str, Path]:
     """The files that a script finds beside it, by their names in the work directory."""
     require_script(card)
     if card.mad is not None and card.folder == card.repository:
+        from madrun.registry.mad.checkout import root_files
+
         return {f"{card.mad.directory}/{name}": path for name, path in root_files(card).items()}
     files = cardtree.work_files(Path(card.folder), card.files, Path(card.repository))
     if card.mad is None:

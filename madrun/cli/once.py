@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,18 @@ class OnceTyper(typer.Typer):
 
     def command(self, name: str | None = None, **more: Any) -> Callable[[Any], Any]:
         return super().command(name, **{"cls": OnceCommand, **more})
+
+    def asked(self, words: Sequence[str]) -> OnceTyper:
+        """The same with the command alone that the words begin with, where they begin with one.
+
+        The parameters of every command are worked out before the first word is read, which for all takes 30 ms.
+        """
+        named = [one for one in self.registered_commands if [one.name] == list(words[:1])]
+        if not named:
+            return self
+        made = copy(self)
+        made.registered_commands, made.registered_groups = named, []
+        return made
 
 
 def _strict(parser: Any) -> Any:

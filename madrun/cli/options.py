@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, get_type_hints
+from functools import cache
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -197,7 +198,7 @@ def takes(**groups: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., A
         hints = get_type_hints(function, include_extras=True)
         parameters: dict[str, inspect.Parameter] = {}
         for group in groups.values():
-            parameters |= _parameters(group)
+            parameters |= _parameters(cast(Hashable, group))
         parameters |= {p.name: p.replace(kind=p.KEYWORD_ONLY, annotation=hints[p.name]) for p in own}
 
         def command(**given: Any) -> Any:
@@ -215,7 +216,8 @@ def takes(**groups: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., A
     return decorate
 
 
-def _parameters(group: type[Any]) -> dict[str, inspect.Parameter]:
+@cache
+def _parameters(group: Any) -> dict[str, inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return {
         option.name: inspect.Parameter(

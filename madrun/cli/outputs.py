@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from madrun.cli.prepare import Planned, Prepared
-from madrun.cli.request import Request
 from madrun.errors import UsageError
 from madrun.registry.mad.discovery import is_repository
 from madrun.results import perfcsv
-from madrun.results.mad import files, logs, outputcsv
 from madrun.results.perfcsv import Row
 from madrun.results.rundir import RunDir
 from madrun.spec.card import Card
 from madrun.spec.record import Record
+
+if TYPE_CHECKING:  # `madrun status` reads rows, and plans nothing
+    from madrun.cli.prepare import Planned, Prepared
+    from madrun.cli.request import Request
 
 
 @dataclass(slots=True)
@@ -42,11 +44,15 @@ class Outputs:
         rows = rows_of_run(self.results, run, record)
         try:
             if self.csv is not None:
+                from madrun.results.mad import outputcsv
+
                 outputcsv.add(self.csv, rows)
                 self.added += len(rows)
             if self.mad_files:
                 self._write_mad_files(run, record, rows, card, planned)
             if self._wants_env(planned):
+                from madrun.results.mad import logs
+
                 lite = planned is not None and planned.context.rocenv_mode == "lite"
                 logs.write_environment(self.folder, record.card, run.node(0), lite)
         except OSError as error:
@@ -59,6 +65,8 @@ class Outputs:
     def _write_mad_files(
         self, run: RunDir, record: Record, rows: list[Row], card: Card | None, planned: Planned | None
     ) -> None:
+        from madrun.results.mad import files, logs
+
         places = [Path(card.folder), Path(card.repository), Path(card.repository) / "scripts"] if card else []
         configs, note = files.configs_of(record.args, places)
         if note:
@@ -86,11 +94,15 @@ class Outputs:
     def close(self) -> None:
         """Removes what only described the last run, where --cleanup-perf asked for it."""
         if self.cleanup:
+            from madrun.results.mad import files
+
             files.remove_entries(self.folder)
 
 
 def outputs_of(request: Request, prepared: Prepared) -> Outputs:
     """Where the rows go. `UsageError` before anything runs where a file that was named cannot take them."""
+    from madrun.results.mad import outputcsv
+
     asked = request.files
     if asked.output is not None:
         file = Path(asked.output).expanduser().absolute()

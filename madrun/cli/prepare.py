@@ -33,7 +33,6 @@ from madrun.planning.mad.counts import share_of
 from madrun.planning.mad.options import written
 from madrun.planning.mad.unheard import unheard
 from madrun.planning.node import plan_node, runner_whys
-from madrun.probe import engine as engine_probe
 from madrun.probe import environment, git, host, mounts, network
 from madrun.registry.mad.tools import Stack
 from madrun.runners import RUNNERS
@@ -114,7 +113,7 @@ def prepare(request: Request, tell: Tell = nobody, leave_out: bool = False) -> P
         raise
     names = ", ".join(dict.fromkeys(card.name for card in cards))
     try:
-        facts, client = look(_wanted_runtime([*below, *above]), request.results)
+        facts, client = look(wanted_runtime([*below, *above]), request.results)
     except EngineError as error:
         _part(tell, (cards[0], below, above), names, error)
         raise
@@ -197,7 +196,7 @@ def _part(tell: Tell, what: tuple[Card | None, list[Layer], list[Layer]], names:
         tell(meeting_of(context_of(*what, bare)[0].multi_node_args, bare, names), str(error))
 
 
-def _wanted_runtime(layers: list[Layer]) -> str:
+def wanted_runtime(layers: list[Layer]) -> str:
     """The runtime asked for, before the card is known: decides whether the engine is looked for at all."""
     said = [layer.values["runtime"] for layer in layers if "runtime" in layer.values]
     return str(said[-1]) if said else "auto"
@@ -229,6 +228,8 @@ def look(runtime: str, results: Path) -> tuple[HostFacts, Any]:
 def _host_and_engine(runtime: str) -> tuple[HostFacts, Any]:
     if runtime == "process":
         return host.facts(None, "it was asked for"), None
+    from madrun.probe import engine as engine_probe
+
     wanted: engine_probe.Wanted = "docker" if runtime == "docker" else "podman" if runtime == "podman" else "auto"
     try:
         client, engine = engine_probe.connect(wanted)

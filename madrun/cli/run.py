@@ -19,7 +19,6 @@ from madrun.cli.leftout import LeftOut, lines_of, not_reached, nothing_measured,
 from madrun.cli.options import Show
 from madrun.cli.outputs import Outputs, heard
 from madrun.cli.place import refusals
-from madrun.cli.plan import start_words
 from madrun.cli.prepare import Planned, Prepared, prepare
 from madrun.cli.provenance import provenance_of_left_out
 from madrun.cli.request import Request
@@ -31,7 +30,8 @@ from madrun.cli.task import make_task
 from madrun.cli.verdict import quoted, timing_lines, verdict_lines
 from madrun.errors import ExitCode, MadrunError
 from madrun.node.channel.link import Aborted, Link
-from madrun.node.conduct import Ended, conduct
+from madrun.node.conduct import conduct
+from madrun.node.ended import Ended
 from madrun.node.joining.join import Party, join
 from madrun.node.seeing.presence import REGISTRY, waiting
 from madrun.node.task import Interrupt, Stopped
@@ -153,6 +153,8 @@ def _tell_before(command: _Command) -> None:
             continue  # its row says so, or the error
         command.screen.line(note)
     if command.show.verbose:
+        from madrun.cli.plan import start_words
+
         engine = command.prepared.facts.engine
         if engine is not None:
             command.screen.line(f"engine {engine.name} {engine.version} {engine.host}".rstrip())

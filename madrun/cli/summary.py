@@ -12,7 +12,7 @@ from madrun.cli.leftout import Written
 from madrun.cli.prepare import Planned
 from madrun.cli.shownpath import shown_path
 from madrun.cli.verdict import quoted
-from madrun.node.conduct import Ended
+from madrun.node.ended import Ended
 from madrun.spec.codec import to_plain
 from madrun.spec.record import MetricResult
 from madrun.units import format_duration

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from madrun.cli.shownpath import shown_path
 from madrun.node.blame import EXAMINED
-from madrun.node.conduct import Ended
+from madrun.node.ended import Ended
 from madrun.spec.plan import Plan
 from madrun.spec.record import MetricResult, Record
 from madrun.units import format_duration

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from madrun.data.config import Config
-from madrun.data.providers import PROVIDERS
-from madrun.data.work import Unreachable
 from madrun.errors import DataError
 from madrun.spec.codec import sha256
 from madrun.spec.credentials import Credentials
@@ -52,6 +50,8 @@ def find_sources(names: tuple[str, ...], config: Config, credentials: Credential
 
 def _providers(name: str, config: Config) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
     """The checked settings of each known provider, in order; notes about what has no effect."""
+    from madrun.data.providers import PROVIDERS
+
     file, known = config.file, config.names
     if name not in known:
         names = ", ".join(sorted(known)) or "none"
@@ -98,6 +98,9 @@ def _source(
     name: str, providers: Mapping[str, Mapping[str, Any]], known: tuple[Config, Credentials], placing: Placing
 ) -> tuple[Source, list[str]]:
     """Also why each provider that cannot be had from here cannot."""
+    from madrun.data.providers import PROVIDERS
+    from madrun.data.work import Unreachable
+
     config, credentials = known
     fetches, reasons = [], []
     for provider, settings in providers.items():

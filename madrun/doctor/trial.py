@@ -7,7 +7,8 @@ from pathlib import Path
 
 from madrun.errors import MadrunError
 from madrun.node.channel.link import Aborted
-from madrun.node.conduct import Ended, conduct
+from madrun.node.conduct import conduct
+from madrun.node.ended import Ended
 from madrun.node.joining.join import Party
 from madrun.node.task import Interrupt, Reporter, Task
 from madrun.planning.driver import render, run_line

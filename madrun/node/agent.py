@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from madrun.errors import BuildError, DataError, EngineError, MadrunError
 from madrun.node import workspace as ws
 from madrun.node.blame import EXAMINED, classified, disk_failure, remembered, script_failure
-from madrun.node.boxkeeper import BoxKeeper
+from madrun.node.boxkeeper import BoxKeeper, open_box
 from madrun.node.channel.link import Aborted, Link
 from madrun.node.collect import collect
 from madrun.node.console import Console, last_lines
 from madrun.node.furnish import furnish
 from madrun.node.handing import handed_over
-from madrun.node.imagework import image_notes, obtain
 from madrun.node.joining.sharing import Sharing
 from madrun.node.joining.supply import Supply
 from madrun.node.launching.party import Launching
@@ -29,11 +28,8 @@ from madrun.node.sweeping import swept
 from madrun.node.task import Interrupt, Reporter, Stopped, Task
 from madrun.node.timings import Timings
 from madrun.node.watching.watch import Watch
-from madrun.probe.environment import client_env
 from madrun.probe.memorykills import host_oom_kills
 from madrun.runtimes import images
-from madrun.runtimes.docker import DockerBox
-from madrun.runtimes.process import ProcessBox
 from madrun.spec.codec import to_plain
 from madrun.spec.plan import NodePlan
 from madrun.spec.record import Failure, NodeOutcome
@@ -107,6 +103,8 @@ class Agent:
             for line in swept(task):
                 reporter.line(line)
             if task.engine is not None:
+                from madrun.node.imagework import image_notes, obtain
+
                 reporter.phase("image")
                 self._image = obtain(task, self._space.root / "build.log", self._check, reporter)
                 notes = image_notes(task, self._image)
@@ -150,7 +148,7 @@ class Agent:
         self._console = Console(self._space.console, tuple(task.secrets.values()))
         watched = (self._link, self._interrupt, self._node.node_rank)
         with self._timings.phase("start"):
-            self._keeper = BoxKeeper(self._open_box(self._console), self._space, job, watched)
+            self._keeper = BoxKeeper(open_box(task, self._node, self._console.write), self._space, job, watched)
             for refused in self._keeper.box.deviations:
                 reporter.line(refused)
             reporter.follow(self._space.console)
@@ -195,13 +193,6 @@ class Agent:
 
     def _note(self, text: str) -> None:
         self._outcome = replace(self._outcome, notes=(*self._outcome.notes, text))
-
-    def _open_box(self, console: Console) -> DockerBox | ProcessBox:
-        if self._node.container is not None:
-            task, env = self._task, client_env(self._task.facts.engine)
-            return DockerBox(task.engine, self._node.container, task.secrets, console.write, env)
-        assert self._node.process is not None
-        return ProcessBox(self._node.process, self._task.secrets, console.write)
 
     def _check(self) -> None:
         """Raises where the run is over: by a signal here, or by a failure anywhere."""

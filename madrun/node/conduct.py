@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from madrun.errors import ExitCode, MadrunError, UsageError
 from madrun.node.agent import Agent
 from madrun.node.channel.link import Aborted, Link
+from madrun.node.ended import Ended
 from madrun.node.hostnames import host_names
 from madrun.node.joining.join import Party
 from madrun.node.joining.supply import data_columns
@@ -25,21 +26,7 @@ from madrun.runners import RUNNERS
 from madrun.spec.binding import bind
 from madrun.spec.codec import from_plain, to_json
 from madrun.spec.plan import NodePlan, Plan
-from madrun.spec.record import Failure, NodeOutcome, Record, Status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a run ended, as much of it as this node knows; `record` is there on node 0 alone."""
-
-    exit_code: int
-    run: RunDir
-    outcome: NodeOutcome
-    record: Record | None = None
-    culprit: Failure | None = None
-    reasons: tuple[str, ...] = ()
-    warning: str = ""
-    status: Status | Literal[""] = ""
+from madrun.spec.record import Failure, NodeOutcome, Record
 
 
 class _Journaling:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from madrun.errors import NodesError
 from madrun.node import workspace as ws
-from madrun.node.clone import clone, login_of
 from madrun.node.models import link_models
 from madrun.node.surroundings import place, place_mounts
 from madrun.node.task import Reporter, Task
@@ -26,6 +25,8 @@ def furnish(
     job, commit = task.plan.job, ""
     space.work.mkdir(parents=True)
     if job.url:
+        from madrun.node.clone import clone, login_of
+
         reporter.phase("clone")
         login = login_of(job.cred, task.secrets)
         commit = clone(job.url, space.work / job.run_directory, login, check, task.clone_then)

@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from madrun.planning.explain import Explained
-from madrun.runtimes.images import Policy, Prepared
+from madrun.runtimes.images.policy import Policy
 from madrun.spec.credentials import Credentials
 from madrun.spec.facts import HostFacts
 from madrun.spec.plan import Plan
 from madrun.spec.record import Failure, Gate
+
+if TYPE_CHECKING:  # `madrun status` has an Interrupt, and plans nothing
+    from madrun.planning.explain import Explained
+    from madrun.runtimes.images import Prepared
 
 IMPATIENT = 2  # signals: the first ends the run, the second also the bringing home of its files
 

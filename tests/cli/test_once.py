@@ -52,3 +52,21 @@ def test_one_value_twice_is_no_error(tmp_path, capsys):
 def test_flags_and_repeatable_options_stay_as_they_were(words, tmp_path, capsys):
     run(["run", "--repo", str(tmp_path), *words])
     assert "twice" not in capsys.readouterr().err
+
+
+def test_the_command_that_is_asked_for_is_alone_the_same_as_among_all():
+    for name, among_all in ALL.commands.items():
+        alone = typer.main.get_command(app.asked([name, "--help"]))
+        if name == "report":
+            assert sorted(alone.commands) == sorted(ALL.commands)
+            continue
+        assert list(alone.commands) == [name]
+        assert [one.opts for one in alone.params] == [one.opts for one in ALL.params]
+        shown = [(one.opts, one.help, one.default) for one in among_all.params if one.param_type_name == "option"]
+        found = [one for one in alone.commands[name].params if one.param_type_name == "option"]
+        assert [(one.opts, one.help, one.default) for one in found] == shown
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["--version"], ["runn"], ["report", "csv"]])
+def test_where_no_command_of_one_word_is_asked_for_all_are_known(words):
+    assert app.asked(words) is app

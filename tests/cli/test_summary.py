@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from madrun.cli.summary import Finished, document, spreads_of, summary_lines
-from madrun.node.conduct import Ended
+from madrun.node.ended import Ended
 from madrun.results.rundir import RunDir
 from madrun.spec.codec import to_json
 from madrun.spec.record import Failure, MetricResult, NodeOutcome

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from madrun.cli.verdict import quoted, timing_lines, verdict_lines
-from madrun.node.conduct import Ended
+from madrun.node.ended import Ended
 from madrun.results.rundir import RunDir
 from madrun.spec.record import Failure, MetricResult, NodeOutcome
 from madrun.spec.transport import RunTransport

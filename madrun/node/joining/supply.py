@@ -6,20 +6,21 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from madrun.data import manifest
-from madrun.data.mirror import Filled, fill, found
-from madrun.data.work import Means
 from madrun.errors import DataError
 from madrun.node.console import Console, last_lines
 from madrun.node.task import Reporter, Task
-from madrun.runtimes.docker import DockerBox
 from madrun.runtimes.process import ProcessBox
 from madrun.spec.data import Fetch
 from madrun.spec.mad import WORKSPACE
 from madrun.spec.plan import HostProcess, Mount, NodePlan
 from madrun.spec.record import DataOutcome, NodeOutcome
 from madrun.units import format_duration, format_size
+
+if TYPE_CHECKING:  # most runs have no data
+    from madrun.data.mirror import Filled
+    from madrun.runtimes.docker import DockerBox
 
 _LINE_EVERY_S, _LAST = 0.3, 5
 _MOST_FILES = 5_000  # of data that lie here, whose size is added up for the record
@@ -51,6 +52,9 @@ class Supply:
 
     def fetch(self, name: str, check: Callable[[], None], reporter: Reporter) -> None:
         """Returns when the data are there, whoever fetched them; `DataError` with what was tried else."""
+        from madrun.data.mirror import fill
+        from madrun.data.work import Means
+
         target = Path(self._node.data_sources[name])
         if name in self._node.own_data:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +78,9 @@ class Supply:
         for name, path in self._node.data_sources.items():
             target = Path(path)
             if name not in self._found and target.exists():
+                from madrun.data import manifest
+                from madrun.data.mirror import Filled, found
+
                 fetches = self._node.fetches.get(name, ())
                 # Data that are used where they lie have no manifest, and nobody expects one.
                 try:
@@ -115,6 +122,8 @@ class Supply:
             command = ("bash", "-c", _LEASED, "madrun-data", text, str(folder))
             process = HostProcess(command=command, workdir=str(folder), env=node.process.env | env)
             return ProcessBox(process, task.secrets, console.write)
+        from madrun.runtimes.docker import DockerBox
+
         assert node.container is not None
         home = next(item.home for item in task.plan.job.data if item.name == name)
         text = f"bash {shlex.quote(f'{WORKSPACE}/{fetch.place}')} {fetch.more}"
@@ -161,6 +170,8 @@ def data_columns(outcomes: list[NodeOutcome]) -> dict[str, str]:
 
 def _size(path: Path) -> int | None:
     """In bytes; None where there are too many files to add them up."""
+    from madrun.data import manifest
+
     total = 0
     try:
         for number, size in enumerate(manifest.each_size(path)):

@@ -8,12 +8,14 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from madrun.node.channel.link import Link
 from madrun.node.seeing.presence import Presence, started_at
 from madrun.results.rundir import ENDED, RECORD, STATUS, write_atomically
 from madrun.results.samples import MARK, parse_line
+
+if TYPE_CHECKING:
+    from madrun.node.channel.link import Link
 
 CONSOLE = "console.log"
 _LOOK_EVERY_S, _WRITE_EVERY_S, ALIVE_EVERY_S = 0.5, 2.0, 10.0

@@ -192,7 +192,7 @@ def _leftovers(dead: list[Resident], living: set[str]) -> list[Leftover]:
     marks = {_MARK + resident.run_id.encode(): resident for resident in hosts if resident.run_id not in living}
     for pid in _own_processes() if marks else ():
         resident = marks.get(_mark_of(pid))
-        started = started_at(pid)
+        started = started_at(pid) if resident is not None else None
         if resident is not None and started is not None and pid not in found:
             found[pid] = _leftover(resident, pid, started, root=False)
     return list(found.values())
@@ -233,7 +233,9 @@ def parent_of(pid: int) -> int:
 def _mark_of(pid: int) -> bytes:
     """The run's id in the environment that a process was started with."""
     try:
-        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        entries = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""
-    return next((entry for entry in entries if entry.startswith(_MARK)), b"")
+    if _MARK not in entries:
+        return b""
+    return next((entry for entry in entries.split(b"\0") if entry.startswith(_MARK)), b"")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -161,7 +162,9 @@ def started_at(pid: int) -> str | None:
         return None
 
 
+@cache
 def _here() -> tuple[str, str]:
+    """This boot, and the name space of process numbers: neither changes while a process lives."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return boot, str(Path("/proc/self/ns/pid").readlink())
