@@ -8,17 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from madrun.cli.answer import write_out
+from madrun.cli.shownpath import shown_path
 from madrun.cli.signals import catch_signals
 from madrun.cli.suitedrive import Drive, How, ends_known
-from madrun.cli.suitejob import run_as_job, wants_job
+from madrun.cli.suitejob import check_alike, run_as_job, wants_job
 from madrun.cli.suiteoptions import SuiteOptions
 from madrun.cli.suitewords import Typed, folder_of, placed, suite_of_file
 from madrun.cli.tables import columns, many
 from madrun.cli.verdict import quoted
 from madrun.cli.words import words_of
-from madrun.errors import ExitCode, UsageError
+from madrun.errors import ContextError, ExitCode, UsageError
 from madrun.locks import is_held
+from madrun.results.rundir import RUNS
 from madrun.spec.codec import to_json, to_plain
+from madrun.spec.launch import FOLDERS as LAUNCHES
 from madrun.spec.validation import did_you_mean
 from madrun.suites import account
 from madrun.suites.folder import DRIVER, SuiteFolder, find_suite
@@ -27,6 +30,7 @@ from madrun.suites.suite import Suite, new_cases
 
 AGAIN = ("failed", "invalid", "skipped")
 _ALL = "last"
+_FOLDERS = {"run": RUNS, "launch": LAUNCHES}  # below the results
 
 
 def suite_command(typed: Typed, asked: SuiteOptions, word: str | None) -> int:
@@ -77,7 +81,7 @@ def _check_rerun(words: tuple[str, ...]) -> None:
 def begin(suite: Suite, typed: Typed, asked: SuiteOptions) -> int:
     """Freezes the suite and runs it; with `--dry-run` it is only shown."""
     folder = folder_of(suite)
-    _check_array(suite, asked)
+    _check_array(suite, asked, tuple(case.name for case in suite.cases))
     if asked.dry_run:
         return _show_cases(folder, suite, typed)
     folder.write(suite)
@@ -86,11 +90,17 @@ def begin(suite: Suite, typed: Typed, asked: SuiteOptions) -> int:
     return _drive(folder, suite, typed, Drive(folder=folder, suite=suite, array=asked.array))
 
 
-def _check_array(suite: Suite, asked: SuiteOptions) -> None:
+def _check_array(suite: Suite, asked: SuiteOptions, due: tuple[str, ...]) -> None:
+    """Raises what is seen to be wrong before a job is made; `due`: names of the cases that an array would have."""
     if asked.array and not wants_job(suite):
         raise UsageError(
             "--array: found without --on slurm, or inside of a job; allowed: with --on slurm, outside of one"
         )
+    counts = sorted({case.nnodes or 1 for case in suite.cases if case.name in due})
+    if asked.array and len(counts) > 1:
+        raise ContextError(f"--array: found cases of {', '.join(map(str, counts))} nodes, allowed: one number for all")
+    if wants_job(suite) and not asked.array:
+        check_alike(suite)
 
 
 def _known(typed: Typed, word: str | None) -> tuple[SuiteFolder, Suite]:
@@ -114,15 +124,16 @@ def _go_on(folder: SuiteFolder, suite: Suite, typed: Typed, asked: SuiteOptions)
         raise UsageError(f"--rerun: found no case of {suite.id} that is {' or '.join(asked.again)}; --status shows all")
     if typed.backend:
         suite = placed(suite, typed)
+    due = again if asked.again and not asked.resume else (*progress.due(), *again)
+    _check_array(suite, asked, due)
     if asked.dry_run:
-        only = [case for case in suite.cases if case.name in (again if asked.again else progress.due())]
-        return _show_cases(folder, replace(suite, cases=tuple(only), hashes=()), typed)
-    _check_array(suite, asked)
+        only = tuple(case for case in suite.cases if case.name in due)
+        return _show_cases(folder, replace(suite, cases=only, hashes=()), typed)
     folder.write(suite)
     if wants_job(suite) and not asked.array and (again or progress.due()):
         how = [*(["--resume"] if asked.resume else []), *(f"--rerun={status}" for status in asked.again)]
         return run_as_job(suite, (*how, *words_of(typed.show)), typed.launch.detach)
-    alone = again if asked.again and not asked.resume else None
+    alone = due if asked.again and not asked.resume else None
     drive = Drive(folder=folder, suite=suite, how=How(again=again), only=alone, array=asked.array)
     return _drive(folder, suite, typed, drive)
 
@@ -167,6 +178,12 @@ def show(suite: Suite, progress: Progress, typed: Typed, code: int | None = None
         return write_out(sys.stdout, to_json(account.document(suite, progress, code)), code)
     lines = [f"suite {suite.id}", *columns(account.HEAD, account.rows(suite, progress))]
     lines += account.closing_lines(suite, progress)
+    results = Path(suite.results)
+    lines += account.trouble_lines(suite, progress, lambda kind, name: shown_path(results / _FOLDERS[kind] / name))
+    lines.append(f"files: {shown_path(folder_of(suite).path)}; the runs are in {shown_path(results / RUNS)}")
+    if again := [status for status in account.AGAIN if progress.count(status)]:
+        words = ("madrun", "suite", suite.id, "--rerun", ",".join(again), *_results_words(typed))
+        lines.append(f"again: {quoted(words)}")
     return write_out(sys.stdout, "".join(f"{line}\n" for line in lines), code)
 
 

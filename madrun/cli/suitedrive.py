@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from madrun.backends.launchfolder import LaunchFolder
 from madrun.cli.suitechild import Records, Start, run_child
-from madrun.cli.suitehosts import bad_hosts
+from madrun.cli.suitehosts import bad_hosts, launch_of, why_ended
 from madrun.cli.suiteplace import Place, has_others, place_of
 from madrun.errors import UsageError
 from madrun.locks import locked
@@ -26,6 +27,7 @@ from madrun.suites.progress import BAD, BEGUN, ENDED, RUNNING, Attempt, Progress
 from madrun.suites.suite import Case, Suite, tag_of
 
 _TELL_AFTER_S = 1.0
+_LONGEST_REASON = 400
 StartChild = Callable[[Start, Interrupt], tuple[int, float]]
 
 
@@ -102,24 +104,35 @@ class Drive:
         code, seconds = self.start(start, self.interrupt)
         found = records.of(tag)
         ended = ended_as(replace(attempt, seconds=round(seconds, 3)), code, found, self.interrupt.event.is_set())
-        culprits = self._culprits(ended, found, tag)
+        launch = self._launch(ended, tag)
+        if launch is not None:
+            why = ended.reason if found else why_ended(launch)[:_LONGEST_REASON]
+            ended = replace(ended, launch=launch.path.name, reason=why or ended.reason)
+        culprits = self._culprits(ended, found, launch)
         for host, reason in culprits.items():
             if host not in self.progress.bad:
                 journal.add(BAD, host=host, reason=f"{reason} ({case.name})")
         if culprits and not found:
-            ended = replace(ended, reason="; ".join(f"{host}: {text}" for host, text in culprits.items())[:400])
+            texts = "; ".join(f"{host}: {text}" for host, text in culprits.items())
+            ended = replace(ended, reason=texts[:_LONGEST_REASON])
         journal.add(ENDED, case=case.name, attempt=to_plain(ended))
         retry = ended.status == "failed" and bool(culprits)
         return retry and has_others(self.suite, case, self.progress.bad, self.how.available)
 
-    def _culprits(self, ended: Attempt, records: list[Record], tag: str) -> dict[str, str]:
+    def _launch(self, ended: Attempt, tag: str) -> LaunchFolder | None:
+        """Of an attempt that failed: it says more than an exit code."""
+        if not self.suite.backend or ended.status != "failed":
+            return None
+        return launch_of(Path(self.suite.results), tag, ended.at)
+
+    def _culprits(self, ended: Attempt, records: list[Record], launch: LaunchFolder | None) -> dict[str, str]:
         """By host why the attempt failed for it: as its records say, else as its launch does, which may have none."""
         if not self.suite.backend:
             return {}
         found = [culprit_of(record, ended.hosts) for record in records]
-        if any(found) or ended.status != "failed":
+        if any(found) or launch is None:
             return dict(one for one in found if one is not None)
-        return bad_hosts(Path(self.suite.results), tag, ended.at)
+        return bad_hosts(launch)
 
     def _begin(self, case: Case, place: Place, journal: Journal) -> Attempt:
         number = len(self.progress.of(case.name).attempts) + 1
@@ -181,7 +194,11 @@ def ended_as(attempt: Attempt, code: int | None, records: list[Record], interrup
     if not reason and code:
         reason = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
     return replace(
-        attempt, status=status, exit_code=code, reason="" if status == "success" else reason[:400], runs=runs
+        attempt,
+        status=status,
+        exit_code=code,
+        reason="" if status == "success" else reason[:_LONGEST_REASON],
+        runs=runs,
     )
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from madrun.cli.launchoptions import LaunchOptions
@@ -82,15 +83,22 @@ def _names(words: tuple[str, ...]) -> list[str]:
     return [word for flag, word in zip(words, words[1:], strict=False) if flag == "--env" and "=" not in word]
 
 
-def asked_of_words(words: Iterable[str]) -> Asked:
-    """What `madrun run WORDS` asks for, as the command line's own parser reads it."""
+@cache
+def _run_command() -> Any:
+    """The parser of `madrun run`, which takes longer to make than a case to parse."""
     import typer
 
     from madrun.cli.app import app
-    from madrun.cli.launching import Asked
 
     command: Any = typer.main.get_command(app)
-    given = command.commands["run"].make_context("run", list(words)).params
+    return command.commands["run"]
+
+
+def asked_of_words(words: Iterable[str]) -> Asked:
+    """What `madrun run WORDS` asks for, as the command line's own parser reads it."""
+    from madrun.cli.launching import Asked
+
+    given = _run_command().make_context("run", list(words)).params
 
     def of(group: type[Any]) -> Any:
         values = {one.name: given[one.name] for one in fields(group)}

@@ -16,6 +16,10 @@ Sweep = Annotated[
     ),
 ]
 
+Array = Annotated[
+    bool, typer.Option("--array", help="Of cases with --on slurm: a task of one array for each, instead of one job.")
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteOptions:
@@ -31,9 +35,7 @@ class SuiteOptions:
         ),
     ] = None
     status: Annotated[bool, typer.Option("--status", help="Show how far it has come; run nothing.")] = False
-    array: Annotated[
-        bool, typer.Option("--array", help="With --on slurm: a task of one array for each case, instead of one job.")
-    ] = False
+    array: Array = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command of each case and run nothing.")] = False
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from madrun.units import format_duration
 HEAD = ("CASE", "NODES", "STATUS", "VALUE OR CAUSE", "ATTEMPTS", "NODE TIME")
 _HOUR = 3600.0
 _INTERRUPTED, _FAILED = 130, 3  # exit codes of `madrun run`
-_LONGEST = 60
+_LONGEST, _MOST_TROUBLES = 60, 10
+AGAIN: tuple[CaseStatus, ...] = ("failed", "invalid")  # what is to be mended and run again
 
 
 def run_of(record: Record) -> CaseRun:
@@ -103,13 +105,61 @@ def rows(suite: Suite, progress: Progress) -> list[tuple[str, ...]]:
 
 
 def _value(state: CaseState) -> str:
-    if state.status in ("success", "invalid", "failed") and state.attempts:
-        runs = state.attempts[-1].runs
-        told = [f"{run.text} {run.unit or run.metric}".strip() for run in runs if run.value is not None]
-        if state.status == "success" and told:
+    if state.status == "success" and state.attempts:
+        told = list(_values(state.attempts[-1].runs))
+        if told:
             return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
-    first = state.reason.partition("\n")[0]
+    first = _cause(state).partition("\n")[0]
     return first if len(first) <= _LONGEST else f"{first[: _LONGEST - 3]}..."
+
+
+def _values(runs: tuple[CaseRun, ...]) -> Iterator[str]:
+    """What each card measured, the median where it ran several times; with its name where there are several."""
+    groups: dict[tuple[str, str], list[CaseRun]] = {}
+    for run in runs:
+        if run.value is not None:
+            groups.setdefault((run.card, run.unit or run.metric), []).append(run)
+    cards = {card for card, _ in groups}
+    for (card, unit), found in groups.items():
+        values = [run.value for run in found if run.value is not None]
+        text, of = found[0].text, ""
+        if len(values) > 1:
+            text = f"{statistics.median(values):.6g}"
+            of = f" (median of {len(values)}, {min(values):.6g} .. {max(values):.6g})"
+        yield f"{f'{card} ' if len(cards) > 1 else ''}{text} {unit}".rstrip() + of
+
+
+def _cause(state: CaseState) -> str:
+    """Why it is not well; where it has several cards, of which one."""
+    runs = _at_fault(state)
+    several = bool(runs) and len({run.card for run in state.attempts[-1].runs}) > 1
+    return f"{runs[0].card}: {state.reason}" if several else state.reason
+
+
+def _at_fault(state: CaseState) -> list[CaseRun]:
+    """Runs of its newest attempt that failed, else those that do not count."""
+    runs = state.attempts[-1].runs if state.attempts else ()
+    failed = [run for run in runs if run.status == "FAILURE"]
+    return failed or [run for run in runs if run.status == "INVALID"]
+
+
+def trouble_lines(suite: Suite, progress: Progress, place: Callable[[str, str], str]) -> list[str]:
+    """Of each case that failed or is not valid why, in full, and where its files are.
+
+    `place`: the path of a run or launch as its reader finds it, by kind (`run`, `launch`) and id.
+    """
+    bad = [case.name for case in suite.cases if progress.of(case.name).status in AGAIN]
+    lines = []
+    for name in bad[:_MOST_TROUBLES]:
+        state = progress.of(name)
+        first, *more = _cause(state).splitlines() or [state.status]
+        lines += [f"{state.status}: {name}", *(f"  {line}" for line in (first, *more))]
+        runs, launch = _at_fault(state), state.attempts[-1].launch if state.attempts else ""
+        lines += [f"  {place('run', run.run_id)}" for run in runs[:1]]
+        lines += [f"  {place('launch', launch)}"] if launch and not runs else []
+    if len(bad) > _MOST_TROUBLES:
+        lines.append(f"and {len(bad) - _MOST_TROUBLES} more; --status --json shows all")
+    return lines
 
 
 def closing_lines(suite: Suite, progress: Progress) -> list[str]:
@@ -131,6 +181,7 @@ def document(suite: Suite, progress: Progress, exit_code: int) -> dict[str, Any]
         "name": suite.name,
         "exit_code": exit_code,
         "backend": suite.backend,
+        "results": suite.results,
         "counts": {word: progress.count(word) for word in STATUSES},
         "node_seconds": round(cost.node_seconds, 3),
         "valid_numbers": cost.valid,

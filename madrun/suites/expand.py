@@ -31,20 +31,23 @@ class Content:
     timeout: str | None = None
 
 
-def contents_of(source: Source, common: tuple[str, ...], lenient: bool) -> tuple[Content, ...]:
-    """Every case of a suite file, in order; `UsageError` names file and line.
+def contents_of(source: Source, common: tuple[str, ...], lenient: bool) -> tuple[tuple[Content, ...], list[UsageError]]:
+    """Every case of a suite file, in order, and what is wrong with those that are none, with file and line.
 
     `common`: texts of the command's own `--set`, between the defaults and each case. `lenient`: whether a card may know
     keys that madrun does not.
     """
     default_nodes, defaults = _context(source.file.defaults, lambda key: source.where("defaults", key), lenient)
     found: list[Content] = []
+    wrong: list[UsageError] = []
     for index, entry in enumerate(source.file.cases):
-        base = _base(source, index, entry, lenient)
-        base = replace(base, sets=(*defaults, *common, *base.sets), nnodes=base.nnodes or default_nodes)
-        found += swept(base, _axes(source, index, entry, lenient), named=entry.name is not None)
-    _refuse_twice(source, found)
-    return unique(found)
+        try:
+            base = _base(source, index, entry, lenient)
+            base = replace(base, sets=(*defaults, *common, *base.sets), nnodes=base.nnodes or default_nodes)
+            found += swept(base, _axes(source, index, entry, lenient), named=entry.name is not None)
+        except UsageError as error:
+            wrong.append(error)
+    return unique(found), [*wrong, *_named_twice(source)]
 
 
 def swept(base: Content, axes: tuple[Axis, ...], named: bool) -> list[Content]:
@@ -152,13 +155,13 @@ def _secret(where: str, name: str) -> UsageError:
     )
 
 
-def _refuse_twice(source: Source, contents: list[Content]) -> None:
+def _named_twice(source: Source) -> Iterator[UsageError]:
     """Two entries that the user gave one name cannot be told apart by their records."""
     given: dict[str, int] = {}
     for index, entry in enumerate(source.file.cases):
         if entry.name is not None and given.setdefault(entry.name, index) != index:
             first = source.where("cases", given[entry.name], "name")
-            raise UsageError(f"{source.where('cases', index, 'name')}: found {entry.name!r} again, first in {first}")
+            yield UsageError(f"{source.where('cases', index, 'name')}: found {entry.name!r} again, first in {first}")
 
 
 def _short(text: str) -> str:

@@ -37,8 +37,8 @@ class CaseRun:
 class Attempt:
     """One time that a case was begun. `status` is `running` until its end is known. `seconds`: by the driver's clock.
 
-    `hosts`: by rank, empty where the backend chooses them. `launch`: of an attempt that needs no driver, the id of its
-    launch.
+    `hosts`: by rank, empty where the backend chooses them. `launch`: the id of its launch, while it runs only of one
+    that needs no driver, and later of one that failed.
     """
 
     number: int

@@ -221,6 +221,27 @@ def test_hosts_that_were_refused_before_the_start_are_noted_and_others_are_taken
     assert statuses(progress) == ["success", "success"]
 
 
+def test_what_a_launch_that_came_to_no_run_says_of_its_end_is_the_reason_of_its_case(begun, tmp_path):
+    folder, made = begun("a", "b", nnodes=2, backend="kubernetes")
+    play = Play(tmp_path, b=[7])
+
+    def refused(start, interrupt):
+        if "--tags a" in " ".join(start.words):
+            launch_of(tmp_path, f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-x", start.tag, {})
+            place = next((tmp_path / "launches").glob("*-x"))
+            LaunchFolder(place).journal("ended", exit_code=2, why="jobs may not be created in namespace bench")
+            return 2, 1.0
+        return play.start(start, interrupt)
+
+    how = How(quiet=True)
+    progress = Drive(folder=folder, suite=made, how=how, interrupt=play.interrupt, start=refused).run()
+    first, second = (progress.of(name).attempts[-1] for name in "ab")
+    assert first.reason == progress.of("a").reason == "jobs may not be created in namespace bench"
+    assert first.launch.endswith("-x")
+    assert (second.reason, second.launch) == ("exit code 7", "")
+    assert progress.launched() == [] and progress.bad == {}
+
+
 @pytest.mark.parametrize(("retry", "times"), [(0, 1), (1, 2)])
 def test_hosts_that_were_refused_are_no_reason_to_try_again_without_others_or_against_the_file(
     begun, tmp_path, retry, times

@@ -36,7 +36,10 @@ def contents(tmp_path):
     def read(text, common=(), lenient=False):
         file = tmp_path / "suite.yaml"
         file.write_text(text)
-        return contents_of(read_suite(file), common, lenient)
+        found, wrong = contents_of(read_suite(file), common, lenient)
+        if wrong:
+            raise UsageError("\n".join(map(str, wrong)))
+        return found
 
     return read
 
@@ -112,6 +115,15 @@ def test_what_is_wrong_is_told_with_its_place(contents, text, words):
 def test_every_wrong_place_is_told_at_once(contents):
     said = told(contents, "names: x\ncases: [{tag: a}, {tags: b, repeats: 2}]")
     assert all(word in said for word in ("names: unknown", "cases.0.tag: unknown", "cases.1.repeats: unknown"))
+    said = told(
+        contents,
+        "cases:\n- {tags: a, env: [A_KEY=b]}\n- {name: x, tags: a, context: {graze: 3}}\n- {name: x, tags: a}\n",
+    ).splitlines()
+    assert [": ".join(line.partition("suite.yaml:")[2].split(": ")[:2]) for line in said] == [
+        "2: cases.0.env",
+        "3: cases.1.context.graze",
+        "4: cases.2.name",
+    ]
 
 
 def test_a_card_of_mad_may_know_keys_that_madrun_does_not(contents):
@@ -143,8 +155,9 @@ def test_any_yaml_is_a_suite_or_an_error_with_the_file(tmp_path_factory, node):
     file = tmp_path_factory.mktemp("suite") / "suite.yaml"
     file.write_text(yaml.safe_dump(node))
     try:
-        found = contents_of(read_suite(file), (), False)
+        found, wrong = contents_of(read_suite(file), (), False)
     except UsageError as error:
         assert str(error).startswith(str(file))
         return
+    assert all(str(error).startswith(str(file)) for error in wrong)
     assert len({one.name for one in found}) == len(found)

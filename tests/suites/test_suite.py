@@ -7,10 +7,20 @@ import pytest
 from suite_parts import lost, record, suite
 
 from madrun.errors import UsageError
-from madrun.suites.account import closing_lines, cost_of, document, exit_code, node_seconds, rows, run_of, status_of
+from madrun.suites.account import (
+    closing_lines,
+    cost_of,
+    document,
+    exit_code,
+    node_seconds,
+    rows,
+    run_of,
+    status_of,
+    trouble_lines,
+)
 from madrun.suites.folder import Journal, SuiteFolder
 from madrun.suites.nodes import avoidable, choose, culprit_of
-from madrun.suites.progress import Attempt, CaseState, Progress, fold
+from madrun.suites.progress import Attempt, CaseRun, CaseState, Progress, fold
 from madrun.suites.suite import Case, new_cases
 
 
@@ -133,6 +143,49 @@ def test_the_summary_has_a_row_for_each_case_and_the_cost_below():
     assert [case["status"] for case in told["cases"]] == ["success", "failed", "pending"]
     assert told["cases"][0]["attempts"][0]["runs"][0]["value"] == 1.0
     json.dumps(told)
+
+
+def case_run(card="a", value=1.0, status="SUCCESS", unit="tok/s"):
+    text = f"{value}" if value else "nothing was measured"
+    return CaseRun(
+        run_id=f"run-of-{card}", card=card, status=status, nnodes=1, seconds=1.0, value=value, text=text, unit=unit
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "shown"),
+    [
+        ([case_run()], "1.0 tok/s"),
+        ([case_run(value=4.0), case_run(value=2.0), case_run(value=3.5)], "3.5 tok/s (median of 3, 2 .. 4)"),
+        ([case_run(), case_run("b", 7.0, unit="img/s")], "a 1.0 tok/s, b 7.0 img/s"),
+        ([case_run(), case_run("b", None, "SKIPPED")], "1.0 tok/s"),
+    ],
+)
+def test_the_value_of_a_case_is_that_of_each_card_and_the_median_of_its_repetitions(runs, shown):
+    state = CaseState(status="success", attempts=(attempt(status="success", runs=tuple(runs)),))
+    assert rows(suite("a"), Progress(("a",), {"a": state}))[0][3] == shown
+
+
+def test_of_a_case_of_several_cards_the_one_that_failed_is_named_and_the_files_of_its_run():
+    runs = (case_run(), case_run("b", None, "INVALID"), case_run("c", None, "FAILURE"))
+    reason = "gpu-oom: the script ended\nsmaller batch"
+    failed = CaseState(status="failed", reason=reason, attempts=(attempt(status="failed", runs=runs, launch="l-1"),))
+    early = CaseState(status="failed", reason="no rights", attempts=(attempt(status="failed", launch="l-2"),))
+    states = {"all": failed, "early": early, "well": CaseState(status="success", attempts=(attempt(),))}
+    made, progress = suite("all", "early", "well"), Progress(("all", "early", "well"), states)
+    assert [row[3] for row in rows(made, progress)] == ["c: gpu-oom: the script ended", "no rights", ""]
+    assert trouble_lines(made, progress, lambda kind, name: f"{kind} {name}") == [
+        *("failed: all", "  c: gpu-oom: the script ended", "  smaller batch", "  run run-of-c"),
+        *("failed: early", "  no rights", "  launch l-2"),
+    ]
+
+
+def test_of_many_failed_cases_ten_are_told_and_how_many_more_there_are():
+    names = [str(number) for number in range(12)]
+    states = {name: CaseState(status="failed", reason="x", attempts=(attempt(),)) for name in names}
+    lines = trouble_lines(suite(*names), Progress(tuple(names), states), lambda kind, name: name)
+    assert [line for line in lines if line.startswith("failed: ")] == [f"failed: {name}" for name in names[:10]]
+    assert lines[-1] == "and 2 more; --status --json shows all"
 
 
 @pytest.mark.parametrize(
