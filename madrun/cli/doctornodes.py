@@ -16,6 +16,7 @@ from madrun.backends.ssh.settings import SshSettings, check, read_text
 from madrun.backends.ssh.visit import host_behind
 from madrun.cli.doctor import answer
 from madrun.cli.doctorplan import DEFAULT_CARD
+from madrun.cli.launchsecrets import without_values
 from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.options import RunOptions
 from madrun.cli.repository import find_repository
@@ -39,7 +40,7 @@ _NOT_ALL = "5s"  # how long those that can be visited wait for one that cannot
 def visit_nodes(options: RunOptions, nodes: str, brief: bool, as_json: bool) -> int:
     """The exit code of the visit to all hosts; `UsageError` and `ContextError` for what is typed wrongly."""
     settings = _settings(options, nodes)
-    hosts = settings.names
+    hosts, options = settings.names, without_values(options)
     context = _context(options)
     said = context.get(_KEY) or {}
     if not isinstance(said, dict):

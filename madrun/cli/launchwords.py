@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from madrun.cli.launchsecrets import apart
+from madrun.cli.launchsecrets import apart, of_plan
 from madrun.cli.layers import site_layer
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
@@ -17,7 +17,7 @@ from madrun.cli.saved import find_plan
 from madrun.cli.words import words_of
 from madrun.errors import UsageError
 from madrun.probe.environment import NODES_SECRET, forwarded_secrets, nodes_secret
-from madrun.spec.context import is_secret
+from madrun.spec.context import VARIABLE_NAME, is_secret
 
 # They name something of this host, or are said in another way on the nodes.
 _NOT_CARRIED = ("repo", "results", "site", "additional_context_file", "env")
@@ -46,8 +46,10 @@ def told_to_nodes(
     """All of it; `here`: the request and the repository of this host. `more` and `at_head` as `node_words` has them."""
     request, repository = here
     given, files = given_files(request, repository)
-    rest, hidden = apart(options, request, files, given)
-    private = {NODES_SECRET: _shared_secret(), **forwarded_secrets(), **hidden}
+    passed = {name: value for name, value in forwarded_secrets().items() if VARIABLE_NAME.fullmatch(name)}
+    passed |= of_plan(files[given["--plan"]]) if "--plan" in given else {}
+    rest, hidden = apart(options, given, files, passed)
+    private = {NODES_SECRET: _shared_secret(), **passed, **hidden}
     words = node_words(rest, groups, more, private, at_head)
     return Told(words=words, given=given, files=files, private=private)
 
@@ -79,6 +81,16 @@ def given_files(request: Request, repository: Path) -> tuple[dict[str, str], dic
             given[flag] = f"{flag.removeprefix('--')}{path.suffix}"
             files[given[flag]] = _text(flag, path)
     return given, files
+
+
+def layer_names(request: Request, repository: Path) -> dict[str, str]:
+    """By flag the layer's name here of each file that goes along; empty where none does."""
+    names = {}
+    if request.additional_context_file is not None:
+        names["--additional-context-file"] = f"--additional-context-file {request.additional_context_file}"
+    if request.saved is None and (layers := site_layer(request, repository)):
+        names["--site"] = layers[0].name
+    return names
 
 
 def _text(flag: str, path: Path) -> str:

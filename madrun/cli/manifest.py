@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from madrun.cli.jsonoption import read_option
+from madrun.cli.privatevalues import put_back
 from madrun.errors import CardError, ContextError, UsageError
 from madrun.registry.catalogue import Catalogue
 from madrun.registry.mad.entry import card_of
@@ -91,7 +92,7 @@ def read_given(file: str) -> GivenManifest:
     """The manifest that the user names; `UsageError` says where it is wrong."""
     path, value = read_option(FLAG, file)
     try:
-        manifest, notes = read_manifest(value)
+        manifest, notes = read_manifest(put_back(value, f"{FLAG} {path}"))
     except WrongManifest as wrong:
         raise UsageError(f"{FLAG}: {path}: {wrong}") from None
     target = manifest.deployment_config.get("target", "")

@@ -70,8 +70,17 @@ def document_of(reply: Reply) -> Mapping[str, Any] | None:
         start = re.search(r"^\{", text, re.MULTILINE)
         found, _ = json.JSONDecoder().raw_decode(text, start.start() if start else 0)
         if isinstance(found, dict) and isinstance(found.get("nodes"), list):
-            return found
+            return {key: _printable(value) for key, value in found.items()}
     return None
+
+
+def _printable(value: Any) -> Any:
+    """The same without what a terminal would take for its own: another host has said it."""
+    if isinstance(value, str):
+        return "".join(letter for letter in value if letter.isprintable() or letter == "\n")
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
+    return {key: _printable(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def unanswered(reply: Reply) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,10 @@ _FIRST_CONTACT_S, _ANSWER_S = 10, 60
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 _NVIDIA = Path("/proc/driver/nvidia/version")
 _PROCESS = "or use --runtime process"
+_NO_DOCKER = 1  # weight of a docker that was never there, which says nothing where podman alone is installed
 _START = {
     "docker": "start one (scripts/engine.sh)",
-    "podman": "start its API service (systemctl --user start podman.socket; as root without --user; "
+    "podman": "start its API service (systemctl --user enable --now podman.socket; as root without --user; "
     "without systemd: podman system service --time=0 ADDRESS)",
 }
 
@@ -54,6 +56,9 @@ def connect(wanted: Wanted = "auto", env: Mapping[str, str] = os.environ) -> tup
                 return _engine_at(endpoint, program, wanted, bool(job_id(env)))
             except _Refusal as refusal:
                 refusals.append(refusal)
+    path = env.get("PATH")
+    if shutil.which("podman", path=path) and not shutil.which("docker", path=path):
+        refusals = [refusal for refusal in refusals if refusal.weight != _NO_DOCKER] or refusals
     raise EngineError(str(max(refusals, key=lambda refusal: refusal.weight)))
 
 
@@ -104,7 +109,7 @@ def _reach(endpoint: Endpoint, program: str) -> daemon.Peer | None:
     except PermissionError:
         raise _Refusal(3, _no_permission(endpoint, program, start)) from None
     except (FileNotFoundError, NotADirectoryError):
-        raise _Refusal(1 if program == "docker" else 0, _nobody(endpoint, program, start)) from None
+        raise _Refusal(_NO_DOCKER if program == "docker" else 0, _nobody(endpoint, program, start)) from None
     except ConnectionRefusedError:
         raise _Refusal(2, _nobody(endpoint, program, start)) from None
     except OSError as error:

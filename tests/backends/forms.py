@@ -7,6 +7,7 @@ down how it was started, as `<rank>.json`.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -97,9 +98,9 @@ def skypilot(engine: Engine) -> None:
     """Each machine has what is mounted in its home, and runs the task's lines by bash."""
     task = yaml.safe_load((engine.folder / "task.yaml").read_text())
     addresses = "\n".join(f"10.0.0.{rank + 1}" for rank in range(task["num_nodes"]))
-    values = (engine.folder / "private.env").read_text().replace("export ", "").replace("'", "").splitlines()
-    secrets = dict(line.split("=", 1) for line in values)
-    assert list(secrets) == list(task["secrets"])  # `sky launch --secret` gives them
+    values = shlex.split((engine.folder / "private.env").read_text())
+    secrets = dict(word.split("=", 1) for word in values if word != "export")
+    assert sorted(secrets) == list(task["secrets"])  # `sky launch --secret` gives them
     for rank in range(task["num_nodes"]):
         home = engine.place / f"home-{rank}"
         (home / "sky_workdir").parent.mkdir()

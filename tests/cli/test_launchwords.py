@@ -1,10 +1,11 @@
 """What the nodes of a launch are told, out of what was typed for all of them."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from madrun.cli.launchwords import given_files, node_words, typed_again
+from madrun.cli.launchwords import given_files, node_words, told_to_nodes, typed_again
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
 from madrun.cli.request import make_request
@@ -91,3 +92,23 @@ def test_a_rendered_launch_is_typed_again_as_a_run():
     )
     assert typed_again(("madrun", "render", "--to=d", "--on", "slurm")) == ("madrun", "run", "--on", "slurm")
     assert typed_again(("madrun", "run", "--arg", "--to")) == ("madrun", "run", "--arg", "--to")
+
+
+def test_a_variable_that_no_shell_could_set_is_left_out(tmp_path, repository, monkeypatch):
+    monkeypatch.setenv("BASH_FUNC_MAD_SECRETS%%", "() { :; }")  # as bash exports a function
+    monkeypatch.setenv("MAD_SECRETS_A", "hush")
+    options = RunOptions(tags=["one"], results=str(tmp_path))
+    groups = (RepositoryOptions(), RunFiles(), Show())
+    told = told_to_nodes(options, groups, (), (make_request(options), repository), ())
+    assert {name for name in told.private if "MAD_SECRETS" in name} == {"MAD_SECRETS_A"}
+
+
+def test_secrets_of_a_saved_plan_go_along(tmp_path, repository, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hush")
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"job": {"secrets": ["HF_TOKEN"], "image": {"build_args": {}}}}))
+    options = RunOptions(results=str(tmp_path))
+    groups = (RepositoryOptions(), RunFiles(), Show())
+    told = told_to_nodes(options, groups, (), (make_request(options, str(plan)), repository), ())
+    assert told.private["HF_TOKEN"] == "hush"
+    assert "hush" not in repr((told.words, told.files))

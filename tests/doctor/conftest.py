@@ -1,9 +1,9 @@
 """Nodes of a visit in this process: real driver, process runtime, control channel on loopback."""
 
-import socket
 from dataclasses import replace
 
 import pytest
+from own_ports import free_port
 
 from madrun.doctor.flow import Patient
 from madrun.node.task import Task
@@ -68,8 +68,7 @@ def make_patients(make_task):
     """Patients of one visit on loopback, on free ports."""
 
     def make(nnodes=2, **job):
-        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-            ports = one.getsockname()[1], other.getsockname()[1]
+        ports = free_port(), free_port()
         found = []
         for rank in range(nnodes):
             task = make_task(rank, nnodes, ports, **job)

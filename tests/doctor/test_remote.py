@@ -1,5 +1,6 @@
 """Other hosts, by an ssh that does on this machine what a host would do."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -94,3 +95,9 @@ def test_one_host_that_hangs_in_its_visit_is_given_up_some_time_after_another_ha
     assert (first.code, first.out) == (0, b"{}\n")
     assert (slow.code, remote.unanswered(slow).state) == (124, "FAIL")
     assert is_gone(tmp_path / "b.pid")
+
+
+def test_what_another_host_says_is_shown_without_what_a_terminal_obeys():
+    told = json.dumps({"nodes": [{"hostname": "a\x1b[2J", "findings": [{"text": "one\ntwo\x9b31m", "n": 1}]}]})
+    found = document_of(Reply(host="a", code=0, out=told.encode()))
+    assert found == {"nodes": [{"hostname": "a[2J", "findings": [{"text": "one\ntwo31m", "n": 1}]}]}

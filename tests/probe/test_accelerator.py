@@ -61,8 +61,8 @@ def test_a_tool_that_is_missing_or_fails_gives_nothing():
 
 def test_a_tool_that_hangs_is_given_up():
     begin = time.monotonic()
-    assert run_tool(("sleep", "60"), limit=0.2) is None
-    assert time.monotonic() - begin < 5
+    assert run_tool(("sleep", "600"), limit=0.2) is None
+    assert time.monotonic() - begin < 60
 
 
 @pytest.mark.e2e

@@ -10,6 +10,7 @@ import pytest
 
 from madrun.errors import EngineError
 from madrun.probe import cdi, daemon, engine
+from madrun.probe.endpoint import Endpoint
 
 # Headers of /_ping as docker 20.10.24 and podman 4.3.1 sent them.
 DOCKER = {"Api-Version": "1.41", "Server": "Docker/20.10.24+dfsg1 (linux)", "Ostype": "linux"}
@@ -97,6 +98,19 @@ def test_in_a_slurm_job_docker_is_asked_who_makes_its_cgroups(start):
     assert seen[1].endswith("/info")
 
 
+@pytest.mark.parametrize(
+    ("installed", "told"), [("podman", "no podman engine.*podman.socket"), ("docker", "no docker")]
+)
+def test_where_podman_alone_is_installed_it_is_podman_that_is_to_be_started(tmp_path, monkeypatch, installed, told):
+    (tmp_path / installed).write_text("#!/bin/sh\n")
+    (tmp_path / installed).chmod(0o755)
+    nowhere = lambda *_: [Endpoint(address=f"unix://{tmp_path}/none.sock")]  # noqa: E731
+    monkeypatch.setattr(engine, "docker_endpoints", nowhere)
+    monkeypatch.setattr(engine, "podman_endpoints", nowhere)
+    with pytest.raises(EngineError, match=told):
+        find("auto", {"PATH": str(tmp_path)})
+
+
 def test_podman_behind_dockers_socket_is_called_podman(start):
     address, _ = start(PODMAN, "docker.sock")
     found = find("docker", {"DOCKER_HOST": address})
@@ -136,7 +150,9 @@ def test_a_socket_that_is_not_there_is_named_with_what_to_do(tmp_path):
         find("podman", {"CONTAINER_HOST": f"unix://{tmp_path}/none.sock"})
 
 
-@pytest.mark.parametrize(("wanted", "advice"), [("docker", "usermod -aG docker"), ("podman", "systemctl --user start")])
+@pytest.mark.parametrize(
+    ("wanted", "advice"), [("docker", "usermod -aG docker"), ("podman", "systemctl --user enable --now")]
+)
 def test_a_socket_that_may_not_be_used_says_how_to_come_by_one(tmp_path, monkeypatch, wanted, advice):
     def refuse(path):
         raise PermissionError(13, "Permission denied")

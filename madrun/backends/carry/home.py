@@ -7,11 +7,15 @@ import shutil
 import tarfile
 import tempfile
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from madrun.backends.carry.talk import Starter, Talk, Target, Trouble
+from madrun.backends.carry.talk import Starter, Talk, Target, Trouble, printable
 from madrun.errors import UsageError
+
+_MOST = 0o755  # of the modes there: what only its owner could read stays so
 
 
 def fetch(starter: Starter, target: Target, question: dict[str, object], to: tuple[Path, Path]) -> tuple[str, ...]:
@@ -24,18 +28,30 @@ def fetch(starter: Starter, target: Target, question: dict[str, object], to: tup
     place = Path(tempfile.mkdtemp(dir=by_way, prefix="home-"))
     try:
         with Talk(starter, target, {**question, "do": "fetch", "known": known}, threading.Event()) as talk:
-            names = tuple(map(str, talk.reply()["runs"]))
+            names = _names(target, talk.reply().get("runs"), known)
             with tarfile.open(fileobj=talk.out, mode="r|") as archive:
                 _extract(archive, place)
             talk.reply()  # without it the archive has been cut, which between two of its files nothing else shows
         for name in names:
+            if (place / name).is_symlink() or not (place / name).is_dir():
+                raise Trouble(target.host, f"{name}: no run directory came")
             (place / name).rename(runs / name)
-    except (Trouble, tarfile.TarError) as error:
-        raise UsageError(f"bringing home the results: {error}") from None
+    except (Trouble, tarfile.TarError, ValueError) as error:
+        raise UsageError(f"bringing home the results: {printable(str(error))}") from None
     except OSError as error:
-        raise UsageError(f"bringing home the results: {error.filename or runs}: {error.strerror}") from None
+        where = printable(str(error.filename or runs))
+        raise UsageError(f"bringing home the results: {where}: {error.strerror}") from None
     finally:
         shutil.rmtree(place, ignore_errors=True)
+    return names
+
+
+def _names(target: Target, said: object, known: Sequence[str]) -> tuple[str, ...]:
+    """The names of new run directories as the node says them; `Trouble` for one that would lie elsewhere."""
+    names = tuple(map(str, said)) if isinstance(said, list) else ("",)
+    for name in names:
+        if not name or name.startswith(".") or "/" in name or not name.isprintable() or name in known:
+            raise Trouble(target.host, f"found {name!r} among its run directories, which is no name of a new one")
     return names
 
 
@@ -47,12 +63,15 @@ def _extract(archive: tarfile.TarFile, place: Path) -> None:
             continue
         if member.isdir():
             path.mkdir(parents=True, exist_ok=True)
+            if not path.is_symlink():
+                path.chmod(0o700 | member.mode & _MOST)
         elif member.isfile():
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 shutil.copyfileobj(_content(archive, member), file)
-            path.chmod(0o644 | member.mode & 0o111)
-            os.utime(path, (member.mtime, member.mtime))
+            path.chmod(0o600 | member.mode & _MOST)
+            with suppress(OverflowError, ValueError, OSError):  # a time that no file has
+                os.utime(path, (member.mtime, member.mtime))
         elif member.issym() and _stays(path.relative_to(place), member.linkname):
             path.symlink_to(member.linkname)
         elif member.islnk():

@@ -50,12 +50,17 @@ class Interrupted(MadrunError):
     exit_code = ExitCode.INTERRUPTED
 
 
+def printable(text: str) -> str:
+    """What a host said, without what a terminal would take for its own."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 class Trouble(Exception):
     """What is wrong on one host, in words."""
 
     def __init__(self, host: str, text: str) -> None:
-        super().__init__(f"{host}: {text}")
-        self.host, self.text = host, text
+        self.host, self.text = host, printable(text)
+        super().__init__(f"{host}: {self.text}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,11 @@ from madrun.errors import UsageError
 MOST_BYTES, MOST_FILES = 2 << 30, 100_000
 _NEVER = (".git", ".hg", ".svn", "__pycache__", ".venv*")
 _BIGGEST = 3
+_CREDENTIALS = (
+    *("credential*.json", ".env", ".env.*", ".netrc", ".npmrc", ".pypirc", ".git-credentials", "*.pem", "*.p12"),
+    *("*.pfx", "*.keytab", "id_rsa", "id_ecdsa", "id_ed25519", "*kubeconfig*"),
+)
+_KEEPERS = frozenset((".ssh", ".aws", ".kube", ".docker", ".gnupg"))  # folders of nothing else
 _TAG = b"Signature: 8a477f597d28d172789f06886806bc55"  # bford.info/cachedir: pytest, mypy and ruff write it
 
 
@@ -74,6 +79,16 @@ def tree_of(listing: Listing) -> Tree:
             places.setdefault(digest, (path, seen.st_size))
             entries.append((name, stat.S_IMODE(seen.st_mode), seen.st_mtime_ns, digest))
     return Tree(root=listing.root, entries=tuple(entries), places=places)
+
+
+def credentials_in(names: Iterable[str]) -> list[str]:
+    """Those of the files whose names are usual for keys, passwords and tokens; with their folders."""
+    return [
+        name
+        for name in names
+        for parts in [name.split("/")]
+        if any(fnmatch.fnmatchcase(parts[-1], pattern) for pattern in _CREDENTIALS) or _KEEPERS & set(parts[:-1])
+    ]
 
 
 def _mark(path: Path, seen: os.stat_result, root: Path) -> list[object]:

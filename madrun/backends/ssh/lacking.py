@@ -10,7 +10,7 @@ from typing import Any
 from madrun.backends.carry.bundle import Bundle, bundle, kind_of
 from madrun.backends.carry.gitstate import Checkout, checkout_of
 from madrun.backends.carry.images import Image
-from madrun.backends.carry.talk import Starter, Target, ask, each, named
+from madrun.backends.carry.talk import Starter, Target, ask, each, named, printable
 from madrun.backends.carry.tree import Listing, Tree, listing_of, tree_of
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
@@ -18,6 +18,8 @@ from madrun.backends.ssh.settings import SshSettings
 from madrun.backends.ssh.visitscript import Seen
 from madrun.errors import UsageError
 from madrun.spec.launch import Launch
+
+_SITE_FILE = "madrun-site.yaml"  # goes along beside the script, without its secrets
 
 
 def place_of(launch: Launch) -> str:
@@ -124,7 +126,7 @@ class Delivery:
         tree = tree_of(listing) if listing and differing and self.settings.repository != "git" else None
         return Found(
             answers=answers,
-            bases={host: str(answer["folder"]) for host, answer in answers.items()},
+            bases={host: printable(str(answer["folder"])) for host, answer in answers.items()},
             without_madrun=tuple(host for host in lacking if not answers[host]["madrun"]),
             copied=tuple(differing),
             packed=packed,
@@ -136,7 +138,7 @@ class Delivery:
         if self.settings.repository == "git":
             return None
         made = [Path(self.launch.results), self.folder.path]
-        return listing_of(Path(self.launch.repository), self.settings.exclude, made)
+        return listing_of(Path(self.launch.repository), (*self.settings.exclude, _SITE_FILE), made)
 
     def question(self, what: str) -> dict[str, Any]:
         return {"do": what, "folder": self.settings.folder, "launch": self.launch.id}
@@ -157,7 +159,7 @@ class Delivery:
             host, name = next(iter(differing.items()))
             raise UsageError(
                 f"ssh.repository: shared: {self.launch.repository} is not the same on {named(list(differing))} as "
-                f"here, on {host} first {name}; mount it there, or set ssh.repository to auto"
+                f"here, on {host} first {printable(str(name))}; mount it there, or set ssh.repository to auto"
             )
 
     def _checkout(self, wanted: bool) -> Checkout:

@@ -100,13 +100,30 @@ def of_seen(seen: Seen, settings: SshSettings, launch: Launch, some_engine: bool
     """What a host that answered lacks. `some_engine`: another host has a container engine."""
     found = [*_of_madrun(seen, settings, launch)]
     asked = launch.runtime in ("docker", "podman")
-    if not seen.engines and launch.runtime != "process" and (asked or some_engine):
-        said = seen.broken or "neither docker nor podman is on the PATH that `ssh HOST env` shows"
-        advice = "start the engine there, let this user use it, or leave the host out; --runtime process needs none"
-        found.append(("no container engine", said, advice))
+    serving = [engine for engine in seen.engines if not asked or engine.partition(" ")[0] == launch.runtime]
+    if not serving and launch.runtime != "process" and (asked or some_engine):
+        found.append(_of_engine(seen, launch.runtime))
     return [
         Problem(rank=seen.rank, host=seen.host, title=title, said=said, advice=advice) for title, said, advice in found
     ]
+
+
+def _of_engine(seen: Seen, runtime: str) -> tuple[str, str, str]:
+    """Why nothing there would enclose the script."""
+    if seen.silent and (runtime == "podman" or not (seen.broken or runtime == "docker")):
+        said = f"podman is installed, but its API {seen.silent}"
+        advice = (
+            "ssh HOST systemctl --user enable --now podman.socket (as root without --user; without systemd: podman "
+            "system service --time=0), or leave the host out; --runtime process needs none"
+        )
+        return "podman without its API socket", said, advice
+    there = "".join(f", only {engine}" for engine in seen.engines[:1])
+    missing = (
+        "neither docker nor podman is" if runtime == "auto" else f"no {runtime} answers there{there}; it has to be"
+    )
+    said = (runtime != "podman" and seen.broken) or f"{missing} on the PATH that `ssh HOST env` shows"
+    advice = "start the engine there, let this user use it, or leave the host out; --runtime process needs none"
+    return "no container engine", said, advice
 
 
 def _of_madrun(seen: Seen, settings: SshSettings, launch: Launch) -> list[tuple[str, str, str]]:

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from madrun.backends.carry.talk import Interrupted, Starter, Talk, Target, Trouble, ask, each
-from madrun.backends.carry.tree import Tree
+from madrun.backends.carry.talk import Interrupted, Starter, Talk, Target, Trouble, ask, each, printable
+from madrun.backends.carry.tree import Tree, credentials_in
 from madrun.backends.launchfolder import files_of
 from madrun.backends.ssh.lacking import Delivery, Found, place_of
 from madrun.errors import HostsError
@@ -18,6 +18,7 @@ from madrun.spec.launch import ORIGIN, PRIVATE
 from madrun.units import format_size
 
 _CHUNK = 1 << 20
+_SHOWN = 4  # files that are named
 _UNPACKED = 5  # times its zip takes a madrun, with the compiled files that python makes
 
 
@@ -88,6 +89,11 @@ def _say_tree(job: Delivery, tree: Tree, missing: Mapping[str, list[str]]) -> No
     of_all = f" of {len(tree.places)}" if len(most) < len(tree.places) else ""
     count = f"{len(most)}{of_all} file{'s' if len(tree.places) > 1 else ''}, {size}"
     job.say(f"carrying the repository: {count}", sum(bool(names) for names in missing.values()))
+    new = {digest for names in missing.values() for digest in names}
+    if found := credentials_in(name for name, mode, _, value in tree.entries if mode != "folder" and value in new):
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        shown = printable(", ".join(found[:_SHOWN]))
+        job.head.say(f"carried with it: {shown}{more}, which may hold secrets; ssh.exclude leaves out what it names")
 
 
 def _put(job: Delivery, found: Found, target: Target, missing: Sequence[str]) -> dict[str, Any]:

@@ -49,14 +49,25 @@ if [ -x "$own" ] && version=$(limit "$own" -m madrun --version 2>/dev/null); the
 if path=$(command -v madrun) && version=$(limit "$path" --version 2>/dev/null); then
   say program "$path"; say installed "$version"
 fi
-if has docker; then
+if has docker && ! limit docker --version 2>/dev/null | grep -qi podman; then
   if version=$(limit docker version --format '{{{{.Server.Version}}}}' 2>&1)
   then say engine "docker $version"
   else say broken "docker: $(printf '%s\n' "$version" | tail -n 1)"; fi
 elif [ -w /var/run/docker.sock ]; then say engine docker; fi
-for socket in "${{XDG_RUNTIME_DIR:-/run/user/$(id -u)}}/podman/podman.sock" /run/podman/podman.sock; do
-  if [ -S "$socket" ] && [ -w "$socket" ]; then say engine podman; break; fi
+user=/run/user/$(id -u)
+case ${{CONTAINER_HOST:-}} in
+  "") set -- "${{XDG_RUNTIME_DIR:-$user}}/podman/podman.sock" "$user/podman/podman.sock" /run/podman/podman.sock;;
+  *) set -- "${{CONTAINER_HOST#unix://}}";;
+esac
+podman="has no socket at $1"
+for socket; do
+  if [ ! -S "$socket" ]; then continue; fi
+  if [ ! -w "$socket" ]; then podman="$socket may not be written"; continue; fi
+  if has curl && ! limit curl -sf -o /dev/null --noproxy '*' --unix-socket "$socket" http://d/_ping
+  then podman="nobody answers at $socket"; continue; fi
+  say engine podman; podman=; break
 done
+if has podman && [ -n "$podman" ]; then say silent "$podman"; fi
 if [ -f "$launch/launch.json" ] && grep -qF "$id" "$launch/launch.json" && [ -w "$launch" ]; then say shared yes; fi
 parent=$folder
 while [ ! -d "$parent" ] && [ "$parent" != / ]; do parent=$(dirname "$parent"); done
@@ -86,9 +97,10 @@ class Seen:
     there, with `free` bytes, which may be written or not. `pythons`: those that can run madrun, the best first.
     `madrun`: the version that is installed there, empty for none; `program` is its path, empty where it is that of
     this madrun's own interpreter. `engines`: those that answer, `docker 20.10.24`; `broken`: what docker said where it
-    does not. `shared`: the folder of the launch is seen and can be written at the same path. `reached_at`: the
-    address on which its sshd was spoken to. `addresses`: of its interfaces, `name` and `address/prefix`.
-    `clock_offset_s`: how far its clock is ahead of this host's, to some tenths of a second.
+    does not; `silent`: why the podman that is installed there does not serve. `shared`: the folder of the launch is
+    seen and can be written at the same path. `reached_at`: the address on which its sshd was spoken to.
+    `addresses`: of its interfaces, `name` and `address/prefix`. `clock_offset_s`: how far its clock is ahead of
+    this host's, to some tenths of a second.
     """
 
     rank: int
@@ -105,6 +117,7 @@ class Seen:
     program: str = ""
     engines: tuple[str, ...] = ()
     broken: str = ""
+    silent: str = ""
     tools: tuple[str, ...] = ()
     shared: bool = False
     reached_at: str = ""
@@ -131,7 +144,9 @@ def visit_script(token: str, folder: str, launch: str, launch_id: str, python: s
 
 def read_answer(out: bytes, token: str, rank: int, host: str, now: float) -> Seen | None:
     """The answer; None where it is none, or has no end. A login shell may say something before and behind it."""
-    lines = out.decode(errors="replace").splitlines()
+    # What a terminal would take for its own is left out: some of it is shown.
+    text = "".join(letter for letter in out.decode(errors="replace") if letter.isprintable() or letter in "\t\n\r")
+    lines = text.splitlines()
     if token not in lines or f"end\t{token}" not in lines:
         return None
     pairs = [line.partition("\t")[::2] for line in lines[lines.index(token) + 1 : lines.index(f"end\t{token}")]]
@@ -155,6 +170,7 @@ def read_answer(out: bytes, token: str, rank: int, host: str, now: float) -> See
         program="" if first.get("own") else first.get("program", ""),
         engines=tuple(value for key, value in pairs if key == "engine"),
         broken=first.get("broken", ""),
+        silent=first.get("silent", ""),
         tools=tuple(value for key, value in pairs if key == "tool"),
         shared="shared" in first,
         reached_at=_server(first.get("ssh", "")),

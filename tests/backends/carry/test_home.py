@@ -112,3 +112,75 @@ def test_a_file_that_the_user_may_not_read_is_named_before_anything_comes(near_n
 )
 def test_a_link_stays_in_its_run_directory_or_does_not_come(name, target, stays):
     assert _stays(Path(name), target) is stays
+
+
+def saying(near_node, tmp_path, runs, members=()):
+    """A node that answers with these names and an archive of (name, kind, link) members, whatever it is asked."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, kind, link in members:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname, entry.pax_headers = kind, link, {"mtime": "1e400"}
+            archive.addfile(entry)
+    said = f"\nmadrun-reply {json.dumps({'runs': runs})}\n".encode()
+    (tmp_path / "said").write_bytes(said + packed.getvalue() + b'\nmadrun-reply {"done": true}\n')
+    near_node.has_program("liar", f"cat >/dev/null; cat '{tmp_path}/said'")
+    return Target(host="n0", python=str(near_node.programs / "liar"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["../../outside", "/etc", "..", "", ".hidden", "r/../../x", "mine", "\x1b[2J", "r\0", "r\n"]
+)
+def test_a_name_that_is_none_of_a_new_run_moves_nothing(near_node, tmp_path, name):
+    place = tmp_path / "results"
+    for folder in ("launch", "runs/mine"):
+        (place / folder).mkdir(parents=True)
+    (place / "runs/mine/record.json").write_text("mine")
+    (tmp_path / "outside").mkdir()
+    lying = saying(near_node, tmp_path, ["r", name], [("r", tarfile.DIRTYPE, "")])
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="bringing home the results: n0: found .* no name of a new one") as told:
+        fetch(near_node, lying, {}, (place / "launch", place / "runs"))
+    assert str(told.value).isprintable()
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (place / "runs/mine/record.json").read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runs", [None, "r", [["r"]], {"r": 1}])
+def test_an_answer_of_another_shape_is_trouble_and_no_crash(near_node, tmp_path, runs):
+    with pytest.raises(UsageError, match="bringing home the results: n0: "):
+        fetch(near_node, saying(near_node, tmp_path, runs), {}, (tmp_path, tmp_path / "runs"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.SYMTYPE, None])
+def test_what_is_no_folder_is_no_run_directory(near_node, tmp_path, kind):
+    members = [("r", kind, "/etc")] if kind else []
+    with pytest.raises(UsageError, match="bringing home the results: n0: r: no run directory came"):
+        fetch(near_node, saying(near_node, tmp_path, ["r"], members), {}, (tmp_path, tmp_path / "runs"))
+    assert not any((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.slow
+def test_a_time_that_no_file_has_is_let_be(near_node, tmp_path):
+    lying = saying(near_node, tmp_path, ["r"], [("r/f", tarfile.REGTYPE, "")])
+    assert fetch(near_node, lying, {}, (tmp_path, tmp_path / "runs")) == ("r",)
+    assert (tmp_path / "runs/r/f").is_file()
+
+
+def test_what_only_its_owner_could_read_stays_so_and_what_they_could_not_they_can(tmp_path):
+    buffer = io.BytesIO()
+    modes = {"r": 0o700, "r/own": 0o600, "r/all": 0o666, "r/none": 0o000, "r/root": 0o6755, "r/group": 0o640}
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, mode in modes.items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE if name == "r" else tarfile.REGTYPE, mode
+            archive.addfile(entry)
+    buffer.seek(0)
+    with tarfile.open(fileobj=buffer, mode="r|") as archive:
+        _extract(archive, tmp_path)
+    assert {name: (tmp_path / name).stat().st_mode & 0o7777 for name in modes} == {
+        **{"r": 0o700, "r/own": 0o600, "r/all": 0o644, "r/none": 0o600, "r/root": 0o755, "r/group": 0o640},
+    }

@@ -86,3 +86,8 @@ def test_answers_are_those_of_their_hosts():
 def test_few_hosts_are_all_named():
     assert named(["a", "b"]) == "a, b"
     assert in_lines([Trouble("b", "x"), Trouble("a", "x")], ["a", "b"]) == ["  a, b: x"]
+
+
+def test_what_a_host_says_of_its_trouble_is_shown_without_what_a_terminal_obeys():
+    trouble = Trouble("n1", "full\x1b[2J\x9b31m\r\nof \u202ewords")
+    assert str(trouble) == "n1: full [2J 31m  of  words"

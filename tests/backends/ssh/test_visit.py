@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -188,6 +189,70 @@ def test_an_engine_is_asked_of_every_host_where_the_runtime_is_one():
                          replace(LAUNCH, runtime="docker"), False)  # fmt: skip
     assert (problem.title, problem.said) == ("no container engine", "docker: is it running?")
     assert of_seen(WELL, SshSettings(), replace(LAUNCH, runtime="process"), True) == []
+
+
+SILENT = {"silent": "has no socket at /run/user/7/podman/podman.sock"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "runtime", "some_engine", "title"),
+    [
+        (SILENT, "auto", False, None),  # as on one host, the script runs on the host itself
+        (SILENT, "auto", True, "podman without its API socket"),
+        (SILENT, "podman", False, "podman without its API socket"),
+        (SILENT | {"engines": ("docker 20.10",)}, "podman", False, "podman without its API socket"),
+        (SILENT | {"engines": ("docker 20.10",)}, "auto", True, None),
+        (SILENT, "docker", True, "no container engine"),
+        (SILENT | {"broken": "docker: is it running?"}, "auto", True, "no container engine"),
+        ({"engines": ("podman",)}, "docker", True, "no container engine"),
+        ({"engines": ("podman",)}, "podman", True, None),
+    ],
+)
+def test_a_podman_that_does_not_serve_is_told_before_anything_starts(seen, runtime, some_engine, title):
+    found = of_seen(replace(WELL, **seen), SshSettings(), replace(LAUNCH, runtime=runtime), some_engine)
+    assert [problem.title for problem in found] == ([title] if title else [])
+    if title and "podman" in title:
+        (problem,) = found
+        assert problem.said == "podman is installed, but its API has no socket at /run/user/7/podman/podman.sock"
+        assert problem.told.startswith("ssh a systemctl --user enable --now podman.socket (as root without --user")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["missing", "stale", "serving", "no podman", "podman as docker"])
+def test_a_host_says_whether_its_podman_serves(tmp_path, state):
+    tools, run = tmp_path / "tools", tmp_path / "run"
+    place = run / "podman/podman.sock"
+    tools.mkdir()
+    place.parent.mkdir(parents=True)
+    names = ["id", "uname", "date", "cat", "readlink", "grep", "dirname", "df", "tail", "sh", "timeout"]
+    for name in names:
+        (tools / name).symlink_to(shutil.which(name))
+    programs = {"podman": "exit 0", "curl": f"test -e {tmp_path}/answers"} if state != "no podman" else {}
+    programs |= {"docker": "echo podman version 4.3.1"} if state == "podman as docker" else {}
+    for name, text in programs.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    if state == "serving":
+        (tmp_path / "answers").touch()
+    with socket.socket(socket.AF_UNIX) as listening:
+        if state in ("stale", "serving"):
+            listening.bind(os.path.relpath(place))  # a path for a socket is short
+        script = visit_script("TOKEN", "/c", "/l", "launch-1", "/none")
+        env = {"PATH": str(tools), "HOME": str(tmp_path), "CONTAINER_HOST": f"unix://{place}"}
+        done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, cwd=tmp_path)
+    seen = read_answer(done.stdout, "TOKEN", 0, "a", 0.0)
+    assert seen is not None, done.stderr
+    podmans = [engine for engine in seen.engines if engine == "podman"]
+    assert podmans == (["podman"] if state == "serving" else [])
+    assert not any(engine.startswith("docker ") for engine in seen.engines)
+    said = {"stale": f"nobody answers at {place}", "serving": "", "no podman": ""}
+    assert seen.silent == said.get(state, f"has no socket at {place}")
+
+
+def test_an_answer_holds_nothing_that_a_terminal_takes_for_its_own():
+    said = ["TOKEN", "folder\t/c\x1b[2J\x07", "broken\tdocker: \x9b31mred\u202e", "end\tTOKEN"]
+    seen = read_answer("\n".join(said).encode(), "TOKEN", 0, "a", 0.0)
+    assert (seen.folder, seen.broken) == ("/c[2J", "docker: 31mred")
 
 
 def test_two_names_of_one_machine_are_told_and_machines_that_do_not_say_who_they_are_are_let_be():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 MARK = "madrun-reply "
 CHUNK = 1 << 20
+NOBODY = 65534  # to whom root's files belong on a file system of a server that does not trust it (exports(5))
 
 
 class Refused(Exception):
@@ -25,6 +27,28 @@ def say(sink: BinaryIO, answer: dict[str, Any]) -> None:
 def folder_of(request: dict[str, Any]) -> Path:
     """The folder of this node, `~` being the home of the user who came."""
     return Path(request["folder"]).expanduser()
+
+
+def make_own(folder: Path) -> None:
+    """Makes the folder; outside of the user's home, as on a disk that all share, for their eyes alone."""
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o777 if Path.home() in folder.parents else 0o700, exist_ok=True)
+    check_own(folder)
+
+
+def check_own(folder: Path) -> None:
+    """Refused where another user could put a program into the folder, which would then be run from there."""
+    try:
+        seen = folder.stat()
+    except FileNotFoundError:
+        return
+    if seen.st_uid not in (os.getuid(), 0, NOBODY):
+        raise Refused(f"{folder} belongs to another user (uid {seen.st_uid}); set ssh.folder to a folder of your own")
+    if seen.st_mode & stat.S_IWOTH:
+        raise Refused(
+            f"{folder} can be written by every user; set ssh.folder to a folder of your own, as {folder}/NAME"
+        )
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from madrun.backends.carry.there.base import Refused, folder_of, inside
+from madrun.backends.carry.there.base import Refused, folder_of, inside, make_own
 
 GIT_S = 600
 NOT_FOUND = 127  # env(1): there is no such program
@@ -20,6 +20,7 @@ NOT_FOUND = 127  # env(1): there is no such program
 def clone(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str, Any]:
     """The repository at a commit, from its remote: a bare clone that is kept, and a working tree for this launch."""
     folder = folder_of(request)
+    make_own(folder)
     target, commit = inside(folder, request["to"]), request["commit"]
     store = folder / "git" / hashlib.sha256(request["url"].encode()).hexdigest()[:16]
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 
@@ -19,12 +20,13 @@ def hide(path: Path, text: str, launch: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     for place in hidden("*"):
         with contextlib.suppress(OSError):
-            if time.time() - place.stat().st_mtime > LOST_S:  # of a launch whose host was lost
+            if time.time() - place.lstat().st_mtime > LOST_S:  # of a launch whose host was lost
                 shutil.rmtree(str(place))
     try:
         kept = _hidden_of(launch)
         kept.mkdir(mode=0o700, exist_ok=True)
-        if kept.stat().st_uid != os.getuid():
+        seen = kept.lstat()  # everybody may write in this place, and the name can be guessed: a link is another's too
+        if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
             raise OSError("another user's")
         write(kept / path.name, text.encode(), 0o600)
     except OSError:

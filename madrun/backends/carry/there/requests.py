@@ -32,6 +32,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 def look(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str, Any]:
     """What of the things named is here already; changes nothing but the time of their last use."""
     folder = folder_of(request)
+    base.check_own(folder)
     missing = [name for name in request.get("objects", ()) if not store.touch(store.object_path(folder, name))]
     different = first_difference(request["same"]) if request.get("same") else None
     engine, wanted = request.get("engine") or "", request.get("madrun")
@@ -69,7 +70,7 @@ def first_difference(same: dict[str, Any]) -> str:
 def put(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str, Any]:
     """Takes objects and madrun's zip as they follow, then lays out the copies and the files that were asked for."""
     folder = folder_of(request)
-    folder.mkdir(parents=True, exist_ok=True)
+    base.make_own(folder)
     store.forget_unused(folder)
     for name, size in request.get("objects", ()):
         store.take_object(source, folder, name, size)

@@ -15,7 +15,12 @@ from madrun.backends.carry.there.private import hidden
 
 
 def fetch(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str, Any]:
-    """The names of the run directories, a tar archive of them, and the word that it was all."""
+    """The names of the run directories, a tar archive of them, and the word that it was all.
+
+    With `over`, refused as long as a madrun that nobody attends any more still ends here.
+    """
+    if request.get("over"):
+        _check_ended(request)
     runs = inside(folder_of(request), request["results"]) / "runs"
     there = sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
     names = [name for name in there if name not in request["known"]]
@@ -26,6 +31,16 @@ def fetch(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str
         for name in names:
             archive.add(str(runs / name), arcname=name, recursive=True)
     return {"done": True}
+
+
+def _check_ended(request: dict[str, Any]) -> None:
+    """Each of its programs here is named on a command line: node.sh, or the place of the results."""
+    folder = folder_of(request)
+    marks = [os.fsencode(str(inside(folder, request[name]))) for name in ("results", "script")]
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if any(word in marks for word in entry.read_bytes().split(b"\0")):
+                raise Refused(f"its madrun (pid {entry.parent.name}) has not ended there yet")
 
 
 def _check_readable(run: Path) -> None:

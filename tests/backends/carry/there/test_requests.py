@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from madrun.backends.carry.talk import Talk, Trouble, ask
+from madrun.backends.carry.there import private
 from madrun.backends.carry.tree import listing_of, tree_of
 
 pytestmark = pytest.mark.slow  # real processes or commands in most of them
@@ -114,6 +115,59 @@ def test_a_tree_stays_where_it_is_told_to_be(asking, near_node, name):
     assert not (near_node.folder / "launches/a/r").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a folder away")
+def test_a_folder_in_which_others_could_put_programs_is_refused(near_node, asking):
+    for owner, mode, found in ((4711, 0o755, "another user .uid 4711"), (0, 0o1777, "can be written by every user")):
+        near_node.folder.mkdir(parents=True, exist_ok=True)
+        os.chown(near_node.folder, owner, 0)
+        near_node.folder.chmod(mode)
+        for question in ("look", "put", "clone"):
+            more = {"to": "launches/a/repository/r", "commit": "c", "url": "u"} if question == "clone" else {}
+            with pytest.raises(
+                Trouble, match=f"{near_node.folder} .*{found}.*; set ssh.folder to a folder of your own"
+            ):
+                asking(question, **more)
+    assert not any(near_node.folder.iterdir())
+    os.chown(near_node.folder, 65534, 0)  # root's, on a file system whose server trusts no root
+    near_node.folder.chmod(0o775)
+    asking("put")
+
+
+def test_a_folder_on_a_disk_of_all_is_made_for_its_owner_alone(near_node, asking, tmp_path):
+    shared = tmp_path / "scratch"
+    asking("put", folder=str(shared / "you"))
+    assert (shared / "you").stat().st_mode & 0o777 == 0o700
+    asking("put")
+    assert near_node.folder.stat().st_mode & 0o777 == 0o777 & ~_umask()
+
+
+def _umask():
+    now = os.umask(0o022)
+    os.umask(now)
+    return now
+
+
+@pytest.mark.parametrize("trap", ["link", "open"])
+def test_private_values_go_into_no_folder_that_another_has_prepared(near_node, asking, tmp_path, trap):
+    kept = private.MEMORY / f"madrun-{os.getuid()}-{LAUNCH}"
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    try:
+        if trap == "link":
+            kept.symlink_to(victim)
+        else:
+            kept.mkdir()
+            kept.chmod(0o777)
+        place = f"launches/{LAUNCH}/files/private.env"
+        asking("put", private=[[place, "export A=secret\n"]])
+        file = near_node.folder / place
+        assert (file.is_symlink(), file.stat().st_mode & 0o777, file.read_text()) == (False, 0o600, "export A=secret\n")
+        assert not any(victim.iterdir())
+        assert not any(kept.iterdir())
+    finally:
+        kept.unlink() if kept.is_symlink() else kept.rmdir()
+
+
 def test_private_values_lie_in_memory_for_the_owner_alone_and_go_with_the_launch(near_node, asking):
     place = f"launches/{LAUNCH}/files/private.env"
     asking("put", private=[[place, "export A=secret\n"]])
@@ -203,7 +257,7 @@ def test_what_is_used_stays(near_node, asking):
 @pytest.mark.slow
 def test_a_full_disk_names_itself_and_the_way_out(near_node, asking, tmp_path):
     near_node.folder.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(near_node.folder)])
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", str(near_node.folder)])
     if mounted.returncode:
         pytest.skip("may not mount")
     try:
