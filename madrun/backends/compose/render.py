@@ -6,7 +6,9 @@ docker-compose 1.29 takes too is used: no `name`, no `version`.
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 from madrun.backends.compose.settings import ComposeSettings
@@ -17,6 +19,9 @@ from madrun.spec.context import mount_source
 from madrun.spec.launch import CARRIED, PROGRAM, SCRIPT, UP, Launch, NodeStart
 
 COMPOSE = "compose.yaml"
+_HEADING = "services:\n"
+_NOBODY = 10**12 + 7  # a rank that no node has, and nothing else in the file
+_LONG = re.compile(r"([0-9]{13,})")
 _HOME = "/tmp"  # the user of the host has none in the image
 _UP = """#!/bin/sh
 # Brings up all nodes, shows what they print, takes everything down again, and ends with the exit code of node 0.
@@ -44,18 +49,48 @@ exit "${{signal:-$code}}"
 
 def render(launch: Launch, settings: ComposeSettings) -> dict[str, str]:
     """`compose.yaml`, and `up.sh` around it; `ContextError` where the settings do not fit the card."""
-    import yaml
-
     vendor, image = job_image(launch, settings.image, settings.vendor)
-    starts = [NodeStart(rank, f"node-{rank}", launch.master_addr or "node-0") for rank in range(launch.nnodes)]
-    services = {start.host: _service(launch, settings, start, (vendor, image)) for start in starts}
-    labels = {"madrun.launch": launch.id}
-    document = {"services": services, "networks": {"default": {"labels": labels}}}
+
+    def text(rank: int) -> str:
+        start = NodeStart(rank, f"node-{rank}", launch.master_addr or "node-0")
+        return _yaml({"services": {start.host: _service(launch, settings, start, (vendor, image))}})
+
+    services = [text(0), *_others(text, launch.nnodes, settings.gpus_per_node or 0)]
     head = f"# Launch {launch.id}. To bring it up: sh {UP}\n"
+    end = _yaml({"networks": {"default": {"labels": {"madrun.launch": launch.id}}}})
     up = _UP.format(
         project=plain_name(launch), file=COMPOSE, results=shlex.quote(launch.results), grace=settings.stop_grace
     )
-    return {COMPOSE: head + yaml.safe_dump(_escaped(document), sort_keys=False, width=1000), UP: up}
+    return {COMPOSE: head + "".join(services) + end, UP: up}
+
+
+def _others(text: Callable[[int], str], nnodes: int, gpus: int) -> list[str]:
+    """The services after the first without their heading. They differ in numbers alone: one is made for all of them.
+
+    To make and write each of 10,000 by itself takes 20 s.
+    """
+    if nnodes < 2:
+        return []
+    rank, first = _NOBODY, text(0)
+    while any(number in first for number in _numbers(rank, gpus)):
+        rank += 1
+    meant = _numbers(rank, gpus)
+    parts = [meant.get(part, part) for part in _LONG.split(text(rank).removeprefix(_HEADING))]
+    return [
+        "".join(part if isinstance(part, str) else str(one * part[0] + part[1]) for part in parts)
+        for one in range(1, nnodes)
+    ]
+
+
+def _numbers(rank: int, gpus: int) -> dict[str, tuple[int, int]]:
+    """Those of the service of this rank, each with what it is of a rank, times and plus: itself, or one of its GPUs."""
+    return {str(rank): (1, 0), **{str(rank * gpus + number): (gpus, number) for number in range(gpus)}}
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(_escaped(document), sort_keys=False, width=1000)
 
 
 def _service(launch: Launch, settings: ComposeSettings, start: NodeStart, what: tuple[str, str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from madrun.backends.slurm.client import Job
 from madrun.backends.slurm.containers import front_words, srun_words
 from madrun.backends.slurm.follow import Follower, end_job
 from madrun.backends.slurm.header import job_name
-from madrun.backends.slurm.inside import allocation_of, run_inside
+from madrun.backends.slurm.inside import allocation_of, run_inside, unheeded
 from madrun.backends.slurm.script import JOB, STEP, array_script, job_script, local_script, step_script
 from madrun.backends.slurm.settings import SlurmSettings, read
 from madrun.backends.slurm.showing import show_logs
@@ -68,6 +68,7 @@ def submit_array(script: os.PathLike[str], folders: Sequence[LaunchFolder], head
     job = check_and_submit(Path(script), job_name(launches[0]), hidden, head)
     for number, folder in enumerate(folders):
         folder.journal("submitted", job=f"{job.id}_{number}", cluster=job.cluster)
+    head.say(f"madrun stop LAUNCH ends one task of job {job.id}, scancel {job.id} all of them")
     return job.id
 
 
@@ -81,10 +82,13 @@ def conduct(folder: LaunchFolder, head: Head, detach: bool) -> int:
         if allocation := allocation_of(head.env):
             if detach:
                 raise UsageError(f"--detach: found inside of job {allocation.job}, which ends with its shell; leave it")
+            if note := unheeded(launch.settings, head.env, allocation.job):
+                head.say(note)
             verdict = run_inside(folder, allocation, settings, head)
         else:
             job = _submitted(folder, launch, head)
             if detach:
+                Follower(folder, job, settings, head).glance()
                 head.say(f"madrun status, logs and stop know it as {launch.id}")
                 return 0
             verdict = Follower(folder, job, settings, head).run()

@@ -10,6 +10,9 @@ from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
 from madrun.backends.slurm.attempt import CANCELLED, Attempt, latest
 from madrun.backends.slurm.client import Job, Unanswered, account, cancel, look, warn
+from madrun.backends.slurm.lines import options_of
+from madrun.backends.slurm.offers import allowed
+from madrun.backends.slurm.script import JOB
 from madrun.backends.slurm.settings import SlurmSettings
 from madrun.backends.slurm.states import JobState, waiting, waiting_text
 from madrun.backends.slurm.verdict import Verdict, judge
@@ -18,8 +21,10 @@ from madrun.units import format_duration
 
 TICK_S = 0.2
 _ASK_S = 1.0  # between questions to SLURM about a job that is about to end
-_FILES_S = 10.0  # how long the files of a job may take to reach this host over the shared file system, SLURM to answer
+_FILES_S = 10.0  # how long the files of a job may take to reach this host over the shared file system
+_ANSWER_S = 10.0  # after how long it is said that SLURM does not answer
 _LEAVE_S = 5.0  # for the last word to SLURM of a command that is to leave at once
+_GLANCE_S = 5.0  # for SLURM to look at a job that nobody will wait for
 _PATIENCE_S = 60.0  # for what runs in a job to end in order
 _CHUNK = 1 << 20
 
@@ -49,7 +54,7 @@ class Follower:
         self._folder, self._job, self._settings, self._head = folder, job, settings, head
         self._shown: int | None = None
         self._tails: list[Tail] = []
-        self._said = ""
+        self._said = ("", "")
         self._silent = False
         self._asked_at = float("-inf")
         self._state: JobState | None = None
@@ -68,6 +73,27 @@ class Follower:
                 return self._end(attempt)
             self._give_up(begun, attempt)
         return self._interrupted()
+
+    def glance(self) -> None:
+        """For a command that leaves it alone: says how it stands once SLURM has looked at it, or after 5 s.
+
+        Cancels a job that can never begin, with `ContextError`: nobody would be there to hear of it.
+        """
+        limit = time.monotonic() + _GLANCE_S
+
+        def beside() -> bool:
+            return time.monotonic() < limit and not self._head.stop.is_set()
+
+        state: JobState | None = None
+        while beside() and (state is None or not state.seen):
+            try:
+                state = look(self._job, beside)
+            except Unanswered:
+                break
+            self._head.stop.wait(0 if state is None or state.seen else _ASK_S)
+        self._tell(state)
+        if state is not None and state.word == "PENDING":
+            self._refuse(state)
 
     def _show(self) -> Attempt | None:
         attempt = latest(self._folder.path)
@@ -108,7 +134,7 @@ class Follower:
     def _beside(self) -> bool:
         """Shows what comes while SLURM is asked; whether its answer is still of use."""
         attempt, waited = self._show(), time.monotonic() - self._asked_at
-        if waited >= _FILES_S:
+        if waited >= _ANSWER_S:
             self._is_silent(f"no answer for {format_duration(waited)}")
         over = attempt is not None and attempt.code is not None and self._waited()
         return not over and not self._head.stop.is_set()
@@ -119,20 +145,22 @@ class Follower:
         self._silent = True
 
     def _tell(self, state: JobState | None) -> None:
-        """Says what is new."""
-        text = ""
-        if state is not None and state.phase == "pending" and state.reason:  # none yet: the scheduler looks soon
-            start = f" (expected to begin {state.start.replace('T', ' ')})" if state.start else ""
-            text = f"job {self._job.id} waits: {waiting_text(state.reason)}{start}"
-            text = text if state.word == "PENDING" else f"{text} [{state.word}]"
-        elif state is not None and state.word == "RUNNING":
-            text = f"job {self._job.id} runs on {state.hosts}"
-        bare = text.partition(" (expected")[0]
-        if text and bare != self._said:
-            self._head.say(text)
-            assert state is not None
+        """Says what is new; of each reason once when it is to end, for SLURM reckons anew with every job of others."""
+        if state is None:
+            return
+        said, until = "", ""
+        if state.phase == "pending" and state.reason:  # none yet: the scheduler looks soon
+            said = f"job {self._job.id} waits: {waiting_text(state.reason)}"
+            said, until = said if state.word == "PENDING" else f"{said} [{state.word}]", state.expected
+        elif state.word == "RUNNING":
+            said = f"job {self._job.id} runs on {state.hosts}"
+        if said and said != self._said[0]:
+            self._head.say(f"{said} ({until})" if until else said)
             self._folder.journal(state.phase, state=state.word, reason=state.reason, hosts=state.hosts)
-        self._said = bare or self._said
+            self._said = (said, until)
+        elif said and until and not self._said[1]:
+            self._head.say(f"job {self._job.id} is {until}")
+            self._said = (said, until)
 
     def _settled(self, attempt: Attempt | None) -> bool:
         """Whether the job is over: by its own files unless SLURM will start it again, or by SLURM's word."""
@@ -171,15 +199,23 @@ class Follower:
             return
         limit = self._settings.pending_limit_s
         waited = time.monotonic() - begun
-        if waiting(state.reason).hopeless:
-            cancel(self._job)
-            raise ContextError(f"job {self._job.id} would never begin: {waiting_text(state.reason)}; it is cancelled")
+        self._refuse(state)
         if limit is not None and waited >= limit:
             cancel(self._job)
             raise NodesError(
                 f"job {self._job.id} has waited for {format_duration(waited)} (slurm.pending_limit): "
                 f"{waiting_text(state.reason)}; it is cancelled"
             )
+
+    def _refuse(self, state: JobState) -> None:
+        """Cancels a job that never begins as it is, with `ContextError`."""
+        found = waiting(state.reason)
+        if not found.hopeless:
+            return
+        cancel(self._job)
+        offer = allowed(found.key, options_of((self._folder.path / JOB).read_text()))
+        text = f"{waiting_text(state.reason)}{f'; {offer}' if offer else ''}"
+        raise ContextError(f"job {self._job.id} would never begin: {text}; it is cancelled")
 
     def _interrupted(self) -> Verdict:
         self._head.say(f"cancelling job {self._job.id}; waiting for its end (Ctrl-C again leaves at once)")
@@ -224,7 +260,7 @@ def end_job(folder: LaunchFolder, job: Job, head: Head, meanwhile: Callable[[], 
         if trouble or (runs and time.monotonic() - warned_at > _PATIENCE_S):
             trouble, runs = cancel(job, beside), False
     limit = time.monotonic() + _LEAVE_S
-    trouble = cancel(job, lambda: time.monotonic() < limit) or trouble
+    trouble = cancel(job, lambda: time.monotonic() < limit)
     return f"left while job {job.id} ends{f' ({trouble})' if trouble else ''}; squeue -j {job.id} shows what is left"
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
@@ -16,9 +17,20 @@ from madrun.backends.slurm.script import JOB
 from madrun.backends.slurm.settings import SlurmSettings
 from madrun.backends.slurm.verdict import Verdict, judge
 from madrun.errors import ContextError, ExitCode
+from madrun.spec.launch import CASE
 
 # The "steps" that are the shell of salloc and the script of sbatch (slurm.h: SLURM_INTERACTIVE_STEP and so on).
 _NO_STEPS = ("4294967290", "4294967291", "4294967292")
+
+# What is asked for with a job and not with a step, and the variable by which salloc(1) and sbatch(1) tell what it got.
+_OF_JOB = {
+    "partition": "SLURM_JOB_PARTITION",
+    "account": "SLURM_JOB_ACCOUNT",
+    "qos": "SLURM_JOB_QOS",
+    "reservation": "SLURM_JOB_RESERVATION",
+    "gpus_per_node": "SLURM_GPUS_PER_NODE",
+    **dict.fromkeys(("time", "constraint", "exclusive", "mem", "requeue", "sbatch", "pending_limit"), ""),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,21 @@ def allocation_of(env: Mapping[str, str]) -> Allocation | None:
     step = env.get("SLURM_STEP_ID", "")
     hosts = hostnames(env["SLURM_JOB_NODELIST"])
     return Allocation(env["SLURM_JOB_ID"], hosts, "" if step in _NO_STEPS else step)
+
+
+def unheeded(values: Mapping[str, Any], env: Mapping[str, str], job: str) -> str:
+    """In one sentence what was asked for and only salloc or sbatch could have given; empty where the job has it.
+
+    `values`: the settings that were said. In a suite's case nothing is: its job was asked for with the same settings.
+    """
+    found = []
+    for key, variable in _OF_JOB.items():
+        asked, has = values.get(key), env.get(variable, "")
+        if asked is not None and str(asked) != has:
+            found.append(f"slurm.{key}={asked}{f' (it has {has})' if has else ''}")
+    if not found or CASE in env:
+        return ""
+    return f"inside job {job} these have no effect: {', '.join(found)}; salloc or sbatch has to be told"
 
 
 def chosen(allocation: Allocation, settings: SlurmSettings, nnodes: int) -> tuple[str, ...]:

@@ -27,14 +27,15 @@ SRUN_OWN = (  # of srun, for the step that madrun starts
     *("--nodes", "--ntasks", "--ntasks-per-node", "--nodelist", "--distribution", "--kill-on-bad-exit", "--wait"),
     *("--input", "--output", "--error", "--label", "--unbuffered", "--pty", "--export", "--job-name", "--multi-prog"),
 )
+_BEGIN = "#SBATCH --"
 _LINE = re.compile(r"--([a-z][a-z0-9-]*)(?:[= ](.+))?", re.DOTALL)
 
 
 def option(name: str, value: str | int | None = None) -> str:
     """`#SBATCH --name=value`; a value of other than plain letters in double quotes, as sbatch reads them."""
     if value is None:
-        return f"#SBATCH --{name}"
-    return f"#SBATCH --{name}={quoted(str(value))}"
+        return f"{_BEGIN}{name}"
+    return f"{_BEGIN}{name}={quoted(str(value))}"
 
 
 def quoted(text: str) -> str:
@@ -67,3 +68,13 @@ def word_problem(text: str) -> str:
     if text and not any(letter.isspace() or letter in "\"'\\`$" or not letter.isprintable() for letter in text):
         return ""
     return f"found {text[:60]!r}, allowed: one word without blanks and quotes"
+
+
+def options_of(script: str) -> dict[str, str]:
+    """What the lines of `option` in a script say, by sbatch's name; empty for an option without a value."""
+    lines = (line.removeprefix(_BEGIN).partition("=") for line in script.splitlines() if line.startswith(_BEGIN))
+    return {name: _unquoted(value) for name, _, value in lines}
+
+
+def _unquoted(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value

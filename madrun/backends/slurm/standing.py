@@ -7,7 +7,7 @@ from madrun.backends.slurm.attempt import JOB_STATE, Attempt, latest, values
 from madrun.backends.slurm.client import Job, Unanswered, look
 from madrun.backends.slurm.header import job_name
 from madrun.backends.slurm.settings import read
-from madrun.backends.slurm.states import JobState, waiting_text
+from madrun.backends.slurm.states import JobState
 from madrun.backends.slurm.verdict import judge
 from madrun.backends.state import LaunchPhase, LaunchState
 
@@ -38,7 +38,7 @@ def _going_on(job: Job, seen: JobState | None, attempt: Attempt | None, inside: 
     if seen is None or seen.phase == "ended":
         return None
     if seen.phase == "pending":
-        return LaunchState(phase="pending", reason=f"job {job.id}: {waiting_text(seen.reason)}", nodes=nodes)
+        return LaunchState(phase="pending", reason=f"job {job.id}: {seen.waits}", nodes=nodes)
     if seen.phase == "lost":
         return LaunchState(phase="lost", reason=f"job {job.id}: SLURM calls its state {seen.word}", nodes=nodes)
     if attempt is not None and attempt.code is not None:

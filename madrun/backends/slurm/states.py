@@ -37,6 +37,21 @@ class JobState:
             return "ended"
         return "pending" if self.word in _PENDING else "running" if self.word in _RUNNING else "lost"
 
+    @property
+    def seen(self) -> bool:
+        """Whether the scheduler has looked at it for sure: these are also the reasons of a job that is new."""
+        return self.phase != "pending" or self.reason not in ("", "WaitingForScheduling", "PartitionConfig")
+
+    @property
+    def expected(self) -> str:
+        """When it is to begin, where SLURM knows (squeue(1), START_TIME): `expected to begin 2026-11-21 23:55:42`."""
+        return f"expected to begin {self.start.replace('T', ' ')}" if self.start else ""
+
+    @property
+    def waits(self) -> str:
+        """Why it waits in words, and until when."""
+        return f"{waiting_text(self.reason)}{f' ({self.expected})' if self.expected else ''}"
+
 
 def read_queue(text: str) -> JobState | None:
     """A line of squeue in the format STATE|REASON|NODES|START; a reason may hold blanks, and a bar."""
@@ -60,10 +75,14 @@ def read_accounting(text: str) -> JobState | None:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a reason means, and what to do. `hopeless`: as long as nobody changes job or cluster it never begins."""
+    """What a reason means, and what to do. `hopeless`: as long as nobody changes job or cluster it never begins.
+
+    `key`: of what `offers.allowed` may know something better.
+    """
 
     text: str
     hopeless: bool = False
+    key: str = ""
 
 
 # By pattern, the first that fits; the meanings are those of squeue(1), JOB REASON CODES.
@@ -80,12 +99,16 @@ _REASONS: dict[str, Waiting] = {
     "NodeDown": Waiting("a node it needs is down (sinfo -R says why)"),
     "PartitionDown": Waiting("the partition is down; the site's administrators bring it up"),
     "PartitionInactive": Waiting("the partition starts no jobs now; the site's administrators change that"),
-    "PartitionConfig": Waiting("the limits of its partition are not met, or not looked at yet"),
-    "PartitionTimeLimit": Waiting("the partition does not allow so long a time; lower --time", hopeless=True),
+    "PartitionConfig": Waiting("nodes or limits of its partition do not fit it, or it is not looked at yet"),
+    "PartitionTimeLimit": Waiting(
+        "the partition does not allow so long a time; lower --time", hopeless=True, key="time"
+    ),
     "PartitionNodeLimit": Waiting("the partition does not allow so many nodes, or too few are up; lower --nodes"),
-    "BadConstraints": Waiting("no node fits what is asked for; change --constraint, --gpus-per-node", hopeless=True),
-    "InvalidAccount": Waiting("the account does not exist; change --account", hopeless=True),
-    "InvalidQOS": Waiting("the QOS does not exist, or is not yours; change --qos", hopeless=True),
+    "BadConstraints": Waiting(
+        "no node fits what is asked for; change --constraint, --gpus-per-node", hopeless=True, key="constraint"
+    ),
+    "InvalidAccount": Waiting("the account does not exist; change --account", hopeless=True, key="account"),
+    "InvalidQOS": Waiting("the QOS does not exist, or is not yours; change --qos", hopeless=True, key="qos"),
     "DependencyNeverSatisfied": Waiting("what it depends on has failed", hopeless=True),
     "Dependency": Waiting("it waits for the jobs that it depends on"),
     "JobHeldUser": Waiting("it is held; scontrol release JOB lets it go"),
@@ -95,7 +118,9 @@ _REASONS: dict[str, Waiting] = {
     "JobArrayTaskLimit": Waiting("as many tasks of its array run as slurm.array_limit allows"),
     "Licenses": Waiting("it waits for a license"),
     "Reservation": Waiting("its reservation has not begun"),
-    "*Max*PerJob*": Waiting("account or QOS allow a job less than this one asks for; ask for less", hopeless=True),
+    "*Max*PerJob*": Waiting(
+        "account or QOS allow a job less than this one asks for; ask for less", hopeless=True, key="limits"
+    ),
     "*TimeLimit": Waiting("the account or QOS does not allow so long a time; lower --time"),
     "*Grp*": Waiting("your group uses all that its account or QOS allows; it begins as that becomes free"),
     "QOSMaxJobs*": Waiting("you run as many jobs as the QOS allows; it begins as one of them ends"),

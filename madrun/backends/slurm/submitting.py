@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from madrun.backends.head import Head
-from madrun.backends.slurm.client import Answer, Job, ask, job_of, named, submit
+from madrun.backends.slurm.client import Answer, Job, ask, hostnames, job_of, named, submit
 from madrun.backends.slurm.header import overruling
+from madrun.backends.slurm.lines import options_of
+from madrun.backends.slurm.offers import POLICY, allowed
 from madrun.errors import ContextError, UsageError
 
 _TRIES, _PAUSE_S = 4, 5.0
@@ -14,6 +17,13 @@ _BUSY = ("Unable to contact slurm controller", "Socket timed out", "Connection r
 _NO_NODES = "Requested node configuration is not available"
 # What sbatch says, and by which key of the context that is mended.
 _KEYS = {
+    "maxwall": "time",
+    "maxnode": "nodes",
+    "maxcpu": "cpus_per_task",
+    "maxgres": "gpus_per_node",
+    "maxmem": "mem",
+    "accounting/qos policy": "qos",
+    "invalid account": "account",
     "partition": "partition",
     "time limit": "time",
     "--time": "time",
@@ -44,14 +54,14 @@ def check_and_submit(script: Path, name: str, hidden: tuple[str, ...], head: Hea
     if isinstance(answer, Answer) and answer.code:
         # So it says too where nodes are down or drained for now; sbatch itself takes such a job, and lets it wait.
         if _NO_NODES not in answer.err:
-            raise refusal(answer, text)
-        _check_count(text)
+            raise _refused(answer, text)
+        _check_count(options_of(text))
         head.say("as the cluster is now, no nodes fit the job; submitting it all the same")
     done = _patient([*front, "--parsable", str(script)], name, head)
     if isinstance(done, Job):
         return done
     if done.code:
-        raise refusal(done, text)
+        raise _refused(done, text)
     if (job := job_of(done.out)) is None:
         raise UsageError(f"sbatch: found no job number in what it printed: {done.out.strip()!r}")
     return job
@@ -80,25 +90,43 @@ def _patient(words: list[str], name: str, head: Head) -> Answer | Job:
     )
 
 
-def _check_count(text: str) -> None:
+def _check_count(given: Mapping[str, str]) -> None:
     """Raises `ContextError` where the partitions have fewer nodes than are asked for, up or not."""
-    given = dict(line.removeprefix("#SBATCH --").partition("=")[::2] for line in text.splitlines())
     count, named = given.get("nodes", ""), given.get("partition", "")
-    answer = ask(["sinfo", "--noheader", "--format=%R|%D", *([f"--partition={named}"] if named else [])])
+    where = [f"--partition={named}"] if named else []
+    answer = ask(["sinfo", "--noheader", "--format=%R|%D", *where])
     sizes = [size for _, _, size in (line.rpartition("|") for line in answer.out.split()) if size.isdecimal()]
     most = max(map(int, sizes), default=0)
-    if not answer.code and most and count.isdecimal() and int(count) > most:
-        where = f"partition {named} has no more" if named else "no partition has more"
-        raise ContextError(f"slurm.nodes: found {count}, allowed: at most {most}, for {where}")
+    if answer.code or not most or not count.isdecimal():
+        return
+    if int(count) > most:
+        text = f"partition {named} has no more" if named else "no partition has more"
+        raise ContextError(f"slurm.nodes: found {count}, allowed: at most {most}, for {text}")
+    if out := given.get("exclude"):
+        every = set(ask(["sinfo", "--noheader", "--Node", "--format=%N", *where]).out.split())
+        if every and (left := len(every - set(hostnames(out)))) < int(count):
+            raise ContextError(
+                f"slurm.exclude: found {out}, which leaves {left} of {len(every)} nodes; allowed: what leaves at least "
+                f"{count}"
+            )
 
 
-def refusal(answer: Answer, text: str) -> ContextError:
+def _refused(answer: Answer, text: str) -> ContextError:
+    """The same as `refusal`, and what is allowed, where the cluster tells."""
+    key, given = _key(answer), options_of(text)
+    offer = allowed(POLICY, given) if "policy" in answer.said else allowed(key, given)
+    return refusal(answer, text, offer)
+
+
+def _key(answer: Answer) -> str:
+    return next((key for sign, key in _KEYS.items() if sign in answer.said.lower()), "")
+
+
+def refusal(answer: Answer, text: str, offer: str = "") -> ContextError:
     """What sbatch has against the job of this script, with the key of the context that says it."""
-    said = answer.said.removeprefix("allocation failure: ").replace("; allocation failure: ", "; ")
-    key = next((key for sign, key in _KEYS.items() if sign in said.lower()), "")
+    said, key = answer.said.removeprefix("allocation failure: ").replace("; allocation failure: ", "; "), _key(answer)
     if key == "nodelist":
-        keys = [key for key in ("nodelist", "exclude") if f"#SBATCH --{key}" in text]
-        key, said = " or slurm.".join(keys) or key, f"{said} (sinfo -N lists them)"
+        key = " or slurm.".join(key for key in ("nodelist", "exclude") if f"#SBATCH --{key}" in text) or key
     if _NO_NODES in said:
         said += " (no nodes of the partition have so many CPUs, so much memory, so many GPUs, or there are too few)"
-    return ContextError(f"slurm{'.' if key else ''}{key}: refused by sbatch: {said}")
+    return ContextError(f"slurm{'.' if key else ''}{key}: refused by sbatch: {said}{f'; {offer}' if offer else ''}")

@@ -8,10 +8,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from madrun.backends.compose import render as compose
 from madrun.backends.compose.backend import read, render
+from madrun.backends.jobimage import job_image
 from madrun.errors import ContextError
+from madrun.spec.launch import NodeStart
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=20)
+
+SERVICE = compose._service
 
 
 def rendered(launch, nnodes=2, **values):
@@ -48,6 +53,31 @@ def test_each_node_has_its_rank_and_all_have_node_0_as_master(launch):
     assert ranks == {"node-0": "0", "node-1": "1", "node-2": "2"}
     assert {one["environment"]["MADRUN_MASTER_ADDR"] for one in found.values()} == {"node-0"}
     assert ["depends_on" in one for one in found.values()] == [False, True, True]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_node_of_many_has_what_it_would_have_by_itself(launch, name):
+    """All but the first are written as one with other numbers: no number of theirs may be taken for another's."""
+    like = {"service": {"labels": {"a": "1000000000007", "b": "8000000000056", "c": "01000000000008"}}}
+    chosen, count = read({"user": "1000:1001", **like, **GOLDEN[name]}, 13)
+    one = launch(backend="compose", nnodes=count)
+    found = services(render(one, chosen))
+    assert list(found) == [f"node-{rank}" for rank in range(13)]
+    for rank, host in enumerate(found):
+        made = compose._service(
+            one, chosen, NodeStart(rank, host, "node-0"), job_image(one, chosen.image, chosen.vendor)
+        )
+        assert found[host] == yaml.safe_load(compose._yaml(made)), host
+
+
+def test_ten_thousand_nodes_take_the_work_of_a_few(launch, monkeypatch):
+    """Written one by one they would take 20 s."""
+    calls = []
+    monkeypatch.setattr(compose, "_service", lambda *words: calls.append(words) or SERVICE(*words))
+    found = rendered(launch, nnodes=10_000)["compose.yaml"]
+    assert found.count("MADRUN_NODE_RANK") == 10_000
+    assert "node-9999:\n    image" in found
+    assert len(calls) < 5
 
 
 def test_an_address_of_the_user_counts(launch):

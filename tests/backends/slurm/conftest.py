@@ -81,8 +81,9 @@ def slurm(tmp_path, monkeypatch):
     scene.mkdir()
     programs.mkdir()
     (scene / "calls").write_text("")
-    hosts = "#!/bin/sh\ncase $3 in 'h[0-1]') printf 'h0\\nh1\\n' ;; *) echo \"$3\" ;; esac\n"
-    texts = dict.fromkeys(("sbatch", "squeue", "scancel", "sacct", "sinfo"), _SPEAKER.format(scene=scene))
+    hosts = f"#!/bin/sh\ncase $* in *reservations) exec cat {scene}/reservations ;; esac\n"
+    hosts += "case $3 in 'h[0-1]') printf 'h0\\nh1\\n' ;; *) echo \"$3\" ;; esac\n"
+    texts = dict.fromkeys(("sbatch", "squeue", "scancel", "sacct", "sacctmgr", "sinfo"), _SPEAKER.format(scene=scene))
     texts |= {"srun": _SRUN, "scontrol": hosts, "getent": "#!/bin/sh\necho '10.0.0.1 STREAM h0'\n"}
     for name, text in texts.items():
         (programs / name).write_text(text)

@@ -22,7 +22,7 @@ SLEEPS = "trap 'echo told; exit 130' TERM; echo begun; i=0; while [ $((i += 1)) 
 def _impatient(monkeypatch):
     monkeypatch.setattr(follow, "_FILES_S", 0.3)
     monkeypatch.setattr(follow, "_ASK_S", 0.1)
-    monkeypatch.setattr(follow, "_LEAVE_S", 0.3)
+    monkeypatch.setattr(follow, "_LEAVE_S", 60.0)
     for module in (follow, inside):
         monkeypatch.setattr(module, "TICK_S", 0.05)
 
@@ -145,25 +145,32 @@ def test_a_controller_that_is_away_for_a_while_is_said_once_and_ends_nothing(fol
     assert "the SLURM controller answers again" in head.said
 
 
-def test_output_is_shown_while_the_controller_keeps_its_answer_back_which_is_said_once(folder, slurm, head, madrun):
+def test_output_is_shown_while_the_controller_keeps_its_answer_back_which_is_said_once(
+    folder, slurm, head, madrun, monkeypatch
+):
+    monkeypatch.setattr(follow, "_ANSWER_S", 0.3)
     slurm.runs_jobs()
-    back = slurm.scene / "back"
+    back, over = slurm.scene / "back", slurm.scene / "over"
     slurm.answers("squeue", _RUNNING, f"while ! [ -e {back} ]; do sleep 0.05; done; {_RUNNING}")
-    madrun(f"echo early; while ! [ -e {back} ]; do sleep 0.05; done")
-    say = head.say
+    madrun(f"echo early; while ! [ -e {over} ]; do sleep 0.05; done")
 
-    def and_go_on(text):
-        say(text)
-        if b"early" in head.shown and "does not answer" in text:
-            back.touch()
+    def let_it_answer():
+        wait_for(lambda: b"early" in head.shown and "does not answer" in head.said[-1])
+        back.touch()
+        wait_for(lambda: "the SLURM controller answers again" in head.said)
+        over.touch()
 
-    head.say = and_go_on
+    threading.Thread(target=let_it_answer, daemon=True).start()
     assert backend.conduct(folder(), head, False) == 0
-    assert sum("does not answer (no answer for" in line for line in head.said) == 1
-    assert "the SLURM controller answers again" in head.said
+    words = [line for line in head.said if "answer" in line]
+    assert len(words) >= 2
+    assert all("does not answer (no answer for" in line for line in words[::2])  # slow enough, it may be more than one
+    assert all(line == "the SLURM controller answers again" for line in words[1::2])
 
 
-def test_ctrl_c_is_heard_while_the_controller_keeps_its_answer_back(folder, slurm, head):
+def test_ctrl_c_is_heard_while_the_controller_keeps_its_answer_back(folder, slurm, head, monkeypatch):
+    monkeypatch.setattr(follow, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(follow, "_LEAVE_S", 0.3)
     slurm.answers("sbatch", "exit 0", "echo 7")
     slurm.answers("squeue", "echo 'PENDING|Priority||N/A'", "sleep 60")
     slurm.answers("scancel", "sleep 60")
@@ -208,6 +215,49 @@ def test_a_job_that_would_never_begin_is_cancelled_with_the_reason(folder, slurm
     with pytest.raises(ContextError, match=r"job 7 would never begin: PartitionTimeLimit: .*; it is cancelled"):
         backend.conduct(folder(pending_limit="5s"), head, False)
     assert "scancel 7" in slurm.calls
+
+
+def test_detached_too_a_job_that_would_never_begin_is_cancelled_and_what_is_allowed_said(
+    folder, slurm, head, monkeypatch
+):
+    """It is asked until SLURM has looked at the job; what it says before that is not passed on."""
+    monkeypatch.setattr(follow, "_GLANCE_S", 120.0)
+    slurm.answers("sbatch", "exit 0", "echo 7")
+    early = ("echo 'PENDING|None||N/A'", "echo 'PENDING|PartitionConfig||N/A'")
+    slurm.answers("squeue", *early, "echo 'PENDING|PartitionTimeLimit||N/A'")
+    slurm.answers("sinfo", "echo 'short|2:00'")
+    said = r"never begin: PartitionTimeLimit: .*; found 0-00:10:00, allowed by partition: short 2:00; it is cancelled"
+    with pytest.raises(ContextError, match=said):
+        backend.conduct(folder(partition="short", time="10"), head, True)
+    assert "scancel 7" in slurm.calls
+    assert [text for text in head.said if "PartitionConfig" in text] == []
+
+
+@pytest.mark.parametrize("squeue", ["echo 'PENDING|None||N/A'", "echo 'no answer' >&2; exit 1"])
+def test_detached_it_returns_also_where_slurm_has_nothing_to_say_of_the_job(folder, slurm, head, monkeypatch, squeue):
+    monkeypatch.setattr(follow, "_GLANCE_S", 0.5)
+    slurm.answers("sbatch", "exit 0", "echo 7")
+    slurm.answers("squeue", squeue)
+    made = folder()
+    assert backend.conduct(made, head, True) == 0
+    assert head.said == ["submitted as job 7", f"madrun status, logs and stop know it as {made.launch().id}"]
+    assert "scancel 7" not in slurm.calls
+
+
+def test_when_a_job_is_to_begin_is_said_once_for_a_reason(folder, slurm, head):
+    slurm.answers("sbatch", "exit 0", "echo 7")
+    starts = ("N/A", "2026-11-21T23:55:42", "2026-11-21T23:59:00")
+    waits = [f"echo 'PENDING|Resources||{start}'" for start in starts]
+    others = ("PENDING|Priority||2026-11-22T01:00:00", "PENDING|Licenses||N/A", "CANCELLED|None||N/A")
+    slurm.answers("squeue", *waits, *[f"echo '{line}'" for line in others])
+    interrupt_at(head, "job 7 waits: Licenses")
+    assert backend.conduct(folder(), head, False) == 130
+    assert head.said[1:5] == [
+        "job 7 waits: Resources: the nodes it needs are busy; it is next once they are free",
+        "job 7 is expected to begin 2026-11-21 23:55:42",
+        "job 7 waits: Priority: jobs of higher priority are before it (expected to begin 2026-11-22 01:00:00)",
+        "job 7 waits: Licenses: it waits for a license",
+    ]
 
 
 def test_a_job_that_has_waited_long_enough_is_cancelled(folder, slurm, head):
@@ -272,6 +322,30 @@ def test_inside_of_an_allocation_nothing_is_submitted(folder, slurm, head, madru
     assert head.shown == b"rank 0\n"
     assert head.said == ["inside job 7: runs on h0, h1"]
     assert not any(call.startswith("sbatch") for call in slurm.calls)
+
+
+HAS = {"SLURM_JOB_PARTITION": "main", "SLURM_JOB_ACCOUNT": "perf", "SLURM_GPUS_PER_NODE": "4"}
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({"account": "perf", "partition": "main", "gpus_per_node": 4, "cpus_per_task": 2, "exclude": "h9"}, ""),
+        ({"partition": "gpu", "account": "perf"}, "slurm.partition=gpu (it has main)"),
+        ({"gpus_per_node": 8, "time": "2h"}, "slurm.gpus_per_node=8 (it has 4), slurm.time=2h"),
+    ],
+)
+def test_what_only_a_job_of_its_own_could_be_given_is_named_inside_of_an_allocation(folder, slurm, head, values, found):
+    head.env = INSIDE | HAS
+    assert backend.conduct(folder(**values), head, False) == 0
+    notes = [text for text in head.said if "no effect" in text]
+    assert notes == ([f"inside job 7 these have no effect: {found}; salloc or sbatch has to be told"] if found else [])
+
+
+def test_a_case_of_a_suite_says_nothing_of_that_for_its_job_was_asked_for_with_it(folder, slurm, head):
+    head.env = INSIDE | {"MADRUN_CASE": "nightly/one/1"}
+    assert backend.conduct(folder(time="2h"), head, False) == 0
+    assert head.said == ["inside job 7: runs on h0, h1"]
 
 
 @pytest.fixture
@@ -357,7 +431,7 @@ def test_nodes_of_an_allocation_can_be_left_out(folder, slurm, head):
         backend.conduct(folder(exclude="h1"), head, False)
 
 
-def wait_for(condition, limit_s=20.0):
+def wait_for(condition, limit_s=60.0):
     """Until something holds."""
     limit = time.monotonic() + limit_s
     while not condition():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madrun.backends.slurm.lines import line_problem, option, pattern, quoted, word_problem
+from madrun.backends.slurm.lines import line_problem, option, options_of, pattern, quoted, word_problem
 
 LINE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")))
 
@@ -15,6 +15,12 @@ LINE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")))
 def test_a_quoted_value_is_one_word_and_the_same_text(text):
     assert shlex.split(option("comment", text))[1:] == [f"--comment={text}"] or text.startswith("#")
     assert shlex.split(quoted(text)) == [text]
+
+
+@given(LINE)
+def test_what_was_written_is_read_again(text):
+    script = f"#!/bin/sh\n{option('exclusive')}\n{option('comment', text)}\necho --time=3\n"
+    assert options_of(script) == {"exclusive": "", "comment": text}
 
 
 def test_a_percent_sign_of_a_path_begins_no_replacement():

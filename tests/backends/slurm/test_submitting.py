@@ -12,6 +12,8 @@ from madrun.errors import ContextError, UsageError
 
 BUSY = "echo 'sbatch: error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
 
+POLICY = "allocation failure: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+
 
 @pytest.fixture
 def submit(slurm, head, tmp_path, monkeypatch):
@@ -49,7 +51,11 @@ def test_the_name_of_a_cluster_is_kept(submit, slurm):
         ("allocation failure: Invalid node name specified", r"slurm.nodelist: refused"),
         ("sbatch: error: Invalid generic resource (gres) specification", r"slurm.gpus_per_node: refused"),
         ("sbatch: unrecognized option '--bogus=1'", r"slurm.sbatch: refused"),
-        ("allocation failure: Invalid account or account/partition combination specified", r"slurm.\w+: refused"),
+        ("allocation failure: Invalid account or account/partition combination specified", r"slurm.account: refused"),
+        ("allocation failure: Access denied to requested reservation", r"slurm.reservation: refused"),
+        (f"sbatch: error: QOSMaxNodePerJobLimit\n{POLICY}", r"slurm.nodes: refused by sbatch: QOSMaxNodePerJobLimit"),
+        (f"sbatch: error: AssocMaxWallDurationPerJobLimit\n{POLICY}", r"slurm.time: refused"),
+        (f"sbatch: error: QOSMaxSubmitJobPerUserLimit\n{POLICY}", r"slurm.qos: refused"),
         ("allocation failure: Job violates something new", r"slurm: refused by sbatch: Job violates something new"),
     ],
 )
@@ -64,7 +70,7 @@ def test_a_refusal_names_the_key_that_says_it(said, message):
 )
 def test_an_unknown_node_is_of_the_key_that_the_script_has(lines, key):
     said = refusal(Answer(1, "", "allocation failure: Invalid node name specified"), lines)
-    assert str(said).startswith(f"slurm.{key}: refused by sbatch: Invalid node name specified (sinfo -N lists them)")
+    assert str(said).startswith(f"slurm.{key}: refused by sbatch: Invalid node name specified")
 
 
 def test_what_is_refused_is_not_submitted(submit, slurm):
@@ -101,6 +107,28 @@ def test_more_nodes_than_there_are_is_an_error_at_once(submit, slurm, partition,
     with pytest.raises(ContextError, match=said):
         submit(f"#SBATCH --nodes=9\n#SBATCH {partition}")
     assert not any("--parsable" in call for call in slurm.calls)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("#SBATCH --nodes=2\n#SBATCH --exclude=h0", r"slurm.exclude: found h0, which leaves 1 of 2 nodes; .* least 2"),
+        ("#SBATCH --nodes=1\n#SBATCH --exclude=h[0-1]", r"slurm.exclude: found h\[0-1\], which leaves 0 of 2 nodes"),
+    ],
+)
+def test_too_many_nodes_left_out_are_an_error_at_once(submit, slurm, lines, said):
+    slurm.answers("sbatch", NO_NODES, "echo 12")
+    slurm.answers("sinfo", "echo 'gpu|2'", "printf 'h0\\nh1\\nh1\\n'")
+    with pytest.raises(ContextError, match=said):
+        submit(lines)
+    assert not any("--parsable" in call for call in slurm.calls)
+
+
+def test_a_refusal_says_what_is_allowed(submit, slurm):
+    slurm.answers("sbatch", "echo 'sbatch: error: invalid partition specified: nope' >&2; exit 1")
+    slurm.answers("sinfo", "printf 'gpu\\nbig\\n'")
+    with pytest.raises(ContextError, match=r"specified: nope; found nope, allowed: gpu, big$"):
+        submit("#SBATCH --partition=nope")
 
 
 @pytest.mark.parametrize("sizes", ["printf 'gpu|9\\n'", "exit 1", "exit 0", "echo nonsense"])
