@@ -70,6 +70,10 @@ class LaunchFolder:
         """Removes the private file, once no node needs it any more."""
         (self.path / PRIVATE).unlink(missing_ok=True)
 
+    def keep(self, name: str, text: str) -> None:
+        """One more file beside the others, which is not there yet."""
+        self._write(name, text)
+
     def _write(self, name: str, text: str) -> None:
         place, mode = self.path / name, 0o700 if name.endswith(".sh") else 0o600
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from madrun.backends.launchfolder import LaunchFolder
@@ -12,14 +12,14 @@ from madrun.results import perfcsv
 from madrun.results.mad import outputcsv
 from madrun.results.rundir import RunDir, read_record, run_paths
 from madrun.results.survey import look
-from madrun.spec.launch import BROUGHT_HOME, Launch
+from madrun.spec.launch import BROUGHT_HOME, ROWS, Launch
 from madrun.spec.record import Record
 
 
 def add_rows(folder: LaunchFolder, launch: Launch) -> Iterator[str]:
     """Adds rows of what came here to perf.csv of the results, and in a MAD repository to the one there too.
 
-    Those of all runs to the launch's `output`. Yields what failed.
+    Those of all runs to the launch's `output`. No table gets the rows of a run twice. Yields what failed.
     """
     results, here = Path(launch.results), set(_brought_home(folder))
     table = results / perfcsv.FILE_NAME
@@ -35,10 +35,27 @@ def add_rows(folder: LaunchFolder, launch: Launch) -> Iterator[str]:
                 perfcsv.mark(results, path.name)
                 perfcsv.append(results, RunDir(path), record)
             for file in _files(launch, path.name in here):
-                outputcsv.add(file, rows_of_run(results, RunDir(path), record))
+                if not outputcsv.has_rows_of(file, path.name):
+                    outputcsv.add(file, rows_of_run(results, RunDir(path), record))
         except OSError as error:
             place = error.filename or table
             yield f"{place} lacks what {path.name} says: {error.strerror}; the run directory has it all"
+
+
+def note_rows(folder: LaunchFolder, launch: Launch, failed: Sequence[str]) -> None:
+    """Writes down that every table has what it is to have; not so where one failed, or a run still writes its record.
+
+    `failed`: what `add_rows` yielded.
+    """
+    paths = [path for path in run_paths(Path(launch.results)) if is_run_of(launch, path)]
+    if not failed and all(read_record(path) is not None for path in paths):
+        folder.journal(ROWS)
+
+
+def rows_are_due(folder: LaunchFolder, launch: Launch) -> bool:
+    """Whether rows of a launch that nobody attends any more are this host's to add, and are perhaps not there yet."""
+    events = {event.get("event") for event in folder.events()}
+    return ROWS not in events and (BROUGHT_HOME in events or bool(launch.output and events))
 
 
 def is_run_of(launch: Launch, path: Path) -> bool:

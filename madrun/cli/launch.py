@@ -9,7 +9,7 @@ from pathlib import Path
 
 from madrun.backends.launchfolder import ATTENDANT, PRIVATE_NAME, LaunchFolder, files_of
 from madrun.backends.table import RUNS, UNATTENDED, backend_of
-from madrun.cli.broughthome import add_rows
+from madrun.cli.broughthome import add_rows, note_rows
 from madrun.cli.launching import Asked, Made, Words, asked_of, make_launch
 from madrun.cli.signals import catch_signals
 from madrun.cli.terminal import Terminal
@@ -54,8 +54,10 @@ def attend(folder: LaunchFolder, detach: bool = False) -> int:
         return backend.conduct(folder, head, detach=True)
     with _attending(folder, launch):
         code = backend.conduct(folder, head, detach=False)
-        for text in add_rows(folder, launch):
+        texts = list(add_rows(folder, launch))
+        for text in texts:
             head.say(f"warning: {text}")
+        note_rows(folder, launch, texts)
     return code
 
 

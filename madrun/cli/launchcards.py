@@ -16,12 +16,15 @@ def launched_cards(request: Request, repository: Path) -> tuple[list[Card], int 
     """The cards, one at least, and of how many nodes a saved plan is; None where none is repeated."""
     catalogue = read_catalogue(repository)
     if request.saved is not None:
+        from madrun.cli.launchplan import check_plan
+
         file = find_plan(request.saved, request.results)
         job = read_map(file).get("job")
         name, nnodes = (job.get("card"), job.get("nnodes")) if isinstance(job, dict) else (None, None)
         found = [card for card in catalogue.cards if card.name == name]
         if not found:
             raise UsageError(f"--plan: {file} is of card {name!r}, which {repository} lacks; type it in its repository")
+        check_plan(file, repository.absolute())
         return found, nnodes if isinstance(nnodes, int) else None
     if request.repository.manifest_file is not None:
         from madrun.cli.manifest import read_given

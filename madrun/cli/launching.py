@@ -18,7 +18,7 @@ from madrun.backends.table import BACKENDS, WHOLE, Backend, backend_of
 from madrun.cli.launchcards import launched_cards, manifest_layer
 from madrun.cli.launchoptions import LaunchOptions
 from madrun.cli.launchsecrets import masked
-from madrun.cli.launchwords import told_to_nodes, typed_again
+from madrun.cli.launchwords import layer_names, told_to_nodes, typed_again
 from madrun.cli.layers import site_layer, user_layers
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
@@ -32,7 +32,7 @@ from madrun.results.mad import outputcsv
 from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
 from madrun.spec.context import Context, Layer
-from madrun.spec.launch import CASE, COMMAND, ENCLOSED, FOLDERS, UP, BackendName, Launch
+from madrun.spec.launch import CASE, COMMAND, ENCLOSED, FOLDERS, LAYERS, UP, BackendName, Launch
 from madrun.spec.validation import did_you_mean
 
 _FIRST_PORT, _PORTS = 20000, 5000  # below Linux's ephemeral ports; two each, so that MASTER_PORT + 1 is never another's
@@ -109,18 +109,19 @@ def make_launch(asked: Asked, to: Path | None = None) -> Made:
 
     `to`: the folder that it is written to; default: one of its own below the results.
     """
-    name = _backend_name(asked.launch)
+    name = backend_name(asked.launch)
     request = asked.request()
     repository = find_repository(request.repo)
     cards, planned = launched_cards(request, repository)
     context = head_context(asked, request, repository, cards[0])
-    backend, values = backend_of(name), _settings(context, name)
-    settings, nnodes = backend.read(values, _nnodes(asked.launch, context, planned), env=os.environ)
+    backend = backend_of(name)
+    values, settings, nnodes = read_settings(asked.launch, context, planned)
     launch_id = _launch_id(cards)
     output = _output(asked, name)
     groups = (asked.repository, asked.files, asked.show)
     told = told_to_nodes(asked.options, groups, asked.more, (request, repository), ("output",) if output else ())
     command = masked(request.command, told.private, context)
+    again = ("sh", f"{to}/{UP}") if name in WHOLE else typed_again(command)
     launch = Launch(
         id=launch_id,
         backend=name,
@@ -129,7 +130,7 @@ def make_launch(asked: Asked, to: Path | None = None) -> Made:
         words=(*told.words, *(("--runtime", "process") if name in ENCLOSED else ()), *_slots(settings, context)),
         files=told.files,
         given=told.given,
-        env={COMMAND: json.dumps(("sh", f"{to}/{UP}") if name in WHOLE else typed_again(command)), **_case()},
+        env={COMMAND: json.dumps(again), **_case(), **_layers(layer_names(request, repository))},
         secrets=tuple(sorted(told.private)),
         cards=tuple(card.name for card in cards),
         images={vendor: source.image or "" for vendor, source in cards[0].images.items()},
@@ -154,7 +155,8 @@ def _images(name: BackendName, settings: Any, of: tuple[Request, Path, list[Card
     return images_of(*of)
 
 
-def _backend_name(options: LaunchOptions) -> BackendName:
+def backend_name(options: LaunchOptions) -> BackendName:
+    """That of `--on`; `UsageError` for none, an unknown one, and for flags that mean nothing there."""
     if options.on is None:
         raise UsageError(f"--on: is missing; allowed: {', '.join(BACKENDS)}")
     if options.on not in BACKENDS:
@@ -167,12 +169,15 @@ def _backend_name(options: LaunchOptions) -> BackendName:
 
 def head_context(asked: Asked, request: Request, repository: Path, card: Card) -> Context:
     """What the layers say of the launch itself; what depends on a node's facts is resolved there."""
-    name = asked.launch.on or ""
-    flags = [
-        Layer(f"--{key.replace('_', '-')}", {name: {key: value}}) for key, value in asked.launch.values(name).items()
-    ]
     below = [*site_layer(request, repository), *manifest_layer(request)]
-    stack = [*below, merging.card_layer(card), *user_layers(request), *flags]
+    return launch_context((below, user_layers(request)), asked.launch, card)
+
+
+def launch_context(layers: tuple[list[Layer], list[Layer]], options: LaunchOptions, card: Card) -> Context:
+    """The same of layers that are read: those below the card, and those above it; `ContextError` for a wrong one."""
+    name, (below, above) = options.on or "", layers
+    flags = [Layer(f"--{key.replace('_', '-')}", {name: {key: value}}) for key, value in options.values(name).items()]
+    stack = [*below, merging.card_layer(card), *above, *flags]
     context, origins, _ = merging.resolve(stack, card.mad is not None)
     if rank := next((origin for origin in origins if origin.key == "multi_node_args.NODE_RANK"), None):
         raise ContextError(
@@ -183,6 +188,16 @@ def head_context(asked: Asked, request: Request, repository: Path, card: Card) -
     if said is None:
         return replace(context, multi_node_args=replace(context.multi_node_args, NNODES=0))
     return context
+
+
+def read_settings(options: LaunchOptions, context: Context, planned: int | None = None) -> tuple[Any, Any, int]:
+    """The backend's part of this context, its settings and the number of nodes; `ContextError` for what is wrong.
+
+    `planned`: of how many nodes a plan is that is repeated.
+    """
+    name = backend_name(options)
+    values = _settings(context, name)
+    return values, *backend_of(name).read(values, _nnodes(options, context, planned), env=os.environ)
 
 
 def _nnodes(options: LaunchOptions, context: Context, planned: int | None) -> int | None:
@@ -252,6 +267,10 @@ def _output(asked: Asked, name: BackendName) -> str:
     file = Path(asked.files.output).expanduser().absolute()
     outputcsv.check(file, "--output")
     return str(file)
+
+
+def _layers(names: dict[str, str]) -> dict[str, str]:
+    return {LAYERS: json.dumps(names)} if names else {}
 
 
 def _case() -> dict[str, str]:

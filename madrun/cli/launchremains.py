@@ -11,14 +11,15 @@ from madrun.backends.table import UNATTENDED
 from madrun.cli.launches import attendant_of, known_launches, launch_state
 from madrun.cli.which import attendants
 from madrun.errors import MadrunError
+from madrun.locks import is_held
 from madrun.node.seeing.presence import registered
 from madrun.node.seeing.remains import Remain, size_of
-from madrun.spec.launch import PRIVATE
+from madrun.spec.launch import HOME_LOCK, PRIVATE
 
 _LEFT = {
     PRIVATE: "secret values that no node needs any more",
     f"{PRIVATE_NAME}*": "secret values that no node needs any more",
-    "home-*": "results that were being brought home when their madrun was killed; madrun status says where they are",
+    "home-*": "results that were being brought home when their madrun was killed; madrun status brings them",
 }
 
 
@@ -36,7 +37,7 @@ def of_launches(results: Path) -> Iterator[Remain]:
 
 def _is_over(folder: LaunchFolder) -> bool:
     """Whether nobody needs its files any more; not so where that cannot be told."""
-    if attendant_of(folder) is not None:
+    if attendant_of(folder) is not None or is_held(folder.path / HOME_LOCK):
         return False
     with suppress(MadrunError, OSError, ValueError):
         launch = folder.launch()

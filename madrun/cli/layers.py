@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from madrun.cli.privatevalues import put_back
 from madrun.cli.request import Request
 from madrun.errors import CardError, ContextError
 from madrun.planning.layers import parse_text
-from madrun.probe.environment import user_folder
+from madrun.probe.environment import launched_by, user_folder
 from madrun.spec.context import Layer
+from madrun.spec.launch import LAYERS
 
 SITE_FILE = "madrun-site.yaml"
 USER_SITE_FILE = "site.yaml"
@@ -21,7 +24,7 @@ USER_SITE_FILE = "site.yaml"
 def site_layer(request: Request, repository: Path) -> list[Layer]:
     """The site file: `--site`, else in the repository, else in the user's configuration folder."""
     if request.site is not None:
-        return [Layer(f"--site {request.site}", _read_map(Path(request.site).expanduser(), "--site"))]
+        return [Layer(_known_as("--site", request.site), _read_map(Path(request.site).expanduser(), "--site"))]
     for path in (repository / SITE_FILE, user_folder("config") / USER_SITE_FILE):
         if path.is_file():
             return [Layer(f"site file {path}", _read_map(path, "site file"))]
@@ -33,21 +36,33 @@ def user_layers(request: Request) -> list[Layer]:
     layers = []
     if request.additional_context_file is not None:
         file = Path(request.additional_context_file).expanduser()
-        name = f"--additional-context-file {file}"
+        name = _known_as("--additional-context-file", str(file))
         layers.append(Layer(name, _read_map(file, "--additional-context-file")))
     if request.additional_context is not None:
-        layers.append(Layer("--additional-context", parse_text(request.additional_context, "--additional-context")))
+        values = parse_text(request.additional_context, "--additional-context")
+        layers.append(Layer("--additional-context", put_back(values, "--additional-context")))
     if request.env:
-        layers.append(Layer("--env", {"docker_env_vars": _once("--env", map(_variable, request.env))}))
+        values = put_back(_once("--env", map(_variable, request.env)), "--env")
+        layers.append(Layer("--env", {"docker_env_vars": values}))
     if request.mount:
         layers.append(Layer("--mount", {"docker_mounts": _once("--mount", map(_mount, request.mount))}))
     if request.arg:
         layers.append(Layer("--arg", {"more_args": list(request.arg)}))
     for word in request.set_key:
-        layers.append(Layer("--set", set_values(word, "--set")))
+        layers.append(Layer("--set", put_back(set_values(word, "--set"), "--set")))
     for name, value in request.flags.items():
         layers.append(Layer(f"--{name.replace('_', '-')}", {name: value}))
     return layers
+
+
+def _known_as(flag: str, file: str) -> str:
+    """The name of a file's layer; on a node of a launch, which has a copy, that of the launching host's."""
+    try:
+        names = json.loads(os.environ.get(LAYERS, "{}")) if launched_by() else {}
+    except ValueError:
+        names = {}
+    found = names.get(flag) if isinstance(names, dict) else None
+    return found if isinstance(found, str) else f"{flag} {file}"
 
 
 def set_values(word: str, flag: str) -> dict[str, Any]:
@@ -107,6 +122,11 @@ def _mount(word: str) -> tuple[str, str]:
 
 
 def _read_map(path: Path, flag: str) -> dict[str, Any]:
+    """What the file says; a launch's own files hold references in the place of secrets."""
+    return dict(put_back(_map_in(path, flag), f"{flag} {path}"))
+
+
+def _map_in(path: Path, flag: str) -> dict[str, Any]:
     if not path.is_file():
         raise ContextError(f"{flag}: {path} does not exist or is not a file")
     if path.suffix.lower() in (".yaml", ".yml"):

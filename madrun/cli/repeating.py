@@ -21,6 +21,7 @@ from madrun.cli.standing import ImageHere, check_paths, image_here, there_again
 from madrun.data.state import data_states
 from madrun.errors import CardError, ContextError
 from madrun.planning import repeat
+from madrun.planning.elsewhere import at_repository
 from madrun.planning.explain import Explained
 from madrun.planning.job import plan_image
 from madrun.planning.layers import resolve
@@ -29,6 +30,7 @@ from madrun.planning.node import owner_of
 from madrun.planning.samegpus import gpu_changes
 from madrun.planning.topology import check_ranks, with_scheduler
 from madrun.probe import network
+from madrun.probe.environment import launched_by
 from madrun.registry import cardtree
 from madrun.registry.mad import credentials
 from madrun.runners import RUNNERS
@@ -37,6 +39,7 @@ from madrun.spec.card import Card
 from madrun.spec.codec import to_plain
 from madrun.spec.context import Context, MultiNodeArgs
 from madrun.spec.facts import GitState
+from madrun.spec.launch import REPOSITORY
 from madrun.spec.mad import COMMON
 from madrun.spec.plan import SECRET, NodePlan, Plan
 
@@ -51,6 +54,7 @@ def prepare_saved(request: Request, saved: str) -> Prepared:
     facts, client = look(plan.job.runtime, request.results)
     rank = with_scheduler({"NNODES": plan.job.nnodes, **given}, facts.scheduler).get("NODE_RANK")
     node = repeat.node_part(plan, None if rank is None else int(str(rank)), facts.hostname, str(file))
+    node = _where_it_was_brought(node, plan)
     then = first_run(file, plan.madrun, node.node_rank)
     repeat.check_host(plan.job, node, facts, then.facts)
     check_paths(node)
@@ -66,6 +70,13 @@ def prepare_saved(request: Request, saved: str) -> Prepared:
     changes = (*planned.changes, *(f"changed since: {line}" for line in moved))
     prepared.planned.append(replace(planned, changes=changes))
     return prepared
+
+
+def _where_it_was_brought(node: NodePlan, plan: Plan) -> NodePlan:
+    """On a node of a launch the part for the repository in which it was started; its files are compared as ever."""
+    if launched_by() and (os.environ.get(REPOSITORY) or not Path(node.repository).is_dir()):
+        return at_repository(node, plan.job, str(Path.cwd()))
+    return node
 
 
 def _own_words(request: Request) -> tuple[Context, dict[str, Any]]:

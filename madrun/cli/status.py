@@ -10,11 +10,12 @@ from typing import Any
 
 from madrun.cli.again import again_of_record
 from madrun.cli.launches import find_launch, print_launch
+from madrun.cli.launchhome import bring_late
 from madrun.cli.tables import age, clock, columns
 from madrun.cli.verdict import quoted, verdict_lines
 from madrun.cli.which import find_run, registry
 from madrun.errors import ExitCode
-from madrun.node.conduct import Ended
+from madrun.node.ended import Ended
 from madrun.node.seeing.board import CONSOLE, look_at_log
 from madrun.node.seeing.going import Going, going, keepers
 from madrun.node.seeing.presence import registered
@@ -32,9 +33,10 @@ _HEAD = ("NODE", "HOST", "PHASE", "LAST LINE", "CONSOLE", "LAST METRIC")
 def print_status(word: str, results: str, as_json: bool) -> int:
     """Prints it; 0 for a run that goes on or is valid, 3 for one that failed or died, 2 where there is no such run.
 
-    The word may mean a launch too.
+    The word may mean a launch too; what of it is over and not here yet is brought here first.
     """
     if (launch := find_launch(word, results)) is not None:
+        bring_late(launch)
         return print_launch(launch, as_json)
     seen = look(find_run(word, results))
     state = going(seen)

@@ -17,6 +17,7 @@ PREFIX = "MADRUN_"
 NODE_KEYS = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "CONTROL_PORT")  # with PREFIX: multi_node_args
 LAUNCH = "MADRUN_LAUNCH"  # `ssh:ID`: by what, and in which launch, this node was started
 COMMAND = "MADRUN_COMMAND"  # what the user typed, as a JSON list: what a record says is to be typed again
+LAYERS = "MADRUN_LAYERS"  # by flag the layer's name on the launching host, as JSON: what a user knows a file by
 CASE = "MADRUN_CASE"  # `SUITE/CASE/ATTEMPT`: of what suite this run is a case; its record says so
 LEASE = "MADRUN_LEASE"  # `stdin`: the run ends with its standard input, and when that is silent for too long
 PROGRAM = "MADRUN_PROGRAM"  # the madrun of this node: one path
@@ -26,6 +27,7 @@ BEAT_S, SILENCE_S = 2.0, 10.0  # how often a lease is renewed, and how long it l
 # Letters on a lease that ask the run to end as this signal would, and the name of each.
 ASKED = {"I": "SIGINT", "T": "SIGTERM", "H": "SIGHUP"}
 BROUGHT_HOME = "brought home"  # the event of a launch's journal that names `runs` whose directories came to the head
+ROWS = "rows added"  # the event after which every table has the rows of its runs
 BAD_HOSTS = "bad hosts"  # that which names `hosts` that could not take part or were lost, and why, by name
 JOINED = "all nodes have joined"  # said by every node but node 0: from then on node 0 knows what becomes of it
 
@@ -33,6 +35,7 @@ SCRIPT, PRIVATE, FILE = "node.sh", "private.env", "launch.json"  # in the folder
 CARRIED = "madrun/bin/madrun"  # there too, where the folder is all that the nodes get
 UP = "up.sh"  # there too, where the user starts it: everything from the start to the results
 ORIGIN = "madrun-origin.json"  # beside a copy of a repository: the commit that it is a copy of
+HOME_LOCK = "home.lock"  # there too, held by whoever brings its results home when nobody attends it any more
 FOLDERS = "launches"  # where below the results these folders are
 
 

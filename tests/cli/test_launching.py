@@ -59,6 +59,7 @@ def test_the_site_file_that_is_found_by_itself_goes_along_too(make, repository):
     made = make()
     assert made.launch.files == {"site.yaml": "compose: {shm_size: 3g}\nmodules: [rocm/6.2]\n"}
     assert made.launch.given == {"--site": "site.yaml"}
+    assert json.loads(made.launch.env["MADRUN_LAYERS"]) == {"--site": f"site file {repository}/madrun-site.yaml"}
     assert made.settings.shm_size == "3g"
     assert made.launch.modules == ("rocm/6.2",)
 
@@ -142,7 +143,8 @@ def test_two_different_numbers_of_nodes_are_an_error(make):
         make(additional_context="{'multi_node_args': {'NNODES': 3}}")
 
 
-def test_a_plan_that_is_repeated_says_the_number_of_nodes(make, tmp_path):
+def test_a_plan_that_is_repeated_says_the_number_of_nodes(make, tmp_path, monkeypatch):
+    monkeypatch.setattr("madrun.cli.launchplan.check_plan", lambda file, repository: None)
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps({"job": {"card": "one", "nnodes": 3}}))
     assert make(launch={}, plan=str(plan), tags=None).launch.nnodes == 3

@@ -107,6 +107,25 @@ def test_a_site_file_may_be_yaml_json_or_a_python_literal(site, name, text):
     assert site(text, name) == {"grace": 7}
 
 
+@pytest.mark.parametrize(
+    ("launch", "said", "known"),
+    [
+        ("ssh:x", '{"--site": "site file /repo/madrun-site.yaml"}', "site file /repo/madrun-site.yaml"),
+        ("ssh:x", '{"--site": 1}', "--site FILE"),
+        ("ssh:x", "[", "--site FILE"),
+        ("ssh:x", "[]", "--site FILE"),
+        ("", '{"--site": "site file /repo/madrun-site.yaml"}', "--site FILE"),
+    ],
+)
+def test_a_file_that_a_launch_brought_is_known_by_its_name_there(tmp_path, monkeypatch, launch, said, known):
+    file = tmp_path / "site.yaml"
+    file.write_text("grace: 7\n")
+    monkeypatch.setenv("MADRUN_LAUNCH", launch)
+    monkeypatch.setenv("MADRUN_LAYERS", said)
+    (layer,) = site_layer(make_request(RunOptions(tags=["one"], site=str(file))), tmp_path)
+    assert (layer.name, layer.values) == (known.replace("FILE", str(file)), {"grace": 7})
+
+
 def test_an_empty_site_file_says_nothing(site):
     assert site("# later\n") == {}
 

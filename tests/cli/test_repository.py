@@ -64,6 +64,7 @@ def test_the_cards_that_ship_are_said_to_be_those_where_nobody_named_them(zoo, t
     assert fallback_note(zoo, None) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["--repo", "MODEL_DIR"])
 def test_a_plan_is_made_of_a_repository_elsewhere_and_nothing_is_copied(madrun, zoo, tmp_path, named):
     here = tmp_path / "here"

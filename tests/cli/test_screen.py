@@ -32,7 +32,7 @@ screen.close()
 def test_everything_of_the_log_is_shown_and_news_go_to_stderr(tmp_path):
     log = tmp_path / "console.log"
     log.touch()
-    done = subprocess.run([sys.executable, "-c", FOLLOW, str(log)], capture_output=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", FOLLOW, str(log)], capture_output=True, timeout=60, check=True)
     assert done.stdout == log.read_bytes() + b"verdict\n"
     lines = done.stderr.decode().splitlines()
     assert lines[0].startswith("madrun: [")
@@ -44,7 +44,7 @@ def test_a_log_that_is_not_to_be_heard_is_not_shown_while_verdicts_are(tmp_path)
     log = tmp_path / "console.log"
     log.touch()
     text = FOLLOW.replace("screen = Screen()", "screen = Screen()\nscreen.live = False")
-    done = subprocess.run([sys.executable, "-c", text, str(log)], capture_output=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", text, str(log)], capture_output=True, timeout=60, check=True)
     assert done.stdout == b"verdict\n"
     assert done.stderr.decode().splitlines()[-1] == "madrun: done"
 
@@ -56,7 +56,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path):
     os.close(read)
     try:
         command = [sys.executable, "-c", FOLLOW, str(log)]
-        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=30, check=False)
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
     finally:
         os.close(write)
     assert done.returncode == 0

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from madrun.backends import aside
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
-from madrun.backends.look import CLEARED, PREPARED, log_of, show_log, state_of
+from madrun.backends.look import PREPARED, log_of, show_log, state_of
 from madrun.backends.ssh.carrying import Place, bring_home, clear, deliver, forget_private
 from madrun.backends.ssh.connection import Connections
+from madrun.backends.ssh.leftbehind import are_noted, note_cleared, note_places, results_of
 from madrun.backends.ssh.settings import SshSettings, read
 from madrun.backends.ssh.start import by_hand, check_words, node_command, starts
 from madrun.backends.ssh.visit import choose_master, visit
@@ -66,7 +67,8 @@ def _conduct(folder: LaunchFolder, head: Head, launch: Launch, by: tuple[SshSett
     master = choose_master(seen, launch, settings)
     places = deliver(connections, seen, folder, launch, settings, head)
     try:
-        lies = f"{places[0].host}:{places[0].results}" if places[0].results else ""
+        lies = results_of(places[0])
+        note_places(folder, places)
         folder.journal(PREPARED, master=master, folder=places[0].folder, results=lies)
         if head.stop.is_set():
             return Outcome(ExitCode.INTERRUPTED, head.reason)
@@ -80,7 +82,7 @@ def _conduct(folder: LaunchFolder, head: Head, launch: Launch, by: tuple[SshSett
         return outcome
     finally:
         left = clear(connections, places)
-        folder.journal(CLEARED, left=list(left))
+        note_cleared(folder, places, left)
         if left:
             head.say(f"not brought home, and not removed: {', '.join(left)}")
 
@@ -105,7 +107,8 @@ def _bring_home(connections: Connections, places: Sequence[Place], folder: Launc
             raise UsageError(lost[place.host])
         runs = bring_home(connections, place, folder, folder.launch())
     except (MadrunError, OSError) as error:
-        head.say(f"the results are not brought home: {error}; they lie in {place.host}:{place.results}")
+        later = f"madrun status {folder.path.name} brings them"
+        head.say(f"the results are not brought home: {error}; they lie in {place.host}:{place.results}, and {later}")
         return
     if runs:
         folder.journal(BROUGHT_HOME, runs=list(runs))
@@ -124,5 +127,6 @@ def logs(folder: LaunchFolder, head: Head, which: Which) -> int:
 
 def stop(folder: LaunchFolder, head: Head) -> int:
     """Of a launch that nobody attends any more nothing runs: the leases ended with their holder."""
-    head.say(f"{folder.path.name}: nobody attends it any more; what ran on its nodes ended with that")
+    more = f"; madrun status {folder.path.name} brings home what lies there" if are_noted(folder) else ""
+    head.say(f"{folder.path.name}: nobody attends it any more; what ran on its nodes ended with that{more}")
     return 0

@@ -11,14 +11,14 @@ from typing import Any
 
 from madrun.backends.carry.home import fetch
 from madrun.backends.carry.images import Image, Way, images_here, send_image
-from madrun.backends.carry.talk import Starter, Target, Trouble, ask
+from madrun.backends.carry.talk import Starter, Target, Trouble, ask, printable
 from madrun.backends.head import Head
 from madrun.backends.launchfolder import LaunchFolder
 from madrun.backends.ssh.lacking import Delivery, Found, place_of, target_of
 from madrun.backends.ssh.sending import each_host, send
 from madrun.backends.ssh.settings import SshSettings
 from madrun.backends.ssh.visitscript import Seen
-from madrun.spec.launch import PRIVATE, Launch
+from madrun.spec.launch import PRIVATE, SCRIPT, Launch
 from madrun.units import format_size
 
 CACHE = Path("~/.cache/madrun/carry")  # of this host
@@ -127,16 +127,20 @@ def _images(job: Delivery, here: Sequence[Image], found: Found) -> dict[str, lis
     return carried
 
 
-def bring_home(connections: Starter, place0: Place, folder: LaunchFolder, launch: Launch) -> tuple[str, ...]:
+def bring_home(
+    connections: Starter, place0: Place, folder: LaunchFolder, launch: Launch, here: Sequence[str] | None = None
+) -> tuple[str, ...]:
     """Brings the run directories of node 0 below the launch's results, each whole or not at all; their names.
 
     Nothing to do where the results are shared. `UsageError` where they cannot be brought: then `clear` leaves them.
+    `here`: of a launch whose command was killed, the runs that it had brought before; they are among the names, and
+    what may still run on node 0 has to have ended.
     """
     if not place0.results:
         return ()
-    question = _question(place0)
+    question = {**_question(place0), "over": here is not None}
     runs = Path(launch.results) / "runs"
-    names = fetch(connections, _target(place0), question, (folder.path, runs))
+    names = (*(here or ()), *fetch(connections, _target(place0), question, (folder.path, runs)))
     with suppress(Trouble):  # they are here
         ask(connections, _target(place0), {**question, "do": "brought", "runs": names}, threading.Event())
     return names
@@ -154,11 +158,14 @@ def clear(connections: Starter, places: Sequence[Place]) -> tuple[str, ...]:
     """
     ours = [place for place in places if not place.shared or place.repository]
     kept: list[str] = []
-    for some in (ours[:1], ours[1:]):
-        answers = each_host(connections, some, _asked("clear", keep=some == ours[:1] or bool(kept)))
+    for node_0 in (True, False):
+        some = [place for place in ours if (place is places[0]) == node_0]
+        answers = each_host(connections, some, _asked("clear", keep=node_0 or bool(kept)))
         for place in some:
             answer = answers.get(place.host, {"kept": place.results})
-            kept += [f"{place.host}:{path}" for path in (answer["kept"], *answer.get("left", ())) if path]
+            kept += [
+                f"{place.host}:{printable(str(path))}" for path in (answer["kept"], *answer.get("left", ())) if path
+            ]
     return tuple(kept)
 
 
@@ -173,6 +180,7 @@ def _question(place: Place) -> dict[str, object]:
         "launch": place.launch,
         "to": below,
         "results": f"{below}/results",
+        "script": f"{below}/files/{SCRIPT}",
         "private": f"{below}/files/{PRIVATE}",
     }
 

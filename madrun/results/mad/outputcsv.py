@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +63,18 @@ def add(file: Path, rows: Sequence[Row]) -> None:
         target.seek(-1, os.SEEK_END)
         gap = b"" if target.read(1) == b"\n" else ending.encode()
         _append(target.fileno(), gap + text.getvalue().encode())
+
+
+def has_rows_of(file: Path, run_id: str) -> bool:
+    """Whether the table has a row of this run already; a table without that column has none that could be told."""
+    csv.field_size_limit(sys.maxsize)
+    if not file.exists():
+        return False
+    with file.open(newline="", encoding="utf-8-sig", errors="replace") as source, suppress(csv.Error):
+        rows = csv.reader(source)
+        place = next((place for place, name in enumerate(next(rows, ())) if name.strip() == "run_id"), None)
+        return place is not None and any(len(row) > place and row[place] == run_id for row in rows)
+    return False
 
 
 def _append(handle: int, added: bytes) -> None:

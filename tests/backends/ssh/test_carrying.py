@@ -122,6 +122,23 @@ def test_only_what_changed_is_sent(hosts):
     assert Path(f"{places[1].repository}/models/one/new.sh").read_text() == "12345"
 
 
+def test_files_that_may_hold_secrets_are_named_when_they_go_along_and_the_site_file_goes_by_itself(hosts):
+    repository = hosts.folder.path.parents[2]
+    names = ["credential.json", ".env", "keys/x.pem", "home/.ssh/config", "id_rsa", "a\x1b.key.pem", "keyboard.py"]
+    for name in [*names, "madrun-site.yaml"]:
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(name)
+    places = hosts.deliver()
+    assert said(hosts)[2:] == [
+        "carried with it: .env, a .key.pem, credential.json, home/.ssh/config and 2 more, which may hold secrets; "
+        "ssh.exclude leaves out what it names"
+    ]
+    assert Path(f"{places[0].repository}/keyboard.py").exists()
+    assert not Path(f"{places[0].repository}/madrun-site.yaml").exists()
+    assert hosts.deliver() == places
+    assert said(hosts) == []
+
+
 def test_a_host_that_has_this_madrun_uses_its_own(hosts):
     seen = hosts.seen()
     seen[1] = Seen(**{**as_values(seen[1]), "madrun": __version__, "program": "/opt/bin/madrun"})
