@@ -34,6 +34,7 @@ def test_a_module_has_no_emoji_and_says_what_it_is_for(path):
     assert len(text.splitlines()) <= 300
 
 
+@pytest.mark.slow
 def test_nothing_prints_outside_the_command_line():
     found = {name: calls(ast.parse(path.read_text()), "print") for name, path in zip(NAMES, PACKAGE, strict=True)}
     assert {name: lines for name, lines in found.items() if lines and not name.startswith("madrun/cli/")} == {}
@@ -56,6 +57,7 @@ def test_the_environment_is_read_only_in_cli_and_probe():
     ] == []
 
 
+@pytest.mark.slow
 def test_everything_is_caught_only_where_a_run_a_loop_or_a_thread_would_end():
     found = []
     for name, path in zip(NAMES, PACKAGE, strict=True):

@@ -178,11 +178,11 @@ class Cluster:
         with self.changed:
             return sorted(f"{plural}/{name}" for plural, _, name in self.objects if plural != "events")
 
-    def pod(self, rank, seconds=10):
+    def pod(self, rank, seconds=60):
         """The pod of a node, once it is there."""
         return self.wait_for(lambda: next((pod for pod in self.pods.values() if pod.rank == rank), None), seconds)
 
-    def wait_for(self, what, seconds=10):
+    def wait_for(self, what, seconds=60):
         deadline = time.monotonic() + seconds
         with self.changed:
             while not (found := what()):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
-import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,18 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> float:
     return time.monotonic() - started
 
 
+@contextmanager
+def one_at_a_time(what: str) -> Iterator[None]:
+    """Of all processes that test on this machine one at a time has this; the others wait for it."""
+    with Path(tempfile.gettempdir(), f"madrun-test-{what}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def containers(client: Any, folder: Path) -> list[dict[str, Any]]:
     """Containers, running or not, that belong to runs below this folder."""
     found = client.containers(all=True, filters={"label": "madrun.run"})
     return [c for c in found if any(str(m.get("Source", "")).startswith(str(folder)) for m in c.get("Mounts", []))]
-
-
-def free_port() -> int:
-    """A port of this machine that nobody has, and the next one is free too: madrun's own agents talk there."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first, suppress(OSError):
-            port = int(first.getsockname()[1])
-            with socket.create_server(("127.0.0.1", port + 1)):
-                return port
 
 
 def two_nodes(rank: int, port: int, **more: str) -> str:
@@ -64,6 +64,6 @@ def type_command(words: list[str], box: Path, env: dict[str, str] | None = None)
         typed.stdin.write("go\n")
         typed.stdin.flush()
         assert typed.stdout.readline() == "performance: 1 speed\n"
-        until(lambda: "exit 0" in (box / "steps").read_text(), 10, "the end of the script")
-        assert typed.communicate("bye\n", timeout=30)[0] == ""
+        until(lambda: "exit 0" in (box / "steps").read_text(), 60, "the end of the script")
+        assert typed.communicate("bye\n", timeout=120)[0] == ""
     assert typed.returncode == 0

@@ -7,7 +7,6 @@ import importlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from own_ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 MODELS = REPOSITORY / "models"
@@ -106,20 +106,13 @@ def wait(process: subprocess.Popen[bytes], folder: Path) -> Outcome:
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(40)  # torchrun gives its ranks 30 s to end
+            process.wait(60)  # torchrun gives its ranks 30 s to end
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         pytest.fail(f"still running after {LIMIT_S} s:\n{(folder / 'stderr').read_text()[-3000:]}")
     texts = [(folder / name).read_text(errors="replace") for name in ("stdout", "stderr")]
     return Outcome(code=code, stdout=texts[0], stderr=texts[1], folder=folder)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)

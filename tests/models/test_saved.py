@@ -82,6 +82,7 @@ def test_another_format_is_refused_by_its_number(saved, tmp_path):
         saved.read_meta(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 400), junk=st.binary(max_size=20))
 def test_a_damaged_meta_is_refused_or_is_the_same(saved, tmp_path_factory, cut, junk):

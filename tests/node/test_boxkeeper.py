@@ -120,13 +120,14 @@ def test_a_script_is_started_once_ready_and_its_exit_code_comes_back(keep):
 
 def test_the_lease_is_renewed_until_the_end_and_no_longer(keep):
     keeper, box = keep()
-    time.sleep(0.3)
-    assert box.lines.count(".") >= 3
+    deadline = time.monotonic() + 60
+    while box.lines.count(".") < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     keeper.end(by_itself=True)
-    time.sleep(0.05)
     count = len(box.lines)
-    time.sleep(0.1)
-    assert len(box.lines) == count
+    time.sleep(0.15)
+    assert len(box.lines) <= count + 1  # one may have been under way
 
 
 def test_a_driver_that_says_nothing_is_a_failure_of_the_engine(keep, monkeypatch):
@@ -200,14 +201,14 @@ def test_the_grace_is_short_when_a_node_was_lost(keep):
 
 def test_a_second_signal_does_not_wait_for_the_grace(keep):
     interrupt = Interrupt()
-    keeper, box = keep(ends_on=(), interrupt=interrupt, grace_s=60.0)
+    keeper, box = keep(ends_on=(), interrupt=interrupt, grace_s=600.0)
     interrupt.set("interrupted by SIGINT")
     interrupt.set("interrupted by SIGINT")
     threading.Timer(0.1, interrupt.set, ["interrupted by SIGINT"]).start()
     began = time.monotonic()
     keeper.end(by_itself=False)
     assert box.killed
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.e2e
@@ -219,7 +220,7 @@ def test_a_box_that_does_not_end_is_killed_after_the_grace_and_a_finding_if_that
     began = time.monotonic()
     (finding,) = keeper.end(by_itself=False)
     assert "could not be ended" in finding
-    assert 0.1 < killed[0] - began < 10
+    assert killed[0] - began > 0.1
 
 
 @pytest.mark.parametrize(("by_itself", "line"), [(True, "stay"), (False, "stay 10")])
@@ -246,7 +247,7 @@ def test_a_box_that_has_gone_does_not_stay(keep):
 
 
 def test_a_paused_container_ends_the_run_and_is_removed_without_a_word_to_it(keep):
-    keeper, box = keep({"go": ["begin"]}, grace_s=60.0)
+    keeper, box = keep({"go": ["begin"]}, grace_s=600.0)
     threading.Timer(0.05, setattr, [box, "trouble", "paused"]).start()
     with pytest.raises(Stopped, match="on node 0 was paused from outside") as caught:
         keeper.run_script()
@@ -255,7 +256,7 @@ def test_a_paused_container_ends_the_run_and_is_removed_without_a_word_to_it(kee
     began = time.monotonic()
     assert keeper.end(by_itself=False) == []
     assert box.killed
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_an_engine_that_goes_away_ends_the_run(keep):

@@ -130,16 +130,16 @@ def test_a_number_printed_by_a_failing_script_is_no_result(run):
 
 def test_the_time_limit_ends_the_script_and_what_it_started(run, tmp_path):
     began = time.monotonic()
-    ended, _, _ = run("(trap '' TERM; sleep 300) & sleep 300\n", timeout_s=0.3, grace_s=0.3)
-    assert time.monotonic() - began < 10
+    ended, _, _ = run("(trap '' TERM; sleep 1200) & sleep 1200\n", timeout_s=0.3, grace_s=0.3)
+    assert time.monotonic() - began < 120
     assert (ended.exit_code, ended.culprit.kind) == (3, "timeout")
     assert "0.30 s" in ended.culprit.text
 
 
 def test_a_script_that_ends_at_term_is_not_waited_for(run):
     began = time.monotonic()
-    ended, _, _ = run("trap 'exit 0' TERM\nwhile :; do sleep 0.05; done\n", timeout_s=0.3, grace_s=20.0)
-    assert time.monotonic() - began < 8
+    ended, _, _ = run("trap 'exit 0' TERM\nwhile :; do sleep 0.05; done\n", timeout_s=0.3, grace_s=600.0)
+    assert time.monotonic() - began < 60
     assert ended.culprit.kind == "timeout"
 
 

@@ -92,7 +92,7 @@ def test_what_is_under_way_for_an_image_ends_with_the_run(task, monkeypatch, tmp
 
     def slow(_place, _image, _context, watch):
         with watch.stop.ends(seen.set):
-            assert seen.wait(10)
+            assert seen.wait(60)
 
     class Ended(Exception):
         pass
@@ -103,4 +103,4 @@ def test_what_is_under_way_for_an_image_ends_with_the_run(task, monkeypatch, tmp
     monkeypatch.setattr(imagework.images, "ensure", slow)
     with pytest.raises(Ended):
         obtain(task(H200), tmp_path / "build.log", check, Silent())
-    assert seen.wait(10)
+    assert seen.wait(60)

@@ -136,6 +136,7 @@ def _finish_one(folder, record, index):
     append(folder, run, mine)
 
 
+@pytest.mark.slow
 def test_32_concurrent_runs_give_the_rows_of_32_runs(tmp_path, make_record):
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_finish_one, args=(tmp_path, make_record(), index)) for index in range(32)]

@@ -115,6 +115,7 @@ def test_a_value_that_is_not_finite_is_a_sample_so_that_the_verdict_can_say_so(o
     assert math.isnan(sample.value)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_lines_of_one_metric_are_one_sample_and_one_note(of_log):
     (sample,) = of_log("performance: 1 tok\n" * 100_000 + "performance: 2 tok\n").samples
     assert (sample.text, sample.times) == ("2", 100_001)
@@ -122,6 +123,7 @@ def test_a_hundred_thousand_lines_of_one_metric_are_one_sample_and_one_note(of_l
     assert note == "node 3 printed tok 100001 times with different values; the last, 2, counts"
 
 
+@pytest.mark.slow
 def test_any_number_of_metrics_fits_one_message_between_nodes(of_log):
     lines = (f"performance: {number} step_{number}_{'x' * 150}\n" for number in range(40_000))
     found = of_log("".join(lines))

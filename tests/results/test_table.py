@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 
 import pytest
 from hypothesis import given
@@ -123,10 +122,8 @@ def make_socket(path):
 )
 def test_what_is_no_regular_file_is_a_finding_at_once(tmp_path, monkeypatch, make, kind):
     monkeypatch.chdir(tmp_path)
-    began = time.monotonic()
     make(tmp_path / "out.csv") if make is not make_socket else make_socket((tmp_path / "out.csv").relative_to(tmp_path))
     found = samples_of_csv(tmp_path / "out.csv", 0)
-    assert time.monotonic() - began < 5
     assert found.findings == (f"multiple_results: out.csv is {kind}, allowed: a regular file",)
     assert found.samples == ()
 

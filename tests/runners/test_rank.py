@@ -64,7 +64,7 @@ def start(tmp_path, box):
 
 def told(process):
     """All that came to the console."""
-    return process.communicate(timeout=20)[0]
+    return process.communicate(timeout=60)[0]
 
 
 def end_of(box, rank=0):
@@ -77,7 +77,7 @@ def log(box, rank=0):
     return (box / f"ranks/rank-{rank}.log").read_bytes()
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -114,7 +114,7 @@ def test_console_and_log_have_every_byte_in_order_of_both_streams(start, box):
 
 def test_streams_that_are_apart_stay_apart(start, box):
     process = start("import sys; print('out'); print('err', file=sys.stderr)", stderr=subprocess.PIPE)
-    assert process.communicate(timeout=20) == (b"out\n", b"err\n")
+    assert process.communicate(timeout=60) == (b"out\n", b"err\n")
     assert sorted(log(box).split()) == [b"err", b"out"]
 
 
@@ -189,7 +189,7 @@ def test_a_signal_comes_while_nobody_reads_the_console(start, tmp_path):
 
 
 def test_of_all_processes_the_rank_alone_is_known_by_its_rank(start, tmp_path):
-    process = start("import time; print('up', flush=True); time.sleep(60)")
+    process = start("import time; print('up', flush=True); time.sleep(300)")
     assert process.stdout.readline() == b"up\n"
     pid = pid_of_rank(tmp_path)
     assert b"RANK=0" in Path(f"/proc/{child_of(pid)}/environ").read_bytes().split(b"\0")
@@ -199,7 +199,7 @@ def test_of_all_processes_the_rank_alone_is_known_by_its_rank(start, tmp_path):
 
 
 def test_kill_9_of_what_torchrun_knows_ends_the_rank_too(start, tmp_path):
-    process = start("import time; print('up', flush=True); time.sleep(60)")
+    process = start("import time; print('up', flush=True); time.sleep(300)")
     assert process.stdout.readline() == b"up\n"
     pid = pid_of_rank(tmp_path)
     child = child_of(pid)
@@ -210,10 +210,10 @@ def test_kill_9_of_what_torchrun_knows_ends_the_rank_too(start, tmp_path):
 
 
 def test_a_line_without_an_end_comes_after_a_moment(start):
-    process = start("import sys, time; sys.stdout.write('\\r 50 %'); sys.stdout.flush(); time.sleep(20)")
+    process = start("import sys, time; sys.stdout.write('\\r 50 %'); sys.stdout.flush(); time.sleep(600)")
     began = time.monotonic()
     assert os.read(process.stdout.fileno(), 100) == b"\r 50 %"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_lines_of_ranks_do_not_mix(start, box):
@@ -227,18 +227,19 @@ def test_lines_of_ranks_do_not_mix(start, box):
 
 
 @pytest.mark.e2e
-def test_a_child_that_stays_behind_does_not_hold_the_rank_and_is_still_heard(start, box):
+def test_a_child_that_stays_behind_does_not_hold_the_rank_and_is_still_heard(start, box, tmp_path):
     script = """
 import os, time
 if os.fork() == 0:
-    os.setsid(); time.sleep(1.6); os.write(1, b"from behind\\n"); os._exit(0)
+    os.setsid(); 
+    while not os.path.exists('go on'): time.sleep(0.01)
+    os.write(1, b"from behind\\n"); os._exit(0)
 print("rank ends", flush=True)
 os._exit(5)
 """
     process = start(script)
-    began = time.monotonic()
-    assert process.wait(10) == 5
-    assert time.monotonic() - began < 1.55
+    assert process.wait(60) == 5
+    (tmp_path / "go on").touch()
     assert process.stdout.read() == b"rank ends\nfrom behind\n"
     assert log(box) == b"rank ends\nfrom behind\n"
 
@@ -254,7 +255,7 @@ except OSError as error:
     process = start(script)
     process.stdout.read(100)
     process.stdout.close()
-    process.wait(10)
+    process.wait(60)
     assert "Broken pipe" in (tmp_path / "why").read_text()
     process.stdout = None
 

@@ -11,7 +11,7 @@ def alive(pid):
         return False
 
 
-def number_in(path, seconds=10):
+def number_in(path, seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if path.exists() and path.read_text().strip():

@@ -61,7 +61,7 @@ def podman(container, monkeypatch):
 
 def run(engine, container):
     box = DockerBox(engine, container, {}, lambda data: None)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (code := box.wait(0.1)) is None:
         assert time.monotonic() < deadline
     return box, code
@@ -117,7 +117,7 @@ def test_an_engine_that_breaks_off_is_waited_for_until_it_knows_the_container_no
         return raised(answers.pop(0))
 
     def wait(*_, **__):
-        assert started.wait(10)
+        assert started.wait(60)
         raise ConnectionError("broke")
 
     monkeypatch.setattr(engine, "inspect_container", inspect)
@@ -144,8 +144,8 @@ def test_a_box_whose_engine_hangs_is_ended_without_it(container, monkeypatch):
     monkeypatch.setattr(runtime, "_REMOVAL_S", 0.05)
     hanging = threading.Event()
     engine = FakeEngine({"removed": 0})
-    monkeypatch.setattr(engine, "wait", lambda *_, **__: hanging.wait(20) and {"StatusCode": 0})
-    monkeypatch.setattr(engine, "remove_container", lambda *_, **__: hanging.wait(20))
+    monkeypatch.setattr(engine, "wait", lambda *_, **__: hanging.wait(60) and {"StatusCode": 0})
+    monkeypatch.setattr(engine, "remove_container", lambda *_, **__: hanging.wait(60))
     box = DockerBox(engine, container, {}, lambda data: None)
     ended = []
     box._process = SimpleNamespace(kill=lambda: ended.append(True), lives=False)

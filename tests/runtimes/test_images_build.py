@@ -150,7 +150,7 @@ def test_a_stop_ends_the_build_and_its_step(place, base, tmp_path):
         thread.start()
         until(lambda: sleepers(mark), 30, "the build step")
         watch.stop.set()
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
         until(lambda: not sleepers(mark), 10, "the end of the build step")
         assert len(failed) == 1

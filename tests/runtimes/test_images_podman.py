@@ -26,7 +26,7 @@ def client(tmp_path_factory):
     words = ["podman", "system", "service", "--time=0", f"unix://{socket}"]
     service = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not socket.exists():
             assert service.poll() is None, "podman system service has ended"
             assert time.monotonic() < end, "no socket within 20 s"
@@ -36,7 +36,7 @@ def client(tmp_path_factory):
         made.close()
     finally:
         service.terminate()
-        service.wait(20)
+        service.wait(60)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from images_parts import base_image, engine_client, remove, watching
+from own_ports import free_port
 
 from madrun.errors import BuildError
 from madrun.runtimes.images import Place, ensure
@@ -28,9 +29,7 @@ def registry(tmp_path_factory):
     if shutil.which("docker-registry") is None:
         pytest.skip("needs docker-registry (package docker-registry)")
     folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     (folder / "htpasswd").write_text(HTPASSWD)
     config = {
         "version": "0.1",
@@ -52,7 +51,7 @@ def registry(tmp_path_factory):
 
 def _await(address, child):
     host, port = address.split(":")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         try:
             socket.create_connection((host, int(port)), 1).close()

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from images_parts import engine_client, recipe, remove, watching
+from own_ports import free_port
 
 from madrun.errors import BuildError
 from madrun.runtimes.images import Place, Policy, ensure
@@ -22,9 +23,7 @@ def registry(tmp_path_factory):
     if shutil.which("docker-registry") is None:
         pytest.skip("needs docker-registry (package docker-registry)")
     folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (folder / "htpasswd").write_text(HTPASSWD)
     config = {
         "version": "0.1",
@@ -37,7 +36,7 @@ def registry(tmp_path_factory):
     with (folder / "log").open("w") as log:
         child = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not answers(port):
             assert child.poll() is None
             assert time.monotonic() < end

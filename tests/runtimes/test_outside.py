@@ -39,9 +39,9 @@ def look(monkeypatch):
     monkeypatch.setattr(outside, "LOOK_S", 0.01)
     made = []
 
-    def wait(engine):
+    def wait(engine, seconds=0.3):
         made.append(Outlook(engine, "c1"))
-        deadline = time.monotonic() + 0.3
+        deadline = time.monotonic() + seconds
         while not made[-1].trouble and time.monotonic() < deadline:
             time.sleep(0.005)
         return made[-1].trouble
@@ -55,7 +55,7 @@ PAUSED, RUNNING = {"Paused": True}, {"Paused": False}
 
 
 def test_a_container_that_stays_paused_is_seen(look):
-    assert look(FakeEngine(RUNNING, PAUSED)) == "paused"
+    assert look(FakeEngine(RUNNING, PAUSED), 60) == "paused"
 
 
 def test_a_moment_of_pause_as_docker_commit_makes_it_is_no_trouble(look):
@@ -63,7 +63,7 @@ def test_a_moment_of_pause_as_docker_commit_makes_it_is_no_trouble(look):
 
 
 def test_an_engine_that_takes_no_connection_any_more_is_seen(look):
-    assert look(FakeEngine(Gone("refused"), alive=False)) == "engine"
+    assert look(FakeEngine(Gone("refused"), alive=False), 60) == "engine"
 
 
 def test_one_connection_that_breaks_is_no_trouble(look):
@@ -80,14 +80,14 @@ def test_an_engine_answers_or_not(alive):
 
 
 def test_the_first_process_is_ended_and_known_to_be_dead():
-    command = (sys.executable, "-c", "import time; time.sleep(60)")
+    command = (sys.executable, "-c", "import time; time.sleep(300)")
     with subprocess.Popen(command) as child:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (first := FirstProcess(child.pid, command)).pid is None:
             assert time.monotonic() < deadline
         assert first.lives is True
         first.kill()
-        child.wait(10)
+        child.wait(60)
         assert first.lives is False
         first.kill()  # a second time in vain
 

@@ -37,20 +37,20 @@ def open_box(tmp_path):
         for box in boxes:
             if box.wait(0) is None:
                 box.kill()
-                box.wait(10)
+                box.wait(60)
 
 
 @pytest.mark.parametrize(
     ("script", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", 137), ("kill -TERM $$", 143)]
 )
 def test_the_exit_code_is_the_shells(open_box, script, code):
-    assert open_box(script).wait(10) == code
+    assert open_box(script).wait(60) == code
 
 
 def test_output_of_both_streams_reaches_the_sink_to_its_end(open_box):
     got = []
     box = open_box("echo out; echo err >&2; head -c 300000 /dev/zero; echo; echo last", got.append)
-    assert box.wait(10) == 0
+    assert box.wait(60) == 0
     text = b"".join(got)
     assert text.startswith(b"out\nerr\n")
     assert text.endswith(b"\nlast\n")
@@ -61,7 +61,7 @@ def test_lines_reach_the_input_and_a_box_that_has_ended_takes_them_without_compl
     got = []
     box = open_box('read -r line; echo "got $line"', got.append)
     box.send("hello")
-    assert box.wait(10) == 0
+    assert box.wait(60) == 0
     box.send("too late")
     box.kill()
     assert b"".join(got) == b"got hello\n"
@@ -71,14 +71,14 @@ def test_a_running_box_has_no_exit_code_yet(open_box):
     box = open_box("read -r line")
     assert box.wait(0) is None
     box.send("")
-    assert box.wait(10) == 0
+    assert box.wait(60) == 0
 
 
 def test_a_secret_reaches_the_environment_and_no_command_line(open_box, tmp_path):
     got = []
     script = "echo $HF_TOKEN; cat /proc/$PPID/cmdline /proc/$$/cmdline >words"
     box = open_box(script, got.append, {"HF_TOKEN": "{secret}"}, {"HF_TOKEN": "hf_very_secret"})
-    assert box.wait(10) == 0
+    assert box.wait(60) == 0
     assert got == [b"hf_very_secret\n"]
     assert b"hf_very_secret" not in (tmp_path / "words").read_bytes()
 
@@ -87,13 +87,13 @@ def test_kill_ends_also_a_child_that_left_its_session_and_ignores_term(open_box,
     box = open_box(ESCAPE + "sleep 300\n")
     escaped = number_in(tmp_path / "escaped")
     box.kill()
-    assert box.wait(10) == 137
+    assert box.wait(60) == 137
     assert not alive(escaped)
 
 
 def test_the_end_of_the_command_ends_what_it_left_behind(open_box, tmp_path):
     box = open_box(ESCAPE + "until [ -s escaped ]; do sleep 0.02; done; exit 4\n")
-    assert box.wait(10) == 4
+    assert box.wait(60) == 4
     assert not alive(int((tmp_path / "escaped").read_text()))
 
 
@@ -111,7 +111,7 @@ def test_everything_ends_when_madrun_is_killed(tmp_path):
     finally:
         agent.kill()
         agent.wait()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while alive(escaped) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(escaped), "gone within 5 s"
@@ -125,10 +125,10 @@ def test_a_work_directory_that_is_not_there_is_an_engine_error(tmp_path):
 
 def test_waiting_again_closes_no_file_of_somebody_else(open_box, tmp_path):
     box = open_box("exit 0")
-    assert box.wait(10) == 0
+    assert box.wait(60) == 0
     files = [(tmp_path / f"f{index}").open("w") for index in range(8)]
     try:
-        assert box.wait(10) == 0
+        assert box.wait(60) == 0
         box.kill()
         for file in files:
             file.write("mine")
@@ -143,5 +143,5 @@ def test_waiting_again_closes_no_file_of_somebody_else(open_box, tmp_path):
 def test_a_box_that_has_ended_leaves_no_open_files(open_box):
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
-        assert open_box("exit 0").wait(10) == 0
+        assert open_box("exit 0").wait(60) == 0
     assert len(list(Path("/proc/self/fd").iterdir())) <= before

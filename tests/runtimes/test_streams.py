@@ -26,7 +26,7 @@ def copied(pieces):
         for piece in pieces:
             writer.sendall(piece)
         writer.shutdown(socket.SHUT_WR)
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     return b"".join(got)
 

@@ -60,7 +60,7 @@ class Started:
         self.said("job/")
         self.cluster.wait_for(lambda: len([pod for pod in self.cluster.pods.values() if pod.lines]) == nodes)
 
-    def said(self, text, seconds=10):
+    def said(self, text, seconds=60):
         """Waits until the head was told that."""
         deadline = time.monotonic() + seconds
         while not any(text in line for line in self.head.said):
@@ -111,7 +111,7 @@ def start(folder, cluster):
     for one in started:
         one.head.interrupt()
         one.head.count = 2
-        one.thread.join(30)
+        one.thread.join(60)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def bring_up(launch, tmp_path):
         asked = tmp_path / "asked"
         env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ASKED": str(asked), "LAUNCH": str(code), "RSYNC": str(rsync)}
         words = ["sh", str(tmp_path / "up.sh")]
-        done = subprocess.run(words, env=env | {"SIGNAL": signal}, timeout=30, start_new_session=True, check=False)
+        done = subprocess.run(words, env=env | {"SIGNAL": signal}, timeout=60, start_new_session=True, check=False)
         return done.returncode, asked.read_text().splitlines()
 
     return start

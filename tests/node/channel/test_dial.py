@@ -81,7 +81,7 @@ def test_a_stranger_gets_no_further_connection_and_no_proof_counts_twice(channel
     made_up = {"type": "dial", "protocol": VERSION, "node_rank": 1, "purpose": "upper", "number": 7, "proof": "0" * 64}
     wrong = [{"node_rank": []}, {"number": None}, {"number": [1]}, {"proof": 3}, {"purpose": 3}, {"node_rank": 5}]
     for line in (again, encode(made_up), *(encode(made_up | change) for change in wrong)):
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             original(connection, line)
             with contextlib.suppress(ConnectionResetError):
                 assert connection.recv(100) == b""
@@ -94,7 +94,7 @@ def test_a_door_that_jams_closes_the_connection_and_is_heard_of(channel):
     second = join(1)
     with second.dial("broken") as connection:
         assert connection.recv(1) == b""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not (notices := join.server.notices()) and time.monotonic() < deadline:
         time.sleep(0.01)  # said when the connection is closed
     (notice,) = notices
@@ -107,7 +107,7 @@ def test_the_end_of_the_server_ends_the_doors(channel):
 
     async def stay(rank, _reader, _writer):
         entered.append(rank)
-        await asyncio.sleep(60)
+        await asyncio.sleep(300)
 
     join = channel(2, doors={"stay": stay})
     join(0)
@@ -122,9 +122,8 @@ def test_what_a_node_tells_stands_on_node_0s_board(channel, quick_beats):
     second.tell({"phase": "image"})
     second.tell({"step": 3})
     first.tell({"phase": "running"})
-    for _ in range(300):
-        if 1 in first.board():
-            break
+    deadline = time.monotonic() + 60
+    while len(first.board().get(1, ())) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert first.board() == {0: {"phase": "running"}, 1: {"phase": "image", "step": 3}}
     assert second.board() == {}
@@ -133,7 +132,7 @@ def test_what_a_node_tells_stands_on_node_0s_board(channel, quick_beats):
 def test_the_clocks_are_compared_when_a_node_joins(channel, monkeypatch):
     join = channel(3)
     assert join(0).offset_s == 0.0
-    assert abs(join(1).offset_s) < 0.1
-    ahead = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 90)
+    assert abs(join(1).offset_s) < 60  # half of what an answer takes, which a busy machine may make long
+    ahead = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 3600)
     monkeypatch.setattr(greeting, "time", ahead)
-    assert abs(join(2).offset_s - 90.0) < 0.1
+    assert abs(join(2).offset_s - 3600.0) < 60

@@ -17,10 +17,10 @@ def test_node_0_is_heard_in_the_family_of_its_address(port, said, called):
     meeting = Meeting(nnodes=2, node_rank=0, address=said, port=port, hostname="alpha", cards="one")
     leaving = threading.Thread(target=farewell, args=(meeting, "no disk"))
     leaving.start()
-    link = PeerLink(connect(called, port, 5, lambda *_: None), lambda *_: None, lambda: None)
+    link = PeerLink(connect(called, port, 60, lambda *_: None), lambda *_: None, lambda: None)
     link.greet(hello(1, 2, "beta", "one"))
     with pytest.raises(Aborted, match=r"node 0 \(alpha\) could not begin: no disk"):
         link.meet("join/jobs")
     link.close()
-    leaving.join(5)
+    leaving.join(60)
     assert not leaving.is_alive()

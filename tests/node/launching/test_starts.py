@@ -65,7 +65,7 @@ class Nodes:
         head = self.boxes[0]
         env = {**self.before, "MY_TOKEN": "own", "PATH": f"{PATH}:{head}/bin", **exported}
         command = ["bash", str(head / "bin/madrun-launch"), *words]
-        return subprocess.run(command, cwd=head / "work", env=env, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, cwd=head / "work", env=env, capture_output=True, text=True, timeout=60)
 
     def close(self):
         self.holder.close()
@@ -177,7 +177,7 @@ def test_starts_at_the_same_time_end_each_with_its_own_code(nodes):
 
 def test_the_end_of_the_script_ends_the_holding(nodes):
     nodes.dispatcher.over()
-    assert nodes.over.wait(10)
+    assert nodes.over.wait(60)
     assert not nodes.holder.lost
 
 

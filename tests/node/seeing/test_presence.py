@@ -62,7 +62,7 @@ def dead(tmp_path):
     arguments = (folder, tmp_path / "agents")
     agent = multiprocessing.get_context("fork").Process(target=_die_holding, args=arguments)
     agent.start()
-    agent.join(10)
+    agent.join(60)
     agent.close()
     return folder
 

@@ -265,7 +265,7 @@ def test_a_process_is_ended_only_where_it_began_when_it_was_said_to(tmp_path):
             started = started_at(child.pid)
             own = Leftover(run_id="r", rank=0, pid=child.pid, started=started, command="", root=True)
             assert end_leftovers([own]) == []
-            assert child.wait(5) == -9
+            assert child.wait(60) == -9
         finally:
             child.kill()
 

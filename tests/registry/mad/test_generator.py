@@ -178,7 +178,7 @@ def test_a_generator_that_hangs_is_ended_with_all_that_it_has_started(answer, tm
         limit_s=0.7,
     )
     assert "did not end within 0.7 s, it was ended; a longer limit: MADRUN_GENERATOR_TIMEOUT=10m" in str(found.error)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while alive(int(pid_file.read_text())) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive(int(pid_file.read_text()))
@@ -186,12 +186,12 @@ def test_a_generator_that_hangs_is_ended_with_all_that_it_has_started(answer, tm
 
 def test_a_process_that_is_left_behind_holds_nobody_up(answer, tmp_path):
     pid_file = tmp_path / "pid"
-    leaves = f"import subprocess\nopen({str(pid_file)!r}, 'w').write(str(subprocess.Popen(['sleep', '60']).pid))\n"
+    leaves = f"import subprocess\nopen({str(pid_file)!r}, 'w').write(str(subprocess.Popen(['sleep', '1200']).pid))\n"
     began = time.monotonic()
     found = answer(f"{leaves}{IMPORT}{LISTS}")
     try:
         assert names(found) == ["a"]
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 120
     finally:
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
@@ -204,7 +204,7 @@ def test_what_a_generator_leaves_behind_ends_with_it(answer, tmp_path):
     )
     assert names(found) == ["a"]
     left = Path(f"/proc/{mark.read_text()}/stat")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while left.exists() and left.read_text().split()[2] != "Z" and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left.exists() or left.read_text().split()[2] == "Z"
@@ -245,7 +245,7 @@ def test_several_run_at_once_and_answer_in_order(write, tmp_path, monkeypatch):
     here = str(tmp_path / "here")
     text = (
         f"import os, time\nopen({here!r} + str(os.getpid()), 'w')\n"
-        "end = time.monotonic() + 15\n"
+        "end = time.monotonic() + 60\n"
         f"def here(): return [name for name in os.listdir({str(tmp_path)!r}) if name.startswith('here')]\n"
         "while len(here()) < 3 and time.monotonic() < end:\n"
         "    time.sleep(0.01)\n"
@@ -261,7 +261,7 @@ def test_who_stops_asking_leaves_no_process_behind(write, tmp_path):
     slow = write(f"import os, time\nopen({str(pid_file)!r}, 'w').write(str(os.getpid()))\ntime.sleep(100)\n", "slow")
     answers = ask([Question(write(IMPORT + LISTS)), Question(slow)], tmp_path, 60.0)
     next(answers)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
         time.sleep(0.01)
     answers.close()
@@ -272,5 +272,5 @@ def test_the_program_needs_nothing_of_the_package(tmp_path, write):
     program = Path(generator.__file__).parent / "shim/ask_generator.py"
     with (tmp_path / "answer").open("wb") as target:
         command = [sys.executable, "-S", "-B", str(program), str(write(IMPORT + LISTS)), str(target.fileno()), "9"]
-        subprocess.run(command, check=True, pass_fds=(target.fileno(),), cwd=tmp_path, timeout=30)
+        subprocess.run(command, check=True, pass_fds=(target.fileno(),), cwd=tmp_path, timeout=60)
     assert '"name": "a"' in (tmp_path / "answer").read_text()

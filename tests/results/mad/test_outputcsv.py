@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from madrun.errors import UsageError
-from madrun.results.mad.outputcsv import add, check
+from madrun.results.mad.outputcsv import add, check, has_rows_of
 from madrun.results.perfcsv import COLUMNS, MAD_COLUMNS
 
 ROW = dict.fromkeys(COLUMNS, "") | {"model": "m", "performance": "007", "metric": "tok", "status": "SUCCESS"}
@@ -75,7 +75,7 @@ def test_processes_at_once_lose_no_row_though_each_adds_columns(tmp_path):
     for child in children:
         child.start()
     for child in children:
-        child.join(30)
+        child.join(60)
     assert [child.exitcode for child in children] == [0] * 4
     assert len(rows_in(file)) == 40
 
@@ -130,3 +130,22 @@ def test_what_cannot_take_rows_is_refused_before_anything_runs(tmp_path):
     notes.write_text("")
     check(notes, "--output")
     check(tmp_path / "new.csv", "--output")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, False),
+        ("", False),
+        ("model,performance\nr1,5\n", False),
+        ("\ufeffrun_id,model\r\nr1,one\r\n", True),
+        ('model, run_id \n"o,\nne",r1\n', True),
+        ("model,run_id\nr1,r10\none\n", False),
+        ("model,run_id\n\0,r1\n", True),
+    ],
+)
+def test_the_rows_of_a_run_are_found_by_its_id_alone(tmp_path, text, found):
+    file = tmp_path / "o.csv"
+    if text is not None:
+        file.write_text(text, encoding="utf-8", newline="")
+    assert has_rows_of(file, "r1") is found
