@@ -60,7 +60,7 @@ class Bed:
         node = next(node for node in self.nodes if node.number == rank)
         return node.start("run", "--tags", card, "--runtime", self.runtime, "-c", str(more), *words, terminal=terminal)
 
-    def until_running(self, count: int | None = None, seconds: float = 60, started: Sequence[Started] = ()) -> None:
+    def until_running(self, count: int | None = None, seconds: float = 120, started: Sequence[Started] = ()) -> None:
         """Returns when the stubborn children of all nodes run."""
 
         def stands() -> bool:
@@ -92,7 +92,7 @@ class Bed:
         """Run directories on that node."""
         return sorted((self.nodes[rank].folder / "results/runs").glob("*"))
 
-    def codes(self, started: Sequence[Started], seconds: float = 20) -> list[int]:
+    def codes(self, started: Sequence[Started], seconds: float = 120) -> list[int]:
         """Exit codes of all; where one does not end, what all of them have said."""
         try:
             return [one.wait(seconds) for one in started]

@@ -87,7 +87,7 @@ class Repository:
         (home / "model.yaml").write_text(yaml.safe_dump(data))
         (home / "run.sh").write_text(text)
 
-    def run(self, *words: str, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 240, **env: str) -> subprocess.CompletedProcess[str]:
         """`madrun WORDS` to its end."""
         return subprocess.run(
             [*MADRUN, *words],
@@ -128,7 +128,7 @@ class Repository:
         for child in self.started:
             if child.poll() is None:
                 child.send_signal(signal.SIGKILL)
-            child.wait(10)
+            child.wait(60)
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ Inflict = Callable[[Bed, Sequence[Started], int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What happens to node `victim`. `codes` are those of the victim's madrun and of all others; None for no word.
+    """What happens to node `victim`. `bound_s` is what is promised where nothing else runs, for benchmarks/failover.py.
+
+    `codes` are those of the victim's madrun and of all others; None for no word.
 
     `kind` and `says` are the class of the failure that node 0 records and words of its text; where node 0 itself is
     the victim and gone, `lost` says that the others are left with its loss.
@@ -37,6 +39,7 @@ class Fault:
     says: str
     codes: tuple[int | None, int] = (3, 3)
     lost: bool = False
+    never: str = ""  # what is not said: the words of a slower way to find out
     runtimes: tuple[str, ...] = ("docker", "process")
     repair: Inflict | None = None
 
@@ -141,6 +144,7 @@ FAULTS = (
         says="node {} (n{}) was lost",
         codes=(137, 3),
         lost=True,
+        never="not heard of",
     ),
     Fault(
         name="madrun frozen",

@@ -52,7 +52,7 @@ class Checkout:
     host: Path
 
     def run(
-        self, *words: str, cwd: Path | None = None, timeout: float = 240, **env: str
+        self, *words: str, cwd: Path | None = None, timeout: float = 280, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """`madrun WORDS` in the checkout, to its end."""
         done = subprocess.run(

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from e2e_parts import one_at_a_time
+
 _SYSTEM = ("etc/alternatives", "etc/group", "etc/ld.so.cache", "etc/nsswitch.conf", "etc/passwd", "etc/ssl/certs")
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _FOLDERS = ("bed", "dev", "etc/docker", "node", "opt", "proc", "root", "run", "sys", "system", "tmp", "usr")
@@ -26,11 +28,12 @@ def imported(client: Any, system: bytes, name: str, tag: str = "latest") -> str:
 
 def saved(client: Any, system: bytes, name: str) -> bytes:
     """The image of this file system as an archive: loaded anywhere it has one and the same id."""
-    image = imported(client, system, *name.split(":"))
-    try:
-        return b"".join(client.get_image(name))
-    finally:
-        client.remove_image(image, force=True)
+    with one_at_a_time("saved-image"):  # the name is one for all tests of this machine
+        image = imported(client, system, *name.split(":"))
+        try:
+            return b"".join(client.get_image(name))
+        finally:
+            client.remove_image(image, force=True)
 
 
 def node_system() -> bytes:

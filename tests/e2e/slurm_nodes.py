@@ -31,7 +31,7 @@ from three_nodes import JOB_IMAGE, Node, Started
 SHARED = "/shared"
 MADRUN = (sys.executable, "-m", "madrun")
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "sbatch")
-KILL_WAIT_S, SLURMD_TIMEOUT_S = 3, 10
+KILL_WAIT_S, SLURMD_TIMEOUT_S = 30, 10
 _SELDOM_S = 0.1
 # In the node: /etc of the node is its own, /run is in memory. Debian's programs look in /etc/slurm and /run/munge.
 _DAEMONS = """
@@ -47,13 +47,16 @@ chown -R munge: /etc/munge /run/munge /var/lib/munge /var/log/munge
 setpriv --reuid munge --regid munge --init-groups munged --num-threads 2
 case "$1" in head)
   mkdir -p /run/db
+  # slurmdbd has procedures of its own in the database, which keeps them in a table that an empty one has not.
+  { echo 'create database mysql;'; echo 'use mysql;'
+    grep '^CREATE TABLE IF NOT EXISTS proc ' /usr/share/mysql/mysql_system_tables.sql; } >/run/db.sql
   mariadbd --no-defaults --user=root --datadir=/run/db --socket=/run/mysqld/mysqld.sock --skip-networking \\
-    --skip-grant-tables --innodb-log-file-size=4M --innodb-buffer-pool-size=16M --innodb-flush-log-at-trx-commit=0 \\
-    >/node/slurm/mariadbd.log 2>&1 </dev/null &
-  for wait in $(seq 200); do [ -S /run/mysqld/mysqld.sock ] && break; sleep 0.05; done
+    --init-file=/run/db.sql --skip-grant-tables --innodb-log-file-size=4M \\
+    --innodb-buffer-pool-size=16M --innodb-flush-log-at-trx-commit=0 >/node/slurm/mariadbd.log 2>&1 </dev/null &
+  for wait in $(seq 1200); do [ -S /run/mysqld/mysqld.sock ] && break; sleep 0.05; done
   slurmdbd </dev/null
-  for wait in $(seq 200); do grep -qs 'slurmdbd version .* started' /node/slurm/slurmdbd.log && break; sleep 0.05; done
-  sacctmgr -i add cluster bed >/dev/null
+  for wait in $(seq 1200); do grep -qs 'slurmdbd version .* started' /node/slurm/slurmdbd.log && break; sleep 0.05; done
+  while read -r line; do sacctmgr -i $line </dev/null >/dev/null; done </node/slurm/accounts
   slurmctld </dev/null
 esac
 case "$1" in node) slurmd </dev/null ;; esac
@@ -64,7 +67,7 @@ SlurmctldHost={head}({address})
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=cred_expire=5
+AuthInfo=cred_expire=20
 MpiDefault=none
 ProctrackType=proctrack/cgroup
 TaskPlugin=task/cgroup
@@ -91,6 +94,7 @@ SlurmctldLogFile=/node/slurm/slurmctld.log
 SlurmdLogFile=/node/slurm/slurmd.log
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={head}
+AccountingStorageEnforce=associations,limits,qos
 {nodes}
 PartitionName=main Nodes={names} Default=YES MaxTime=60:00 DefaultTime=5:00 PreemptMode=REQUEUE GraceTime=5
 PartitionName=short Nodes={names} MaxTime=2:00 DefaultTime=1:00 PriorityTier=1 PreemptMode=OFF
@@ -108,6 +112,14 @@ StoragePass=none
 StorageLoc=slurm
 PidFile=/run/slurmdbd.pid
 LogFile=/node/slurm/slurmdbd.log
+"""
+# What sacctmgr(1) is told: the cluster, two accounts of which one is the users', a QOS with a limit, one for nobody.
+_ACCOUNTS = """\
+add qos small MaxTRESPerJob=node=1 Flags=DenyOnLimit
+add qos other
+add cluster bed qos=normal,small defaultqos=normal
+add account bench,other
+add user {users} account=bench
 """
 _CGROUP_CONF = """
 CgroupPlugin=cgroup/v1
@@ -249,7 +261,7 @@ class Cluster:
     def end_daemon(self, node: Node, name: str, number: int = signal.SIGKILL) -> None:
         """Ends a daemon of that node and waits until it is gone."""
         os.kill(self.daemon(node, name), number)
-        until(lambda: not self.daemon(node, name), 15, f"the end of {name}")
+        until(lambda: not self.daemon(node, name), 60, f"the end of {name}")
 
     def start_daemon(self, node: Node, name: str) -> None:
         """Starts a daemon of that node again."""
@@ -330,6 +342,7 @@ def _start(cluster: Cluster) -> None:
         ),
         "slurmdbd.conf": _SLURMDBD_CONF.format(**where),
         "cgroup.conf": _CGROUP_CONF,
+        "accounts": _ACCOUNTS.format(users=",".join(filter(None, ("root", os.environ.get("MADRUN_TEST_USER"))))),
         "hosts": "".join(f"{node.address} {name_of(node)}\n" for node in cluster.everyone),
         "start.sh": _DAEMONS,
     }
@@ -342,7 +355,7 @@ def _start(cluster: Cluster) -> None:
     starting = [_enter(node, "node") for node in cluster.nodes]
     starting.append(_enter(head, "head"))
     for child in starting:
-        assert child.wait(40) == 0, [(node.shared / "slurm/start.log").read_text() for node in cluster.everyone]
+        assert child.wait(120) == 0, [(node.shared / "slurm/start.log").read_text() for node in cluster.everyone]
     cluster.until_idle()
     cluster.seconds = time.monotonic() - begun
 

@@ -40,7 +40,8 @@ Subsystem sftp internal-sftp
 CONFIG
 /usr/sbin/sshd -f /run/sshd_config -E /node/sshd.log
 """
-_OWN = ("sshd", "dockerd", "containerd", "docker-containerd", "sleep", "bash /node")  # what a node runs by itself
+# What a node runs by itself, and what its engine starts for a moment.
+_OWN = ("sshd", "dockerd", "containerd", "docker-containerd", "runc", "docker-runc", "sleep", "bash /node")
 
 
 @dataclass
@@ -131,7 +132,7 @@ class SshBed:
         self.started.append(Started(head, [sys.executable, "-m", "madrun", *words], terminal))
         return self.started[-1]
 
-    def ssh(self, *words: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    def ssh(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """`ssh WORDS` on the head, as its user would type it."""
         return subprocess.run(
             ["ssh", *words],
@@ -155,14 +156,15 @@ class SshBed:
         for node in self.nodes:
             for pid in node.processes():
                 words = _command(pid)
-                if words and not words.rpartition("/")[2].startswith(_OWN) and not words.startswith(_OWN):
+                program = words.partition(" ")[0].rpartition("/")[2]
+                if words and not program.startswith(_OWN) and not words.startswith(_OWN):
                     yield f"n{node.number}", words
         for entry in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
             words = _command(int(entry))
             if f"-F {self.base}/config" in words:
                 yield "head", words
 
-    def gone(self, seconds: float = 20) -> None:
+    def gone(self, seconds: float = 60) -> None:
         """Returns when nothing is left anywhere; fails with what there still is."""
         with suppress(AssertionError):
             until(lambda: not self.left(), seconds, "the end")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_parts import ROOT, free_port, two_nodes
+from e2e_parts import ROOT, two_nodes
+from own_ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.torch, pytest.mark.beside]
 
@@ -38,7 +39,7 @@ def test_a_loader_that_ignores_its_rank_is_not_a_success(shipped: Any) -> None:
     loader.write_text(text.replace(right, "(number * self.world) * self.mbs"))
     port = free_port()
     nodes = [shipped.start("run", "--tags", "llama2_7b_tiny", "-c", two_nodes(rank, port)) for rank in (0, 1)]
-    assert [node.wait(200) for node in nodes] == [3, 3], [shipped.output(node) for node in nodes]
+    assert [node.wait(250) for node in nodes] == [3, 3], [shipped.output(node) for node in nodes]
     assert "performance:" not in (only_run(shipped) / "node-0/console.log").read_text()
     assert shipped.records()[0]["status"] == "FAILURE"
 

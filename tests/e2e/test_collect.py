@@ -16,7 +16,7 @@ import pytest
 from cabled import ip, namespaces
 from e2e_parts import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 ADDRESSES = ("10.231.78.1", "10.231.78.2", "10.231.78.3")
 MEASURED = "echo performance: 3 speed\n"
 LEAVES = """
@@ -71,7 +71,7 @@ class Nodes:
     def run(self, **context: Any) -> list[int]:
         """Exit codes of all nodes."""
         nodes = [self.start(rank, **context) for rank in range(len(self.hosts))]
-        return [node.wait(90) for node in nodes]
+        return [node.wait(120) for node in nodes]
 
     def output(self, rank: int) -> str:
         return (self.folder / f"out-{rank}.txt").read_text()
@@ -130,13 +130,13 @@ def test_node_0_has_all_that_each_node_left_to_the_byte(nodes: Nodes) -> None:
 def test_nodes_that_share_the_results_bring_nothing(nodes: Nodes) -> None:
     nodes.repository.add("card", MEASURED, metrics={"speed": {"across_nodes": "sum"}})
     started = [nodes.start(rank, results="results-0") for rank in range(3)]
-    assert [node.wait(60) for node in started] == [0, 0, 0], nodes.output(0)
+    assert [node.wait(120) for node in started] == [0, 0, 0], nodes.output(0)
     assert all("deliver" not in outcome["timings"] for outcome in nodes.record()["nodes"])
     assert (nodes.path(0) / "node-2/console.log").exists()
 
 
 def test_a_failed_run_is_brought_home_too_and_the_record_says_what_was_too_large(nodes: Nodes) -> None:
-    nodes.repository.add("card", LEAVES + '[[ $NODE_RANK != 1 ]] || { echo "it broke here"; exit 7; }\nsleep 60\n')
+    nodes.repository.add("card", LEAVES + '[[ $NODE_RANK != 1 ]] || { echo "it broke here"; exit 7; }\nsleep 600\n')
     assert nodes.run(collect_limit="2m") == [3, 3, 3]
     record = nodes.record()
     assert record["culprit"]["node"] == 1
@@ -149,12 +149,12 @@ def test_a_failed_run_is_brought_home_too_and_the_record_says_what_was_too_large
 
 
 def test_ctrl_c_at_a_node_brings_its_files_home(nodes: Nodes) -> None:
-    nodes.repository.add("card", LEAVES + "touch started\nsleep 60\n")
+    nodes.repository.add("card", LEAVES + "touch started\nsleep 600\n")
     started = [nodes.start(rank) for rank in range(3)]
     pattern = "results-*/runs/*/node-*/box/work/started"
-    until(lambda: len(list(nodes.folder.glob(pattern))) == 3, 30, "all scripts")
+    until(lambda: len(list(nodes.folder.glob(pattern))) == 3, 60, "all scripts")
     started[2].send_signal(signal.SIGINT)
-    assert [node.wait(30) for node in started] == [130, 130, 130]
+    assert [node.wait(60) for node in started] == [130, 130, 130]
     for rank in (1, 2):
         assert digest(nodes.path(0) / f"node-{rank}/output/made/blob") == digest(
             nodes.path(rank) / f"node-{rank}/output/made/blob"

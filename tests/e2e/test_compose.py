@@ -46,7 +46,7 @@ class Services:
         """As a person reads it: without colours."""
         return re.sub(r"\x1b\[[0-9;]*m", "", (self.repository.folder / "up.log").read_text())
 
-    def end(self, seconds: float = 60) -> int:
+    def end(self, seconds: float = 120) -> int:
         """The exit code of up.sh."""
         assert self.child is not None
         return self.child.wait(seconds)
@@ -59,7 +59,7 @@ class Services:
         """Ends what a test that failed has left."""
         if self.child is not None and self.child.poll() is None:
             os.killpg(self.child.pid, signal.SIGKILL)
-            self.child.wait(10)
+            self.child.wait(60)
         for one in self.containers():
             self.engine.remove_container(one["Id"], force=True)
         for one in self.engine.networks(filters={"label": f"madrun.launch={self.id}"}):
@@ -120,7 +120,7 @@ def test_two_services_are_one_run_with_the_environment_of_two_nodes(
         envs[:] = [container_env(engine, services.id, rank) for rank in (0, 1)]
         return all(envs)
 
-    until(both, 60, "both nodes' scripts")
+    until(both, 120, "both nodes' scripts")
     secret = (services.folder / "private.env").read_text().partition("MADRUN_SECRET=")[2].strip()
     assert len(secret) == 64
     assert not [env for env in envs if secret in str(env)]
@@ -142,7 +142,7 @@ def test_two_services_are_one_run_with_the_environment_of_two_nodes(
 def test_a_script_that_fails_on_node_1_is_node_0s_verdict_and_the_exit_code(
     bring_up: Any, docker_repository: Any
 ) -> None:
-    docker_repository.add("uneven", 'if [ "$NODE_RANK" = 1 ]; then echo the cause; exit 9; fi; sleep 60\n')
+    docker_repository.add("uneven", 'if [ "$NODE_RANK" = 1 ]; then echo the cause; exit 9; fi; sleep 600\n')
     services = bring_up("uneven")
     services.start()
     assert services.end() == 3, services.output()
@@ -155,10 +155,10 @@ def test_a_script_that_fails_on_node_1_is_node_0s_verdict_and_the_exit_code(
 
 @pytest.mark.parametrize("end", ["Ctrl-C", "SIGTERM of up.sh alone"])
 def test_a_signal_ends_all_nodes_in_order(bring_up: Any, docker_repository: Any, end: str) -> None:
-    docker_repository.add("endless", "echo it runs; trap 'echo it ends; exit 1' TERM; sleep 60 & wait\n")
+    docker_repository.add("endless", "echo it runs; trap 'echo it ends; exit 1' TERM; sleep 600 & wait\n")
     services = bring_up("endless")
     services.start()
-    until(lambda: services.output().count("it runs") == 2, 60, "both nodes' scripts")
+    until(lambda: services.output().count("it runs") == 2, 120, "both nodes' scripts")
     assert services.child is not None
     if end == "Ctrl-C":
         os.killpg(services.child.pid, signal.SIGINT)

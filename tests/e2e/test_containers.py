@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 from e2e_parts import containers, lay_out, type_command, until
+from ordinary_user import lay_packages
 
 from madrun.node.console import Console
 from madrun.runtimes.docker import DockerBox
@@ -24,6 +25,7 @@ from madrun.spec.codec import from_plain
 from madrun.spec.plan import Container, Mount, Plan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+beside = pytest.mark.beside  # of all but the one whose leftovers any run of this user would take away
 MEASURED = "echo performance: 1 speed\n"
 
 
@@ -33,16 +35,17 @@ def planned(repository: Any, *words: str) -> Plan:
     return from_plain(Plan, json.loads(done.stdout))
 
 
+@beside
 def test_a_running_container_is_what_the_printed_plan_said(docker_repository: Any, engine: Any) -> None:
     repository = docker_repository
     mounted = repository.folder / "mounted"
     mounted.mkdir()
-    repository.add("waits", "sleep 60\n", env={"FROM_CARD": "1"})
+    repository.add("waits", "sleep 600\n", env={"FROM_CARD": "1"})
     context = str({"docker_env_vars": {"NCCL_DEBUG": "INFO"}, "docker_mounts": {"/mounted": str(mounted)}})
     plan = planned(repository, "--tags", "waits", "-c", context)
     child = repository.start("run", "--tags", "waits", "-c", context)
-    until(lambda: bool(containers(engine, repository.folder)), 30, "the container")
-    until(lambda: "running" in repository.output(child), 30, "the script")
+    until(lambda: bool(containers(engine, repository.folder)), 60, "the container")
+    until(lambda: "running" in repository.output(child), 60, "the script")
     (found,) = containers(engine, repository.folder)
     seen = engine.inspect_container(found["Id"])
     (run_dir,) = repository.folder.glob("results/runs/*")
@@ -61,6 +64,7 @@ def test_a_running_container_is_what_the_printed_plan_said(docker_repository: An
     assert json.loads((run_dir / "plan.json").read_text())["job_hash"] == plan.job_hash
 
 
+@beside
 def test_docker_accepts_the_printed_command_as_typed(docker_repository: Any, engine: Any) -> None:
     docker_repository.add("card", MEASURED)
     plan = planned(docker_repository, "--tags", "card")
@@ -69,6 +73,7 @@ def test_docker_accepts_the_printed_command_as_typed(docker_repository: Any, eng
     type_command(docker_argv(container), box)
 
 
+@beside
 def test_an_image_with_an_entrypoint_runs_the_script(docker_repository: Any, engine: Any) -> None:
     docker_repository.add(
         "card", MEASURED, images={"cpu": {"dockerfile": "Dockerfile", "base": docker_repository.image}}
@@ -89,6 +94,7 @@ def test_an_image_with_an_entrypoint_runs_the_script(docker_repository: Any, eng
         engine.remove_image(image, force=True)
 
 
+@beside
 def test_a_build_that_fails_is_a_row_with_the_last_lines(docker_repository: Any) -> None:
     source = {"cpu": {"dockerfile": "Dockerfile", "base": docker_repository.image}}
     docker_repository.add("broken", MEASURED, images=source)
@@ -103,6 +109,7 @@ def test_a_build_that_fails_is_a_row_with_the_last_lines(docker_repository: Any)
     assert "FAILURE" in (docker_repository.folder / "results/perf.csv").read_text()
 
 
+@beside
 def test_an_image_that_does_not_exist_is_named(docker_repository: Any) -> None:
     docker_repository.add("card", MEASURED, images={"cpu": {"image": "madrun.invalid/no/such:image"}})
     done = docker_repository.run("run", "--tags", "card")
@@ -111,6 +118,7 @@ def test_an_image_that_does_not_exist_is_named(docker_repository: Any) -> None:
     assert "MAD_CONTAINER_IMAGE" in done.stdout
 
 
+@beside
 def test_an_engine_that_refuses_a_limit_is_named_and_the_script_runs(
     engine: Any, base_image: str, tmp_path: Path
 ) -> None:
@@ -132,13 +140,14 @@ def test_an_engine_that_refuses_a_limit_is_named_and_the_script_runs(
     )
     console = Console(tmp_path / "console.log")
     box = DockerBox(engine, container, {}, console.write)
-    until(lambda: box.wait(0.1) is not None, 20, "the end of the container")
+    until(lambda: box.wait(0.1) is not None, 60, "the end of the container")
     console.close()
     limit = (tmp_path / "console.log").read_text().strip()
     refused = [text for text in box.deviations if text.startswith("memlock left out")]
     assert bool(refused) == (limit != "unlimited")
 
 
+@beside
 def test_asking_for_docker_without_an_engine_is_an_error_and_auto_says_process(docker_repository: Any) -> None:
     docker_repository.add("card", MEASURED)
     nowhere = "unix:///nowhere/docker.sock"
@@ -164,44 +173,47 @@ def ordinary_python(user: str) -> list[str]:
     pytest.skip(f"needs a {minor} that the user {user} may start")
 
 
+def works_in(pid: str, folder: Path) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cwd").readlink() == folder
+    return False
+
+
+@beside
 def test_an_ordinary_user_owns_every_result_also_after_kills(
     engine: Any, base_image: str, docker_repository: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     user = os.environ.get("MADRUN_TEST_USER", "")
     if os.getuid() != 0 or not user:
         pytest.skip("needs root and MADRUN_TEST_USER, an ordinary user in the docker group (scripts/test.sh makes one)")
-    import madrun
-
     docker_repository.add("quick", "mkdir -p d; touch d/made\n" + MEASURED)
-    docker_repository.add("waits", "mkdir -p d; touch d/made\nsleep 60\n")
+    docker_repository.add("waits", "mkdir -p d; touch d/made\nsleep 600\n")
     home = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
-    packages = [entry for entry in sys.path if entry.endswith("site-packages")]
     try:
-        for package in packages:
-            shutil.copytree(
-                package, home / "site", dirs_exist_ok=True, ignore=shutil.ignore_patterns("torch*", "nvidia*")
-            )
-        shutil.copytree(Path(madrun.__file__).parent, home / "site/madrun", dirs_exist_ok=True)
+        site = lay_packages(home)
+        (home / "own").mkdir()
         shutil.copytree(docker_repository.folder / "models", home / "repo/models")
-        subprocess.run(["chown", "-R", f"{user}:", str(home)], check=True)
-        words = ["runuser", "-u", user, "--", "env", f"PYTHONPATH={home}/site", f"HOME={home}", *ordinary_python(user)]
+        subprocess.run(["chown", "-R", f"{user}:", str(home / "own"), str(home / "repo")], check=True)
+        words = ["runuser", "-u", user, "--", "env", f"PYTHONPATH={site}", f"HOME={home}/own", *ordinary_python(user)]
         command = [*words, "-m", "madrun", "run", "--runtime", "docker", "--tags"]
-        done = subprocess.run([*command, "quick"], cwd=home / "repo", capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*command, "quick"], cwd=home / "repo", capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
         for kill in ("agent", "container"):
             child = subprocess.Popen(
                 [*command, "waits"], cwd=home / "repo", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
             made = f"results/runs/*waits*-{1}/node-0/box/work/d/made"
-            until(lambda made=made: bool(list((home / "repo").glob(made))), 30, "the script's file")
+            until(lambda made=made: bool(list((home / "repo").glob(made))), 60, "the script's file")
             (found,) = containers(engine, home)
             if kill == "agent":
-                agent = subprocess.run(["pgrep", "-u", user, "-f", "madrun run.*waits"], capture_output=True, text=True)
-                subprocess.run(["kill", "-9", *agent.stdout.split()], check=True)
+                words = ["pgrep", "-u", user, "-f", "madrun run.*waits"]
+                found_there = subprocess.run(words, capture_output=True, text=True).stdout.split()
+                agents = [pid for pid in found_there if works_in(pid, home / "repo")]
+                subprocess.run(["kill", "-9", *agents], check=True)
             else:
                 engine.kill(found["Id"])
-            child.wait(30)
-            until(lambda: not containers(engine, home), 10, "the end of the container")
+            child.wait(60)
+            until(lambda: not containers(engine, home), 60, "the end of the container")
             for path in (home / "repo/results/runs").glob("*waits*"):
                 path.rename(path.with_name(f"{kill}-{path.name[-20:]}x"))
         foreign = [p for p in (home / "repo/results").rglob("*") if p.lstat().st_uid != (home / "repo").stat().st_uid]
@@ -240,6 +252,7 @@ def test_a_container_that_a_dead_agent_left_unstarted_is_removed_by_the_next_run
     assert "its dead agent had left behind" in done.stderr
 
 
+@beside
 def test_a_secret_build_argument_reaches_the_build_and_no_file(docker_repository: Any, engine: Any) -> None:
     docker_repository.add(
         "card", MEASURED, images={"cpu": {"dockerfile": "Dockerfile", "base": docker_repository.image}}

@@ -8,24 +8,35 @@ import random
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from e2e_parts import until
+from own_ports import free_port
 
-pytestmark = [pytest.mark.e2e]
-SCRIPT = "sleep 3\nif env | grep -q MADRUN_SECRET; then exit 7; fi\necho performance: 2.5 speed\n"
+pytestmark = [pytest.mark.e2e, pytest.mark.beside]
+# It goes on until it is told: what happens meanwhile may take its time.
+SCRIPT = """until [ -e "$MEANT" ]; do sleep 0.1; done
+if env | grep -q MADRUN_SECRET; then exit 7; fi
+echo performance: 2.5 speed
+"""
 SECRET = "correct horse battery staple"
 TLS = bytes.fromhex("16030100c8010000c40303") + bytes(range(189))
 HELLO = {"type": "hello", "protocol": 3, "node_rank": 1, "nnodes": 2, "hostname": "mallory", "run": "x"}
 
 
-def a_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+@pytest.fixture
+def cards(host_repository: Any) -> Any:
+    """A repository with two cards; `go_on` lets their scripts end."""
+    for name in ("card", "other"):
+        host_repository.add(name, SCRIPT, env={"MEANT": str(host_repository.folder / "go on")})
+    return host_repository
+
+
+def go_on(repository: Any) -> None:
+    (repository.folder / "go on").touch()
 
 
 def node(rank: int, port: int, control: int) -> str:
@@ -78,8 +89,9 @@ def flood(port: int, stack: contextlib.ExitStack, number: int) -> None:
 
 
 def check_success(repository: Any, nodes: list[subprocess.Popen[str]]) -> None:
+    go_on(repository)
     for one in nodes:
-        one.wait(60)
+        one.wait(120)
     outputs = [repository.output(one) for one in nodes]
     assert [one.returncode for one in nodes] == [0, 0], outputs
     for output in outputs:
@@ -95,44 +107,42 @@ def check_success(repository: Any, nodes: list[subprocess.Popen[str]]) -> None:
 
 @pytest.mark.parametrize("secret", ["", SECRET])
 def test_noise_before_during_and_after_the_join_changes_nothing(
-    host_repository: Any, monkeypatch: pytest.MonkeyPatch, secret: str
+    cards: Any, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
     if secret:
         monkeypatch.setenv("MADRUN_SECRET", secret)
-    host_repository.add("card", SCRIPT)
-    port, control = a_port(), a_port()
+    port, control = free_port(), free_port()
     words = ("run", "--tags", "card", "--runtime", "process", "-c")
-    first = host_repository.start(*words, node(0, port, control))
-    until(lambda: listens(control), 10, "node 0 at its port")
+    first = cards.start(*words, node(0, port, control))
+    until(lambda: listens(control), 60, "node 0 at its port")
     attack(control, 1)
     during = threading.Thread(target=attack, args=(control, 2))
     during.start()
-    second = host_repository.start(*words, node(1, port, control))
+    second = cards.start(*words, node(1, port, control))
     during.join()
-    until(lambda: "2.5" in host_repository.output(first) or running(host_repository), 20, "the script")
+    until(lambda: running(cards), 60, "the script")
     attack(control, 3)
     assert send(control, json.dumps(HELLO).encode() + b"\n", wait=True).startswith(b'{"type":"refuse"')
-    check_success(host_repository, [first, second])
+    check_success(cards, [first, second])
 
 
 def running(repository: Any) -> bool:
     return bool(list(repository.folder.glob("results/runs/*/node-1/console.log")))
 
 
-def test_two_thousand_silent_connections_keep_nobody_out(host_repository: Any) -> None:
-    host_repository.add("card", SCRIPT)
-    port, control = a_port(), a_port()
+def test_two_thousand_silent_connections_keep_nobody_out(cards: Any) -> None:
+    port, control = free_port(), free_port()
     words = ("run", "--tags", "card", "--runtime", "process", "-c")
-    first = host_repository.start(*words, node(0, port, control))
-    until(lambda: listens(control), 10, "node 0 at its port")
+    first = cards.start(*words, node(0, port, control))
+    until(lambda: listens(control), 60, "node 0 at its port")
     with contextlib.ExitStack() as stack:
         flood(control, stack, 2000)
         before = memory(first.pid)
-        second = host_repository.start(*words, node(1, port, control))
+        second = cards.start(*words, node(1, port, control))
         flood(control, stack, 500)
-        until(lambda: running(host_repository), 20, "the script")
+        until(lambda: running(cards), 60, "the script")
         assert memory(first.pid) - before < 64
-        check_success(host_repository, [first, second])
+        check_success(cards, [first, second])
 
 
 def memory(pid: int) -> float:
@@ -190,98 +200,90 @@ class Recorder:
 
 
 def test_what_was_recorded_of_a_node_enters_no_run_while_there_is_a_secret(
-    host_repository: Any, monkeypatch: pytest.MonkeyPatch
+    cards: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MADRUN_SECRET", SECRET)
-    host_repository.add("card", SCRIPT)
-    port, control = a_port(), a_port()
+    port, control = free_port(), free_port()
     recorder = Recorder(control)
     words = ("run", "--tags", "card", "--runtime", "process", "-c")
-    first = host_repository.start(*words, node(0, port, control))
-    second = host_repository.start(*words, node(1, port, recorder.port))
-    until(lambda: running(host_repository), 20, "the script")
+    first = cards.start(*words, node(0, port, control))
+    second = cards.start(*words, node(1, port, recorder.port))
+    until(lambda: running(cards), 60, "the script")
     recorded = [bytes(kept) for kept in recorder.sent if kept]
     assert any(b'"answer"' in kept for kept in recorded)
     assert not any(SECRET.encode() in kept for kept in recorded)
     for kept in recorded:
         assert b"welcome" not in send(control, kept, wait=True)  # into the run that it was recorded of
-    check_success(host_repository, [first, second])
+    check_success(cards, [first, second])
     recorder.close()
-    again = a_port()
-    third = host_repository.start(*words, node(0, again, control))
-    until(lambda: listens(control), 10, "node 0 at its port")
+    again = free_port()
+    third = cards.start(*words, node(0, again, control))
+    until(lambda: listens(control), 60, "node 0 at its port")
     for kept in recorded:
         assert b"welcome" not in send(control, kept, wait=True)  # and into the next one
-    fourth = host_repository.start(*words, node(1, again, control))
+    fourth = cards.start(*words, node(1, again, control))
     for one in (third, fourth):
-        one.wait(60)
-        assert one.returncode == 0, host_repository.output(one)
-        assert "Traceback" not in host_repository.output(one)
-    assert "tried to join with another MADRUN_SECRET" in host_repository.output(third)
+        one.wait(120)
+        assert one.returncode == 0, cards.output(one)
+        assert "Traceback" not in cards.output(one)
+    assert "tried to join with another MADRUN_SECRET" in cards.output(third)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(SECRET, ""), ("", SECRET), (SECRET, "zebra crossing")])
 def test_a_node_with_a_wrong_secret_ends_at_once_and_node_0_goes_on_waiting(
-    host_repository: Any, monkeypatch: pytest.MonkeyPatch, ours: str, theirs: str
+    cards: Any, monkeypatch: pytest.MonkeyPatch, ours: str, theirs: str
 ) -> None:
     def with_secret(value: str) -> None:
         monkeypatch.delenv("MADRUN_SECRET", raising=False)
         if value:
             monkeypatch.setenv("MADRUN_SECRET", value)
 
-    host_repository.add("card", SCRIPT)
-    port, control = a_port(), a_port()
+    port, control = free_port(), free_port()
     words = ("run", "--tags", "card", "--runtime", "process", "-c")
     with_secret(ours)
-    first = host_repository.start(*words, node(0, port, control))
-    until(lambda: listens(control), 10, "node 0 at its port")
+    first = cards.start(*words, node(0, port, control))
+    until(lambda: listens(control), 60, "node 0 at its port")
     with_secret(theirs)
-    began = time.monotonic()
-    wrong = host_repository.run(*words, node(1, port, control))
-    assert time.monotonic() - began < 5
+    wrong = cards.run(*words, node(1, port, control))  # which would wait for 10 minutes
     assert wrong.returncode == 4
     assert "MADRUN_SECRET" in wrong.stderr
     assert "export the same MADRUN_SECRET on every node, or on none" in wrong.stderr
     with_secret(ours)
-    second = host_repository.start(*words, node(1, port, control))
-    check_success(host_repository, [first, second])
-    assert "127.0.0.1 tried to join with" in host_repository.output(first)
+    second = cards.start(*words, node(1, port, control))
+    check_success(cards, [first, second])
+    assert "127.0.0.1 tried to join with" in cards.output(first)
 
 
-def test_a_node_of_another_run_is_told_so_and_disturbs_nobody(host_repository: Any) -> None:
-    host_repository.add("card", SCRIPT)
-    host_repository.add("other", SCRIPT)
-    port, control = a_port(), a_port()
+def test_a_node_of_another_run_is_told_so_and_disturbs_nobody(cards: Any) -> None:
+    port, control = free_port(), free_port()
     words = ("run", "--runtime", "process", "--tags")
-    nodes = [host_repository.start(*words, "card", "-c", node(rank, port, control)) for rank in (0, 1)]
-    until(lambda: running(host_repository), 20, "the script")
-    began = time.monotonic()
-    foreign = host_repository.run(*words, "other", "-c", node(1, port, control))
-    twice = host_repository.run(*words, "card", "-c", node(1, port, control))
-    assert time.monotonic() - began < 10
+    nodes = [cards.start(*words, "card", "-c", node(rank, port, control)) for rank in (0, 1)]
+    until(lambda: running(cards), 60, "the script")
+    foreign = cards.run(*words, "other", "-c", node(1, port, control))
+    twice = cards.run(*words, "card", "-c", node(1, port, control))
     assert (foreign.returncode, twice.returncode) == (3, 3)
     assert "the card differs: card on node 0, other on" in foreign.stderr
     assert "NODE_RANK 1 is given twice" in twice.stderr
     for refused in (foreign, twice):
         assert "give each its own MASTER_PORT" in refused.stderr
         assert "Traceback" not in refused.stderr
-    check_success(host_repository, nodes)
+    check_success(cards, nodes)
 
 
-def test_the_time_limit_ends_the_wait_on_every_node_with_the_same_list(host_repository: Any) -> None:
-    host_repository.add("card", SCRIPT)
-    port, control = a_port(), a_port()
+def test_the_time_limit_ends_the_wait_on_every_node_with_the_same_list(cards: Any) -> None:
+    port, control = free_port(), free_port()
     words = ("run", "--runtime", "process", "--tags", "card", "--join-timeout")
     three = [node(rank, port, control).replace("'NNODES': 2", "'NNODES': 3") for rank in (0, 1)]
-    limits = ("3s", "10m")  # node 0's counts
-    nodes = [host_repository.start(*words, limit, "-c", where) for limit, where in zip(limits, three, strict=True)]
+    second = cards.start(*words, "10m", "-c", three[1])  # node 0's limit counts
+    until(lambda: "waiting for node 0" in cards.output(second), 60, "node 1 at the door")
+    first = cards.start(*words, "8s", "-c", three[0])
     lists = []
-    for one in nodes:
-        assert one.wait(10) == 3
-        output = host_repository.output(one)
+    for one in (first, second):
+        assert one.wait(60) == 3
+        output = cards.output(one)
         lists.append(next(line for line in output.splitlines() if "(--join-timeout)" in line))
         assert "Traceback" not in output
     assert lists[0] == lists[1]
     host = socket.gethostname()
     assert f"node 0 ({host}), 1 ({host}) had joined; node 2 of 3 had not joined at 127.0.0.1" in lists[0]
-    assert not list(host_repository.folder.glob("results/runs/*"))
+    assert not list(cards.folder.glob("results/runs/*"))

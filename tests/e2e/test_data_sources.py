@@ -94,13 +94,13 @@ def test_a_script_fetches_in_a_container_of_the_image_and_ends_with_its_agent(
     docker_repository.add("two", SHOW + "ls $MAD_DATAHOME", data="c")
     describe(docker_repository, c={"custom": {"path": "get.sh", "args": "'a  b' \"$MAD_DATANAME\"", "home": "/in"}})
     (docker_repository.folder / "get.sh").write_text(
-        'echo "[$1] [$2] in $PWD, $MAD_DATAHOME"\n[ -e half ] && touch rest && exit\ntouch half\nsleep 100\n'
+        'echo "[$1] [$2] in $PWD, $MAD_DATAHOME"\n[ -e half ] && touch rest && exit\ntouch half\nsleep 600\n'
     )
     child = docker_repository.start("run", "--tags", "two")
-    until(lambda: list(cache.glob("madrun/data/*/.c.part-*/data/half")) != [], 30, "half of the data")
+    until(lambda: list(cache.glob("madrun/data/*/.c.part-*/data/half")) != [], 60, "half of the data")
     child.kill()
     child.wait()
-    until(lambda: not containers(engine, docker_repository.folder), 15, "the end of the container")
+    until(lambda: not containers(engine, docker_repository.folder), 60, "the end of the container")
     done = docker_repository.run("run", "--tags", "two")
     assert done.returncode == 0, done.stdout + done.stderr
     text = console(docker_repository)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 from bed import Bed
 from e2e_parts import until
+from own_ports import free_port
 from servers import sshd
 from three_nodes import Node, Started
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 FAKE_TIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-LISTEN = "import socket, time; s = socket.create_server(('', int({port}))); print('up', flush=True); time.sleep(120)"
+LISTEN = "import socket, time; s = socket.create_server(('', int({port}))); print('up', flush=True); time.sleep(600)"
 
 
 @pytest.fixture
@@ -91,14 +92,14 @@ def document_in(output: str) -> dict[str, Any]:
 @pytest.mark.skipif(not FAKE_TIME, reason="needs libfaketime")
 def test_every_planted_fault_is_named_with_its_node(bed: Bed) -> None:
     port = 31550
-    clock = ["env", f"LD_PRELOAD={FAKE_TIME[0]}", "FAKETIME=+5s", "DONT_FAKE_MONOTONIC=1"]
+    clock = ["env", f"LD_PRELOAD={FAKE_TIME[0]}", "FAKETIME=+40s", "DONT_FAKE_MONOTONIC=1"]
     with loopback_name(bed.nodes[1]), listening(bed.nodes[0], port):
         started = [
             visit(bed, 0, port, "--json"),
             visit(bed, 1, port, context={"shm_size": "16m"}),
             visit(bed, 2, port, under=clock, context={"multi_node_args": {"GLOO_SOCKET_IFNAME": "nope0"}}),
         ]
-        codes = bed.codes(started, 60)
+        codes = bed.codes(started, 120)
     shown = "\n---\n".join(one.output for one in started)
     assert codes == [3, 3, 3], shown
     document = document_in(started[0].output)
@@ -112,13 +113,14 @@ def test_every_planted_fault_is_named_with_its_node(bed: Bed) -> None:
     assert third["interfaces"][0] == "FAIL", shown
     assert "nope0" in third["interfaces"][1]
     assert third["clock offset"][0] == "WARN", shown
-    assert "5.0 s ahead of node 0's clock" in third["clock offset"][1]
+    (ahead,) = re.findall(r"^(\d+\.\d) s ahead of node 0's clock", third["clock offset"][1])
+    assert 30 < float(ahead) < 50
     assert second["clock offset"][0] == "PASS", shown
     assert document["overall"]["exit_code"] == 3
     (reduced,) = [finding for finding in document["together"] if finding["name"] == "all-reduce"]
     assert reduced["state"] == "UNKNOWN"
     assert reduced["text"].startswith("not run: ")
-    for output, faults in ((started[1].output, ("16 MiB", "127.0.1.1")), (started[2].output, ("nope0", "5.0 s ahead"))):
+    for output, faults in ((started[1].output, ("16 MiB", "127.0.1.1")), (started[2].output, ("nope0", "s ahead of"))):
         assert [fault for fault in faults if fault not in output] == []
         assert document["overall"]["text"] in output
     nothing_left(bed)
@@ -172,11 +174,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def by_ssh(folder: Path, nodes: str) -> subprocess.Popen[str]:
     """`madrun doctor --nodes` in this folder, on free ports, by the process runtime."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    multi = {"RUNNER": "plain", "MASTER_PORT": port - 20000 if port > 40000 else port}
-    context = {"multi_node_args": multi}
+    context = {"multi_node_args": {"RUNNER": "plain", "MASTER_PORT": free_port()}}
     home = folder / "models/one"
     home.mkdir(parents=True)
     (home / "model.yaml").write_text("name: one\nscript: run.sh\n")
@@ -208,7 +206,7 @@ def remote_doctors(folder: Path) -> list[int]:
 @pytest.mark.beside
 def test_hosts_are_visited_by_ssh_from_one_machine(ssh: Path) -> None:
     child = by_ssh(ssh, "near,beside")
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=120)
     document = json.loads(out)
     assert [node["rank"] for node in document["nodes"]] == [0, 1], err
     for rank in (0, 1):
@@ -225,7 +223,7 @@ def test_hosts_are_visited_by_ssh_from_one_machine(ssh: Path) -> None:
 @pytest.mark.beside
 def test_a_host_that_ssh_does_not_reach_is_named_and_the_other_shows_itself(ssh: Path) -> None:
     child = by_ssh(ssh, "near,far")
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=120)
     assert child.returncode == 3, err
     document = json.loads(out)
     assert named(document, 1) == {"ssh": ("FAIL", "ssh: connect to host 127.0.0.1 port 1: Connection refused")}
@@ -236,8 +234,8 @@ def test_a_host_that_ssh_does_not_reach_is_named_and_the_other_shows_itself(ssh:
 @pytest.mark.beside
 def test_ctrl_c_ends_what_was_started_on_other_hosts(ssh: Path) -> None:
     child = by_ssh(ssh, "near,far")  # the one waits for the other for seconds
-    until(lambda: bool(remote_doctors(ssh)), 30, "the visit on the other host")
+    until(lambda: bool(remote_doctors(ssh)), 60, "the visit on the other host")
     os.kill(child.pid, signal.SIGINT)
-    child.communicate(timeout=20)
+    child.communicate(timeout=120)
     assert child.returncode == 130
-    until(lambda: not remote_doctors(ssh), 10, "the end of the visit there")
+    until(lambda: not remote_doctors(ssh), 60, "the end of the visit there")

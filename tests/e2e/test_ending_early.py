@@ -58,7 +58,7 @@ def wait_for_point(bed: Bed, started: Sequence[Started], victim: int, point: str
     if isinstance(point, float):
         time.sleep(point)
         return
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not reached(bed, victim, point, before) and started[victim].child.poll() is None:
         assert time.monotonic() < deadline, [one.output for one in started]
         time.sleep(0.001)
@@ -72,7 +72,7 @@ def end_all(started: Sequence[Started]) -> list[int]:
         except AssertionError:
             if "[" not in one.output.partition("join\n")[2]:  # no phase after the join
                 one.signal(signal.SIGTERM)
-    return [one.wait(6) for one in started]
+    return [one.wait(60) for one in started]
 
 
 @pytest.mark.long
@@ -83,15 +83,13 @@ def test_kill_9_at_twenty_points_of_its_life_leaves_nothing(bed: Bed) -> None:
         started = bed.start("short", context=GRACE)
         wait_for_point(bed, started, victim, point, before)
         since = time.monotonic()
-        pid = started[victim].pid
-        if pid:
-            started[victim].signal(signal.SIGKILL)
-        bed.gone(5, f"kill -9 of node {victim} at {point}", since, besides=("created",))
+        started[victim].signal(signal.SIGKILL)
+        bed.gone(60, f"kill -9 of node {victim} at {point}", since, besides=("created",))
         codes = end_all(started)
         assert set(codes) <= {0, 3, 130, 137, 143}, [one.output for one in started]
         assert not any("Traceback" in one.output for one in started), [one.output for one in started]
     started = bed.start("short", context=GRACE)
-    assert [one.wait(20) for one in started] == [0, 0, 0], [one.output for one in started]
+    assert [one.wait(60) for one in started] == [0, 0, 0], [one.output for one in started]
     assert not bed.left()  # what was created and never started, too
 
 
@@ -107,10 +105,9 @@ def test_a_signal_at_any_point_of_its_life_ends_the_run_on_all_nodes(bed: Bed, n
         started = bed.start("short", context=GRACE)
         wait_for_point(bed, started, victim, point, before)
         since = time.monotonic()
-        if started[victim].pid:
-            started[victim].signal(number)
-        bed.gone(3, f"{number.name} at {point}", since)
-        codes = bed.codes(started, 6)
+        started[victim].signal(number)
+        bed.gone(60, f"{number.name} at {point}", since)
+        codes = bed.codes(started, 120)
         assert codes in ([130] * 3, [0] * 3), (point, victim, [one.output for one in started])
         if codes[0] == 130:
             assert all(f"{number.name} on node {victim}" in one.output for one in started)
@@ -119,9 +116,9 @@ def test_a_signal_at_any_point_of_its_life_ends_the_run_on_all_nodes(bed: Bed, n
 @pytest.mark.parametrize("victim", [0, 1])
 def test_ctrl_c_while_nodes_wait_for_one_that_is_missing_ends_them(bed: Bed, victim: int) -> None:
     started = [bed.join(rank, ("short", 29590 + victim * 4)) for rank in (0, 1)]
-    until(lambda: all("waiting for: node 2" in one.output for one in started), 20, "the join of two")
+    until(lambda: all("waiting for: node 2" in one.output for one in started), 60, "the join of two")
     started[victim].signal(signal.SIGINT)
-    codes = [one.wait(5) for one in started]
+    codes = [one.wait(60) for one in started]
     assert codes == [130, 130], [one.output for one in started]
     assert f"SIGINT on node {victim}" in started[1 - victim].output
     assert not bed.left()
@@ -130,11 +127,11 @@ def test_ctrl_c_while_nodes_wait_for_one_that_is_missing_ends_them(bed: Bed, vic
 def test_ctrl_c_while_an_image_is_built_ends_the_build_and_the_run_on_all_nodes(bed: Bed) -> None:
     bed.add("built", SHORT, images={"cpu": {"dockerfile": "Dockerfile", "base": "madrun-test/job"}})
     for node in bed.nodes:
-        text = 'ARG BASE_DOCKER\nFROM ${BASE_DOCKER}\nRUN ["bash", "-c", "sleep 60 & wait", "MARK"]\n'
+        text = 'ARG BASE_DOCKER\nFROM ${BASE_DOCKER}\nRUN ["bash", "-c", "sleep 600 & wait", "MARK"]\n'
         (node.folder / "models/built/Dockerfile").write_text(text.replace("MARK", bed.mark))
     started = bed.start("built")
     bed.until_running(started=started)
     since = time.monotonic()
     started[2].signal(signal.SIGINT)
-    bed.gone(5, "the build", since)
-    assert [one.wait(5) for one in started] == [130, 130, 130], [one.output for one in started]
+    bed.gone(60, "the build", since)
+    assert [one.wait(60) for one in started] == [130, 130, 130], [one.output for one in started]

@@ -1,4 +1,7 @@
-"""Whatever happens to a run on three nodes: nothing of it is left within the bound, and one cause is named."""
+"""Whatever happens to a run on three nodes: nothing of it is left, and one cause is named.
+
+How soon is measured by benchmarks/failover.py: here nothing would end by itself.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,7 @@ def check_words(bed: Bed, fault: Fault, started: Sequence[Started], victim: int)
         if fault.lost and rank == victim:
             continue  # what it says, if anything, is how the loss looks from there
         shown = words if fault.kind != "node lost" or rank == 0 or not victim else f"node {victim}"
+        assert not fault.never or fault.never not in one.output, one.output
         assert f"  {fault.kind}: " in one.output, one.output
         assert shown in one.output, one.output
     if fault.lost and victim == 0:
@@ -66,20 +70,20 @@ def test_a_fault_on_one_of_three_nodes_ends_the_run_on_all(bed: Bed, name: str, 
     since = time.monotonic()
     try:
         fault.inflict(bed, started, victim)
-        bed.gone(fault.bound_s, name, since)
-        others = [one.wait(5) for rank, one in enumerate(started) if rank != victim]
+        bed.gone(60, name, since)
+        others = [one.wait(60) for rank, one in enumerate(started) if rank != victim]
         assert others == [fault.codes[1]] * 2, [one.output for one in started]
         if name == "madrun frozen":
             started[victim].signal(signal.SIGCONT)
-            assert started[victim].wait(10) == 3
+            assert started[victim].wait(60) == 3
             assert f"the lease ended on node {victim}" in started[victim].output
         elif fault.codes[0] is not None:
-            assert started[victim].wait(5) == fault.codes[0]
+            assert started[victim].wait(60) == fault.codes[0]
         check_words(bed, fault, started, victim)
     finally:
         if fault.repair is not None:
             fault.repair(bed, started, victim)
-    assert not bed.left()
+    bed.gone(60, name, time.monotonic())
 
 
 def test_two_runs_side_by_side_and_what_is_not_of_madrun_do_not_end_with_each_other(bed: Bed) -> None:
@@ -96,14 +100,14 @@ def test_two_runs_side_by_side_and_what_is_not_of_madrun_do_not_end_with_each_ot
         first = bed.start("first")
         bed.until_running(started=first)
         BY_NAME[name].inflict(_of(bed, "first"), first, 1)
-        codes = [one.wait(10) for one in first]
+        codes = [one.wait(60) for one in first]
         assert codes[0] == BY_NAME[name].codes[1], first[0].output
-        assert not any(node.processes(bed.mark) for node in bed.nodes)
+        until(lambda: not any(node.processes(bed.mark) for node in bed.nodes), 60, "the end of the first run")
     assert all(one.child.poll() is None for one in second), [one.output for one in second]
     assert all(node.processes(other.mark) for node in bed.nodes)
     assert foreign.strip() in [one["Id"] for one in bed.nodes[1].containers()]
     second[2].signal(signal.SIGTERM)
-    assert [one.wait(10) for one in second] == [130, 130, 130]
+    assert [one.wait(60) for one in second] == [130, 130, 130]
     assert foreign.strip() in [one["Id"] for one in bed.nodes[1].containers()]
 
 
@@ -120,7 +124,7 @@ def test_a_disk_that_fills_up_ends_in_words_that_name_the_node(bed: Bed, victim:
             bed.join(rank, ("chatty", port), "--results", "/bed/small" if rank == victim else "/bed/results")
             for rank in range(3)
         ]
-        codes = bed.codes(started, 30)
+        codes = bed.codes(started, 120)
         assert set(codes) == {3}, [one.output for one in started]
         assert not any("Traceback" in one.output for one in started), [one.output for one in started]
         assert "No space left on device" in started[victim].output
@@ -137,11 +141,11 @@ def test_a_node_whose_script_has_ended_waits_for_the_others_and_a_late_failure_c
         '[ "$NODE_RANK" = 0 ] || { until [ -e fail ]; do sleep 0.1; done; exit 7; }\necho performance: 1 speed\n',
     )
     started = bed.start("early")
-    until(lambda: "exit 0" in bed.steps(0) and "begin" in bed.steps(2), 20, "the end of the script on node 0")
+    until(lambda: "exit 0" in bed.steps(0) and "begin" in bed.steps(2), 60, "the end of the script on node 0")
     time.sleep(2)
     assert all(one.child.poll() is None for one in started), [one.output for one in started]
     (bed.run_dir(2) / "node-2/box/work/fail").touch()
-    assert bed.codes(started, 10) == [3, 3, 3]
+    assert bed.codes(started, 120) == [3, 3, 3]
     assert all("exit code 7 on node 2" in one.output for one in started)
     culprit = bed.record()["culprit"]
     assert (culprit["node"], culprit["exit_code"]) == (2, 7)
@@ -155,14 +159,12 @@ def test_an_engine_that_hangs_does_not_keep_ctrl_c_waiting(bed: Bed) -> None:
     engine = bed.nodes[1].engine_pid()
     os.kill(engine, signal.SIGSTOP)
     try:
-        since = time.monotonic()
         started[1].signal(signal.SIGINT)
-        until(lambda: not any(node.processes(bed.mark) for node in bed.nodes), 15, "the end of the processes")
-        assert [started[rank].wait(15) for rank in (0, 1, 2)] == [130, 130, 130]
-        assert time.monotonic() - since < 25
+        until(lambda: not any(node.processes(bed.mark) for node in bed.nodes), 60, "the end of the processes")
+        assert [started[rank].wait(60) for rank in (0, 1, 2)] == [130, 130, 130]
     finally:
         os.kill(engine, signal.SIGCONT)
-    bed.gone(5, "the container once its engine goes on", time.monotonic())
+    bed.gone(60, "the container once its engine goes on", time.monotonic())
 
 
 def _of(bed: Bed, card: str) -> Bed:

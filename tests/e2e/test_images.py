@@ -13,7 +13,7 @@ import pytest
 from docker.errors import ImageNotFound
 from e2e_parts import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 MEASURED = "echo performance: 1 speed\n"
 
 
@@ -93,17 +93,17 @@ def test_a_signal_leaves_no_client_and_no_step_of_a_build_behind(
 ) -> None:
     mark = f"sleeping-{docker_repository.folder.name}-{os.getpid()}"
     card = f"stops{os.getpid()}{command}{int(number)}"
-    recipe(docker_repository, card, f'SHELL ["bash", "-c"]\nRUN exec -a {mark} sleep 300\n')
+    recipe(docker_repository, card, f'SHELL ["bash", "-c"]\nRUN exec -a {mark} sleep 900\n')
 
     def alive(pattern: str) -> list[str]:
         words = ["ps", "-e", "-ww", "-o", "stat=,pid=,args="]
         lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
         return [line for line in lines if re.search(pattern, line) and not line.startswith("Z")]
 
-    step, client = rf"\d {mark} 300", rf"docker build .*--tag=madrun/{card}:"
+    step, client = rf"\d {mark} 900", rf"docker build .*--tag=madrun/{card}:"
     child = docker_repository.start(command, "--tags", card)
     until(lambda: bool(alive(step)), 60, "the build step")
     assert bool(alive(client)) == ("with BuildKit" in docker_repository.output(child))
     child.send_signal(number)
-    assert child.wait(10) in (130, -signal.SIGKILL)
-    until(lambda: not alive(step) and not alive(client), 10, "the end of the build")
+    assert child.wait(60) in (130, -signal.SIGKILL)
+    until(lambda: not alive(step) and not alive(client), 60, "the end of the build")

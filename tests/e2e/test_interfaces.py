@@ -58,7 +58,7 @@ def both(repository: Any, hosts: tuple[str, str], master: str) -> tuple[str, str
         start(repository, host, "run", "--results", f"results-{rank}", MASTER_ADDR=master, NNODES=2, NODE_RANK=rank)
         for rank, host in enumerate(hosts)
     ]
-    outputs = [node.communicate(timeout=60)[0] for node in nodes]
+    outputs = [node.communicate(timeout=120)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], "\n---\n".join(outputs)
     (file,) = repository.folder.glob("results-0/runs/*/record.json")
     told = "".join(path.read_text() for path in repository.folder.glob("results-*/runs/*/node-*/console.log"))
@@ -113,12 +113,12 @@ def test_a_bridge_for_containers_on_the_route_is_a_note_with_the_candidates(
     ip("-n", hosts[0], "link", "set", "docker0", "up")
     address(hosts[0], "172.17.0.1/16", "docker0")
     wanted = {"MASTER_ADDR": "172.17.0.4", "NNODES": 2, "NODE_RANK": 1}
-    output, _ = start(host_repository, hosts[0], "plan", **wanted).communicate(timeout=30)
+    output, _ = start(host_repository, hosts[0], "plan", **wanted).communicate(timeout=120)
     assert "docker0 (172.17.0.0/16) is a bridge for containers of this host, and leads nowhere else" in output
     assert "GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME: mgmt0 (10.231.85.0/24)" in output
     ip("-n", hosts[0], "addr", "flush", "dev", "fast0")
     part = start(host_repository, hosts[0], "run", GLOO_SOCKET_IFNAME="fast0")
-    output, _ = part.communicate(timeout=30)
+    output, _ = part.communicate(timeout=120)
     assert part.returncode == 4, output
     assert "no interface fast0 with an address (it is there, and has none: a part of bridge docker0)" in output
     assert "it has: lo (127.0.0.0/8, ::1/128), mgmt0 (10.231.85.0/24), docker0 (172.17.0.0/16)" in output

@@ -74,14 +74,14 @@ def test_a_wrong_option_is_the_engines_error_and_leaves_nothing(mad: Any, engine
 
 def test_a_container_with_options_ends_with_its_agent(mad: Any, engine: Any) -> None:
     repository, card = mad
-    card("echo begun; sleep 300\n", additional_docker_run_options="--init --label own=1")
+    card("echo begun; sleep 900\n", additional_docker_run_options="--init --label own=1")
     child = repository.start("run", "--tags", "one")
     until(lambda: "begun" in repository.output(child), 60, "the script")
     (run,) = repository.folder.glob("results/runs/*")
     wanted = {"label": [f"madrun.run={run.name}", "own=1"]}
     assert len(engine.containers(filters=wanted)) == 1
     child.send_signal(signal.SIGKILL)
-    until(lambda: engine.containers(all=True, filters=wanted) == [], 10, "the removal")
+    until(lambda: engine.containers(all=True, filters=wanted) == [], 60, "the removal")
 
 
 def test_cpus_that_the_host_lacks_are_named(mad: Any) -> None:

@@ -294,13 +294,13 @@ def test_the_commands_have_the_names_that_are_known(checkout: Checkout) -> None:
 def test_a_container_is_kept_alive_until_it_is_no_longer_wanted(checkout: Checkout, engine: Any) -> None:
     with checkout.start("run", "--tags", "dummy", "--keep-alive") as child:
         try:
-            until(lambda: [*checkout.folder.glob("results/runs/*/node-0/console.log")] != [], 20, "the run's log")
+            until(lambda: [*checkout.folder.glob("results/runs/*/node-0/console.log")] != [], 60, "the run's log")
             log = next(checkout.folder.glob("results/runs/*/node-0/console.log"))
-            until(lambda: "performance:" in log.read_text(), 20, "the script's line")
+            until(lambda: "performance:" in log.read_text(), 60, "the script's line")
             time.sleep(0.5)
             assert len(containers(engine, checkout.folder)) == 1
             child.send_signal(signal.SIGINT)
-            assert child.wait(20) in (0, 130)
+            assert child.wait(60) in (0, 130)
         finally:
             if child.poll() is None:
                 child.kill()

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from e2e_parts import until
 from mad_bed import Checkout
+from own_ports import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 EMPTY_BASE = "{'docker_build_arg': {'BASE_DOCKER': 'scratch'}}"  # an image of one small file
 
 
@@ -24,9 +25,7 @@ def registry(tmp_path: Path) -> Iterator[str]:
     """Address of an open registry."""
     if shutil.which("docker-registry") is None:
         pytest.skip("needs docker-registry (package docker-registry)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     config = {
         "version": "0.1",
         "log": {"level": "error"},
@@ -38,7 +37,7 @@ def registry(tmp_path: Path) -> Iterator[str]:
         child = subprocess.Popen(["docker-registry", "serve", str(tmp_path / "config.yml")], stdout=log, stderr=log)
     try:
         host, port = address.split(":")
-        until(lambda: _answers(host, int(port)), 20, "the registry")
+        until(lambda: _answers(host, int(port)), 60, "the registry")
         yield address
     finally:
         child.kill()

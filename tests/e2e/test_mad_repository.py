@@ -14,6 +14,7 @@ from e2e_parts import containers
 from mad_bed import BASE, PASSWORD, TOKEN, Checkout, check_out, git
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside, pytest.mark.usefixtures("mad_base")]
+pytestmark += [pytest.mark.timeout(900)]  # the one run of all cards takes 40 s where nothing else runs
 
 # Row of the contract, name in perf.csv, and what is measured. A card that is not everyday is selected by its name.
 ROWS: list[tuple[str, str, dict[str, str]]] = [
@@ -81,7 +82,7 @@ def everyday(tmp_path_factory: pytest.TempPathFactory, mad_base: None) -> tuple[
     """One run of all the cards that go well: checkout, how the command ended, what stood in the checkout before."""
     checkout = check_out(tmp_path_factory.mktemp("everyday"), to_clone=True)
     before = checkout.hashes()
-    return checkout, checkout.run("run", "--tags", *TAGS), before
+    return checkout, checkout.run("run", "--tags", *TAGS, timeout=800), before
 
 
 def test_the_list_has_every_card_of_the_three_forms(checkout: Checkout) -> None:

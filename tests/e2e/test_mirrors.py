@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 from e2e_parts import two_nodes, until
+from own_ports import free_port
 from servers import S3, USER, s3_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.beside]
 OBJECTS, SIZE = 48, 20_000
+PART = 12  # so many objects come until the test lets the others come, too
 COUNT = 'echo "performance: $(find "$MAD_DATAHOME" -type f | wc -l) files"\n'
 
 
@@ -60,16 +62,18 @@ def mirror(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def repository(host_repository: Any, server: S3) -> Any:
-    """A card that counts the files of its data, which lie on a slow S3 server."""
+    """A card that counts the files of its data, which lie on an S3 server that keeps most of them back."""
     host_repository.add("count", COUNT, data="corpus", metrics={"files": {}})
     folder = host_repository.folder
     (folder / "data.json").write_text(json.dumps({"corpus": {"minio": {"path": "corpora/corpus"}}}))
     entry = USER | {"MINIO_ENDPOINT": server.endpoint}
     (folder / "credential.json").write_text(json.dumps({"MAD_MINIO": entry}))
-    server.delay_s = 0.3
+    server.delay_s = 0.05
+    server.hold(after=PART)
     server.asked.clear()
     yield host_repository
     server.delay_s = 0.0
+    server.let_go()
 
 
 def holder(mirror: Path) -> int:
@@ -87,15 +91,15 @@ def fetched(mirror: Path) -> int:
     return sum(path.read_text().count("\n") for path in mirror.glob(".corpus.part-*/journal"))
 
 
-def kill_half_way(racers: list[subprocess.Popen[str]], mirror: Path) -> tuple[Any, Any]:
-    """Kills the racer that fetches once a part of the data is here; that one, and the other."""
-    until(lambda: fetched(mirror) > OBJECTS / 6, 30, "a part of the data")
+def kill_half_way(repository: Any, racers: list[subprocess.Popen[str]], mirror: Path) -> Any:
+    """Kills the racer that fetches once a part of the data is here and the other one waits for it; that other one."""
+    until(lambda: fetched(mirror) == PART, 60, "a part of the data")
     pid = holder(mirror)
     (victim,) = [racer for racer in racers if racer.pid == pid]
-    os.kill(pid, signal.SIGKILL)
-    assert fetched(mirror) < OBJECTS
     (other,) = [racer for racer in racers if racer is not victim]
-    return victim, other
+    until(lambda: f"waiting for process {pid} on " in repository.output(other), 60, "the other one")
+    os.kill(pid, signal.SIGKILL)
+    return other
 
 
 def is_whole(mirror: Path) -> bool:
@@ -109,8 +113,9 @@ def test_of_two_runs_that_race_for_a_mirror_one_is_killed_half_way_and_the_other
     watcher = Watcher(mirror)
     words = ("run", "--runtime", "process", "--tags", "count", "--force-mirror-local", str(mirror))
     racers = [repository.start(*words) for _ in range(2)]
-    _, other = kill_half_way(racers, mirror)
-    other.wait(60)
+    other = kill_half_way(repository, racers, mirror)
+    server.let_go()
+    other.wait(120)
     output = repository.output(other)
     assert other.returncode == 0, output
     assert "which fetches" in output
@@ -135,15 +140,17 @@ def test_of_two_nodes_of_one_run_one_is_killed_half_way_and_the_next_run_goes_on
 
     def start() -> list[subprocess.Popen[str]]:
         words = ("run", "--runtime", "process", "--tags", "count", "--local-data", "--force-mirror-local", str(mirror))
-        return [repository.start(*words, "-c", two_nodes(rank, 29621)) for rank in (0, 1)]
+        port = free_port()
+        return [repository.start(*words, "-c", two_nodes(rank, port)) for rank in (0, 1)]
 
-    _, other = kill_half_way(start(), mirror)
-    other.wait(60)
+    other = kill_half_way(repository, start(), mirror)
+    other.wait(120)
     assert other.returncode == 3, repository.output(other)
     assert watcher.seen == {}
+    server.let_go()
     again = start()
     for node in again:
-        node.wait(60)
+        node.wait(120)
     assert [node.returncode for node in again] == [0, 0], [repository.output(node) for node in again]
     assert sum("mirrored corpus" in repository.output(node) for node in again) == 1
     assert is_whole(mirror)
@@ -153,10 +160,10 @@ def test_of_two_nodes_of_one_run_one_is_killed_half_way_and_the_next_run_goes_on
 
 def test_a_signal_ends_the_fetch_and_keeps_what_is_here(repository: Any, mirror: Path) -> None:
     run = repository.start("run", "--runtime", "process", "--tags", "count", "--force-mirror-local", str(mirror))
-    until(lambda: fetched(mirror) > 4, 30, "a part of the data")
+    until(lambda: fetched(mirror) == PART, 60, "a part of the data")
     run.send_signal(signal.SIGINT)
-    run.wait(20)
+    run.wait(60)
     assert run.returncode == 130, repository.output(run)
     assert list(mirror.glob("corpus")) == []
-    assert fetched(mirror) > 4
+    assert fetched(mirror) == PART
     assert list(mirror.glob(".corpus.claim-*")) == []

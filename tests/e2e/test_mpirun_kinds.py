@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from e2e_parts import ROOT, containers, two_nodes
+from own_ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.torch, pytest.mark.beside]
 MINE = "a 'quoted' word"
@@ -20,7 +22,7 @@ $MULTI_NODE_RUNNER bash -c 'echo "rank $RANK of $WORLD_SIZE on $NODE_RANK: $MINE
 $MULTI_NODE_RUNNER bash -c '[ $LOCAL_RANK = 1 ] || echo "performance: 2 ranks"'
 """
 FAILS = """
-$MULTI_NODE_RUNNER bash -c 'if [ $RANK = 3 ]; then echo the cause; exit 7; fi; exec sleep 60'
+$MULTI_NODE_RUNNER bash -c 'if [ $RANK = 3 ]; then echo the cause; exit 7; fi; exec sleep 600'
 """
 
 
@@ -31,7 +33,7 @@ def mpich_image(engine: Any, runners_image: str) -> Iterator[str]:
     try:
         engine.start(made)
         engine.wait(made)
-        name = f"{runners_image.partition(':')[0]}-mpich:latest"
+        name = f"{runners_image.partition(':')[0]}-mpich:{os.getpid()}"
         engine.commit(made, *name.split(":"))
     finally:
         engine.remove_container(made, force=True)
@@ -80,10 +82,10 @@ def check_world(repository: Any, engine: Any, port: int, **more: str) -> None:
 def test_mpich_makes_one_world_of_two_nodes(
     make_repository: Callable[[str], Any], mpich_image: str, engine: Any
 ) -> None:
-    check_world(make_repository(mpich_image), engine, 29741)
+    check_world(make_repository(mpich_image), engine, free_port())
 
 
 def test_ssh_with_a_key_of_the_run_reaches_the_other_node(
     make_repository: Callable[[str], Any], runners_image: str, engine: Any
 ) -> None:
-    check_world(make_repository(runners_image), engine, 29745, MPI_LAUNCH="ssh")
+    check_world(make_repository(runners_image), engine, free_port(), MPI_LAUNCH="ssh")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 
 MEASURED = 'echo "performance: 007.50 speed"\n'
 
@@ -41,11 +41,12 @@ def test_a_measured_run_is_a_success_with_its_number_to_the_letter(repository: A
         ("echo performance: nan speed\n", ["speed is nan"]),
         ("echo performance: 5 another\n", ["declared metrics are missing: speed"]),
         ("echo performance: 50 speed\n", ["outside its declared bounds"]),
-        ("sleep 60\n", ["--timeout"]),
+        ("sleep 600\n", ["--timeout"]),
     ],
 )
 def test_what_was_not_measured_is_never_a_success(repository: Any, runtime: str, script: str, words: list[str]) -> None:
-    repository.add("card", script, metrics={"speed": {"max": 10}}, timeout="2s")
+    limit = "2s" if "sleep" in script else "10m"
+    repository.add("card", script, metrics={"speed": {"max": 10}}, timeout=limit)
     done = repository.run("run", "--tags", "card", "--runtime", runtime)
     assert done.returncode == 3
     assert "FAILURE card" in done.stdout

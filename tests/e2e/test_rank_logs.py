@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from e2e_parts import two_nodes, until
+from own_ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.torch, pytest.mark.beside]
 TWO = '{"multi_node_args": {"NPROC_PER_NODE": 2}}'
@@ -83,8 +83,7 @@ def test_a_rank_that_is_killed_is_named_with_its_own_last_lines(docker_repositor
 
 def test_of_two_nodes_the_rank_that_ended_first_is_the_culprit(docker_repository: Any) -> None:
     add(docker_repository, TRAIN + END_OF_3 + "dist.barrier()\n")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     words = ["run", "--tags", "ranks"]
     nodes = [
         docker_repository.start(*words, "--results", f"results-{rank}", "-c", two_nodes(rank, port, NPROC_PER_NODE="2"))
@@ -101,14 +100,14 @@ def test_of_two_nodes_the_rank_that_ended_first_is_the_culprit(docker_repository
 
 
 def test_a_rank_may_be_followed_while_it_runs_and_ends_with_the_run(docker_repository: Any) -> None:
-    add(docker_repository, TRAIN + "time.sleep(300)\n")
+    add(docker_repository, TRAIN + "time.sleep(900)\n")
     started = docker_repository.start("run", "--tags", "ranks", "-c", TWO[:-1] + ', "grace": "1s"}')
     pattern = "results/runs/*/node-0/box/ranks/rank-1.log"
 
     def printed() -> bool:
         return any("rank 1 warns" in path.read_text() for path in docker_repository.folder.glob(pattern))
 
-    until(printed, 40, "the rank's first line")
+    until(printed, 60, "the rank's first line")
     started.terminate()
-    assert started.wait(20) == 130
+    assert started.wait(60) == 130
     assert "rank 1 warns" in (node(docker_repository) / "ranks/rank-1.log").read_text()

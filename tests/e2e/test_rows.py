@@ -31,7 +31,7 @@ def test_runs_that_are_killed_at_any_moment_leave_a_whole_table(host_repository:
         child = host_repository.start("run", "--tags", "one", "--runtime", "process")
         time.sleep(0.15 + 0.03 * step)
         child.send_signal(signal.SIGKILL)
-        child.wait(10)
+        child.wait(60)
     last = host_repository.run("run", "--tags", "one", "--runtime", "process")
     assert last.returncode == 0
     finished = len(host_repository.records())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from e2e_parts import two_nodes
+from own_ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.torch, pytest.mark.beside]
 NO_NAMES = {"PATH": "/usr/bin:/bin"}  # programs that pip has installed lie in /usr/local/bin
@@ -98,14 +99,15 @@ def test_deepspeed_shards_by_the_users_file_and_reads_no_hostfile_that_lies_abou
 
 def test_a_range_of_nodes_meets_and_has_every_rank_that_is_planned(docker_repository: Any) -> None:
     add(docker_repository, SUM)
-    contexts = [two_nodes(rank, 29631, NPROC_PER_NODE="2", ELASTIC="1:2") for rank in (0, 1)]
+    port = free_port()
+    contexts = [two_nodes(rank, port, NPROC_PER_NODE="2", ELASTIC="1:2") for rank in (0, 1)]
     environment = f"'docker_env_vars': {NO_NAMES}"
     both = [
         docker_repository.start("run", "--tags", "trained", "-c", f"{context[:-1]}, {environment}}}")
         for context in contexts
     ]
     for node in both:
-        node.wait(90)
+        node.wait(120)
     outputs = [docker_repository.output(node) for node in both]
     assert [node.returncode for node in both] == [0, 0], outputs
     assert all("no torchrun on PATH; starting python3 -m torch.distributed.run" in output for output in outputs)

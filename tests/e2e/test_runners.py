@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from bed import Bed
-from e2e_parts import ROOT, free_port, two_nodes
+from e2e_parts import ROOT, two_nodes
+from own_ports import free_port
 from three_nodes import JOB_IMAGE, Node
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
@@ -68,7 +69,7 @@ def test_an_image_without_the_runners_program_is_an_error_before_anything_starts
         for rank in (0, 1)
     }
     for (runner, _), one in started.items():
-        assert one.wait(90) == 2, docker_repository.output(one)
+        assert one.wait(120) == 2, docker_repository.output(one)
         words = f"RUNNER {runner} needs {runner}, which is not on the PATH of the image (node "
         assert words in docker_repository.output(one)
     consoles = [path.read_text() for path in docker_repository.folder.glob("*/runs/*/node-?/console.log")]
@@ -79,7 +80,7 @@ def test_an_image_without_the_runners_program_is_an_error_before_anything_starts
 def test_a_stranger_in_host_list_ends_both_nodes(bed: Bed) -> None:
     bed.multi = {"RUNNER": "mpirun", "HOST_LIST": "n0:2,stranger:2", "NPROC_PER_NODE": 2}
     started = bed.start("sanity", context=CONTEXT)
-    assert bed.codes(started, 60) == [3, 4]
+    assert bed.codes(started, 120) == [3, 4]
     said = "multi_node_args.HOST_LIST: found stranger as the host of NODE_RANK 1, but this host is n1 ("
     assert f"node 1 (n1) could not begin: {said}" in started[0].output
     assert f"error: {said}" in started[1].output

@@ -65,7 +65,7 @@ def seen_by_ssh(bed: SshBed) -> Seen:
     started = bed.madrun("run", *WORDS, "--on", "ssh", "--hosts", "n0,n1")
     seen = in_nodes(bed.nodes[:2], started)
     started.signal(signal.SIGINT)
-    assert started.wait(30) == 130, started.output
+    assert started.wait(60) == 130, started.output
     bed.gone()
     return seen
 
@@ -75,7 +75,7 @@ def seen_by_slurm(cluster: Cluster) -> Seen:
     started = cluster.madrun("run", *WORDS, "--on", "slurm", "--nodes", "2")
     seen = in_nodes(cluster.nodes[:2], started)
     started.signal(signal.SIGINT)
-    assert started.wait(60) == 130, started.output
+    assert started.wait(120) == 130, started.output
     cluster.until_nothing_left()
     return seen
 
@@ -107,7 +107,7 @@ def seen_by_compose(repository: Any, engine: Any) -> Seen:
     until(lambda: bool(pid_of(0) and pid_of(1)), 60, "the script in both services")
     seen = [seen_of(pid_of(rank)) for rank in (0, 1)]
     os.killpg(up.pid, signal.SIGINT)
-    assert up.wait(60) == 130
+    assert up.wait(120) == 130
     assert not engine.containers(all=True, filters={"label": f"madrun.launch={launch}"})
     return seen
 

@@ -55,7 +55,7 @@ def test_one_command_trains_a_model_on_two_nodes(slurm: Cluster) -> None:
 def test_a_script_that_fails_makes_the_job_fail(slurm: Cluster) -> None:
     slurm.add("bad", '[ "$NODE_RANK" = 0 ] || exit 7; exec sleep 300\n')
     started = run(slurm, "bad")
-    assert started.wait(60) == 3, started.output
+    assert started.wait(120) == 3, started.output
     assert "the script ended with exit code 7 on node 1" in started.output
     assert slurm.sacct(number_of(started)) == ["FAILED", "3:0"]
     assert [record["status"] for record in slurm.records()] == ["FAILURE"]
@@ -66,7 +66,7 @@ def test_a_container_belongs_to_its_job_whose_limits_hold_for_it(slurm: Cluster)
     """Detached, looked at, and stopped: all of it knows the launch from its folder alone."""
     slurm.add("long", LONG)
     started = run(slurm, "long", "--detach", "--set", "slurm.mem=300M")
-    assert started.wait(60) == 0, started.output
+    assert started.wait(120) == 0, started.output
     until(lambda: len(slurm.containers()) == 2, 60, "two containers")
     (job,), launch = slurm.jobs(), slurm.launches()[-1].name
     for rank, node in enumerate(slurm.nodes):
@@ -80,7 +80,7 @@ def test_a_container_belongs_to_its_job_whose_limits_hold_for_it(slurm: Cluster)
         env = slurm.container_env(node)
         assert (env["NODE_RANK"], env["NNODES"]) == (str(rank), "2")
         assert env["MASTER_ADDR"] == slurm.nodes[0].address
-    until(lambda: "begun as 0 of 2" in command(slurm, "logs", launch), 10, "the output of node 0")
+    until(lambda: "begun as 0 of 2" in command(slurm, "logs", launch), 60, "the output of node 0")
     said = command(slurm, "status", launch)
     assert f"job {job[0]} on {slurm.hosts}" in said
     assert "RUNNING" in said
@@ -89,7 +89,7 @@ def test_a_container_belongs_to_its_job_whose_limits_hold_for_it(slurm: Cluster)
     assert slurm.sacct(job[0])[0].startswith("CANCELLED")
     assert [failure_of(record) for record in slurm.records()] == ["interrupted"]
     places = [Path("/sys/fs/cgroup/memory", f"slurm_{name}") for name in slurm.names]
-    until(lambda: not any(list(place.glob("*/*")) for place in places), 30, "the end of the jobs' cgroups")
+    until(lambda: not any(list(place.glob("*/*")) for place in places), 60, "the end of the jobs' cgroups")
 
 
 def test_an_interrupt_of_the_command_ends_the_job_on_all_nodes(slurm: Cluster) -> None:
@@ -97,7 +97,7 @@ def test_an_interrupt_of_the_command_ends_the_job_on_all_nodes(slurm: Cluster) -
     started = run(slurm, "long")
     job = begun(slurm, started)
     started.signal(signal.SIGINT)
-    assert started.wait(60) == 130, started.output
+    assert started.wait(120) == 130, started.output
     slurm.until_nothing_left()
     assert slurm.sacct(job)[0].startswith("CANCELLED")
     assert [failure_of(record) for record in slurm.records()] == ["interrupted"]
@@ -108,7 +108,7 @@ def test_a_job_that_is_cancelled_from_outside_ends_in_order_and_says_so(slurm: C
     started = run(slurm, "long")
     job = begun(slurm, started)
     slurm.run("scancel", job)
-    assert started.wait(60) == 3, started.output
+    assert started.wait(120) == 3, started.output
     assert "cancelled" in started.output
     slurm.until_nothing_left()
     assert [failure_of(record) for record in slurm.records()] == ["interrupted"]
@@ -117,12 +117,15 @@ def test_a_job_that_is_cancelled_from_outside_ends_in_order_and_says_so(slurm: C
 
 def test_inside_an_allocation_its_nodes_are_used_at_once(slurm: Cluster) -> None:
     slurm.add("short", SHORT)
-    words = ("run", "--on", "slurm", "--tags", "short")
+    words = ("run", "--on", "slurm", "--tags", "short", "--time", "9m")
     started = slurm.command("env", "--chdir=/shared", "salloc", "-N2", "--exclusive", *slurm.program(), *words)
-    assert started.wait(60) == 0, started.output
+    assert started.wait(120) == 0, started.output
     (record,) = slurm.records()
     assert (record["status"], record["nnodes"]) == ("SUCCESS", 2)
     granted = started.output.partition("Granted job allocation ")[2].split()[0]
+    assert (
+        f"inside job {granted} these have no effect: slurm.time=9m; salloc or sbatch has to be told" in started.output
+    )
     assert f"inside job {granted}: runs on {', '.join(slurm.names)}" in started.output
     slurm.until_nothing_left()
 
@@ -164,7 +167,7 @@ def test_the_results_of_an_ordinary_user_are_that_users(slurm: Cluster) -> None:
     slurm.add("short", SHORT)
     words = ("run", "--on", "slurm", "--nodes", "2", "--tags", "short")
     started = slurm.madrun(*words, user=user)
-    assert started.wait(60) == 0, started.output
+    assert started.wait(120) == 0, started.output
     owners = {path.owner() for path in (slurm.shared / "results").rglob("*")}
     assert owners == {user}
 
@@ -177,7 +180,7 @@ def number_of(started: Started) -> str:
 def command(slurm: Cluster, *words: str) -> str:
     """What `madrun WORDS` prints on the head."""
     started = slurm.madrun(*words)
-    assert started.wait(60) == 0, started.output
+    assert started.wait(120) == 0, started.output
     return started.output
 
 

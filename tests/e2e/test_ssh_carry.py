@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from e2e_parts import one_at_a_time
 from ssh_nodes import SshBed
 from three_nodes import JOB_IMAGE
 
@@ -22,13 +23,15 @@ if [ "$NODE_RANK" = 0 ]; then echo "performance: 3 x"; fi
 def bed(by_ssh: SshBed, engine: Any) -> Iterator[SshBed]:
     """Two of its nodes are used; the job's image is in the engine of the head alone, under a name of this test."""
     name = f"madrun-test/carry-{by_ssh.base.name.lower()}:1"
-    engine.load_image((by_ssh.nodes[0].shared / "job.tar").read_bytes())
-    engine.tag(JOB_IMAGE, *name.split(":"))
+    with one_at_a_time("saved-image"):  # others save theirs under that name
+        engine.load_image((by_ssh.nodes[0].shared / "job.tar").read_bytes())
+        engine.tag(JOB_IMAGE, *name.split(":"))
+        engine.remove_image(JOB_IMAGE, noprune=True)
     by_ssh.add("hello", SCRIPT, images={"cpu": {"image": name}})
     try:
         yield by_ssh
     finally:
-        subprocess.run(["docker", "rmi", name, JOB_IMAGE], capture_output=True)
+        subprocess.run(["docker", "rmi", name], capture_output=True)
         for node in by_ssh.nodes[:2]:
             node.run("docker", "rmi", "-f", name, check=False)
 
@@ -37,7 +40,7 @@ def launched(bed: SshBed, *words: str, code: int = 0) -> tuple[list[str], dict[s
     """A launch on two nodes to its end: what was carried as the terminal and as the journal say it."""
     folder = "ssh.folder=~/.cache/carried"
     started = bed.madrun("run", "--on", "ssh", "--hosts", "n0,n1", "--tags", "hello", "--set", folder, *words)
-    assert started.wait(90) == code, started.output
+    assert started.wait(120) == code, started.output
     journal = max((bed.folder / "results/launches").iterdir()) / "journal.jsonl"
     events = [json.loads(line) for line in journal.read_text().splitlines()]
     carried = next((event for event in events if event["event"] == "carried"), {})
@@ -72,12 +75,14 @@ def test_bare_nodes_run_and_a_second_launch_carries_nothing(bed: SshBed) -> None
 @pytest.mark.long
 def test_a_full_disk_of_a_node_is_told_before_anything_runs(bed: SshBed) -> None:
     node = bed.nodes[1]
-    node.run("bash", "-c", "mkdir -p /root/.cache/carried && mount -t tmpfs -o size=200k tmpfs /root/.cache/carried")
+    node.run(
+        "bash", "-c", "mkdir -p /root/.cache/carried && mount -t tmpfs -o size=200k,mode=700 tmpfs /root/.cache/carried"
+    )
     try:
         started = bed.madrun(
             *("run", "--on", "ssh", "--hosts", "n0,n1", "--tags", "hello", "--set", "ssh.folder=~/.cache/carried")
         )
-        assert started.wait(60) == 2, started.output
+        assert started.wait(120) == 2, started.output
         assert "n1: /root/.cache/carried: found " in started.output
         assert "make room there, or set ssh.folder to another place" in started.output
         assert not list((bed.folder / "results").glob("runs/*"))

@@ -61,9 +61,9 @@ def test_every_bad_host_is_told_by_one_command_and_nothing_is_started(by_ssh: Ss
     bed.add("one", "echo performance: 1 speed\n")
     with silent_port() as port, without_python(bed.nodes[2]):
         hosts = ",".join(["n0", "n1", "n2", *bad_hosts(bed, port)])
-        words = ["run", "--on", "ssh", "--hosts", hosts, "--tags", "one", "--set", "ssh.connect_timeout=2s"]
+        words = ["run", "--on", "ssh", "--hosts", hosts, "--tags", "one", "--set", "ssh.connect_timeout=8s"]
         started = bed.madrun(*words, terminal=True)
-        code, output = started.wait(40), started.output
+        code, output = started.wait(120), started.output
     assert code == 2, output
     assert "--on ssh: 9 of 11 hosts cannot take part, so nothing was started" in output
     for line in (
@@ -100,7 +100,7 @@ def test_every_bad_host_is_told_by_one_command_and_nothing_is_started(by_ssh: Ss
 def test_hosts_that_are_typed_wrongly_are_told_before_any_is_asked(bare_head: SshBed, hosts: str, said: str) -> None:
     (bare_head.folder / "hosts").write_text("n0 slots=2\nn1 slots=0\n")
     started = bare_head.madrun("run", "--on", "ssh", "--hosts", hosts, "--tags", "one")
-    assert started.wait(20) == 4, started.output
+    assert started.wait(60) == 4, started.output
     assert said in started.output
 
 
@@ -108,7 +108,7 @@ def test_processes_of_a_file_of_hosts_are_those_of_every_node(bare_head: SshBed)
     (bare_head.folder / "hosts").write_text("# two of them\nn1 slots=3\nn0:3\nn2 slots=9\n")
     words = ["run", "--on", "ssh", "--hosts", "hosts", "--nodes", "2", "--tags", "one", "--dry-run"]
     started = bare_head.madrun(*words)
-    assert started.wait(20) == 0, started.output
+    assert started.wait(60) == 0, started.output
     assert "multi_node_args.NPROC_PER_NODE=3" in started.output
     ranks = {line.split("MADRUN_NODE_RANK=")[1][0]: line for line in started.output.splitlines() if "_RANK=" in line}
     assert (" n1 " in ranks["0"], " n0 " in ranks["1"], "2" in ranks) == (True, True, False)
@@ -171,8 +171,8 @@ def test_a_cut_network_is_told_within_seconds(by_ssh: SshBed, monkeypatch: pytes
         bed.nodes[1].run("ip", "link", "set", "eth0", "down")
         try:
             began = time.monotonic()
-            first, second = connections.run(["n0", "n1"], "sleep 1; uname -n", limit_s=60)
-            assert time.monotonic() - began < 30
+            first, second = connections.run(["n0", "n1"], "sleep 1; uname -n", limit_s=900)
+            assert time.monotonic() - began < 60
         finally:
             bed.nodes[1].run("ip", "link", "set", "eth0", "up")
         assert (first.code, first.out) == (0, b"n0\n")

@@ -52,10 +52,10 @@ def test_a_suite_survives_the_kill_of_its_driver_and_an_interrupt_and_ends_with_
 
     killed = host_repository.start("suite", "suite.yaml")
     until(pid.exists, 60, "the case that waits")
-    until(lambda: pid.read_text().strip() != "", 10, "its pid")
+    until(lambda: pid.read_text().strip() != "", 60, "its pid")
     script = int(pid.read_text())
     killed.send_signal(signal.SIGKILL)
-    killed.wait(10)
+    killed.wait(60)
     pid.unlink()
 
     # It waits until nothing is left of the case that the killed one had begun, and begins that one anew.
@@ -66,7 +66,7 @@ def test_a_suite_survives_the_kill_of_its_driver_and_an_interrupt_and_ends_with_
     assert refused.returncode == 2
     assert "is being run by another madrun" in refused.stderr
     second.send_signal(signal.SIGINT)
-    assert second.wait(30) == 130
+    assert second.wait(60) == 130
     assert "1 of 4 cases are left: madrun suite" in host_repository.output(second)
     begun = [line["case"] for line in lines(folder) if line["event"] == "running"]
     assert begun == ["quick model_args=--bs 1", "quick model_args=--bs 2", "fails once", "waits", "waits"]
@@ -118,21 +118,21 @@ def test_a_suite_is_one_job_whose_cases_are_steps_and_what_was_interrupted_goes_
         "defaults: {runtime: process}\ncases:\n- {tags: quick, args: --bs 4, sweep: {nnodes: [1, 2]}}\n"
         "- {tags: waits, nnodes: 2}\n"
     )
-    first = slurm.madrun("suite", "suite.yaml", "--on", "slurm", "--time", "3")
+    first = slurm.madrun("suite", "suite.yaml", "--on", "slurm", "--time", "15")
     until(pid.exists, 90, "the case that waits")
     assert len(slurm.jobs()) == 1
     first.signal(signal.SIGINT)
-    assert first.wait(60) == 130, first.output
+    assert first.wait(120) == 130, first.output
     assert "1 of 3 cases are left" in first.output
     slurm.until_nothing_left()
     assert [record["nnodes"] for record in slurm.records() if record["valid"]] == [1, 2]
 
     (slurm.shared / "models/waits/run.sh").write_text(QUICK)
-    array = slurm.madrun("suite", "suite.yaml", "--resume", "--array", "--on", "slurm", "--time", "3", "--json")
-    assert array.wait(60) == 0, array.output
+    array = slurm.madrun("suite", "suite.yaml", "--resume", "--array", "--on", "slurm", "--time", "15", "--json")
+    assert array.wait(120) == 0, array.output
     slurm.until_nothing_left(60)
     status = slurm.madrun("suite", "--status", "--json", "--results", "/shared/results")
-    assert status.wait(30) == 3  # its script has no arguments, so that it prints no number
+    assert status.wait(60) == 3  # its script has no arguments, so that it prints no number
     told = json.loads(status.output)
     assert [case["status"] for case in told["cases"]] == ["success", "success", "invalid"]
     assert [len(case["attempts"]) for case in told["cases"]] == [1, 1, 2]

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
 from e2e_parts import containers, two_nodes, until
+from own_ports import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 COMMAND = f"{sys.executable} -m madrun run"
 NOISY = "yes 0123456789 | head -c 3000000\n"
 MEASURED = "echo performance: 1 speed\n"
@@ -30,15 +30,15 @@ def with_unread_pipe(repository: Any, *words: str) -> tuple[subprocess.Popen[byt
     return child, read, write
 
 
-@pytest.mark.parametrize("after", ["sleep 60\n", MEASURED], ids=["running", "ended"])
+@pytest.mark.parametrize("after", ["sleep 600\n", MEASURED], ids=["running", "ended"])
 def test_ctrl_c_ends_a_run_whose_terminal_is_paused(repository: Any, runtime: str, engine: Any, after: str) -> None:
     repository.add("noisy", NOISY + "touch marked\n" + after)
     child, *pipe = with_unread_pipe(repository, "--tags", "noisy", "--runtime", runtime)
     try:
         marked = "results/runs/*/node-0/box/work/marked" if "sleep" in after else "results/runs/*/record.json"
-        until(lambda: bool(list(repository.folder.glob(marked))), 30, "the script's mark")
+        until(lambda: bool(list(repository.folder.glob(marked))), 60, "the script's mark")
         child.send_signal(signal.SIGINT)
-        code = child.wait(15)
+        code = child.wait(60)
     finally:
         child.kill()
         for fd in pipe:
@@ -51,16 +51,17 @@ def test_ctrl_c_ends_a_run_whose_terminal_is_paused(repository: Any, runtime: st
 def test_a_paused_terminal_on_one_node_does_not_keep_the_others_failure_from_it(
     repository: Any, runtime: str, engine: Any
 ) -> None:
-    repository.add("uneven", NOISY + 'if [ "$NODE_RANK" = 0 ]; then sleep 1; exit 5; fi\nsleep 60\n')
+    repository.add("uneven", NOISY + 'if [ "$NODE_RANK" = 0 ]; then sleep 1; exit 5; fi\nsleep 600\n')
     words = ("--tags", "uneven", "--runtime", runtime, "-c")
-    paused, *pipe = with_unread_pipe(repository, *words, two_nodes(1, 29571))
+    port = free_port()
+    paused, *pipe = with_unread_pipe(repository, *words, two_nodes(1, port))
     try:
-        other = repository.start("run", *words, two_nodes(0, 29571))
-        assert other.wait(40) == 3
-        until(lambda: not containers(engine, repository.folder), 10, "the end of both containers")
+        other = repository.start("run", *words, two_nodes(0, port))
+        assert other.wait(120) == 3
+        until(lambda: not containers(engine, repository.folder), 60, "the end of both containers")
     finally:
         paused.send_signal(signal.SIGINT)
-        paused.wait(15)
+        paused.wait(60)
         for fd in pipe:
             os.close(fd)
 
@@ -82,14 +83,15 @@ def test_every_card_runs_and_the_exit_code_holds_whatever_becomes_of_the_output(
     host_repository.add("second", "exit 9\n", tags=["all3"])
     host_repository.add("third", MEASURED, tags=["all3"])
     script = f"{COMMAND} --tags all3 --runtime process {end}"
-    done = subprocess.run(["bash", "-c", script], cwd=host_repository.folder, capture_output=True, timeout=60)
+    done = subprocess.run(["bash", "-c", script], cwd=host_repository.folder, capture_output=True, timeout=120)
     assert done.returncode == code
     verdicts = {record["card"]: record["status"] for record in host_repository.records()}
     assert verdicts == {"first": "SUCCESS", "second": "FAILURE", "third": "SUCCESS"}
 
 
 def test_nohup_is_honoured(host_repository: Any) -> None:
-    host_repository.add("slow", "touch marked; sleep 1.5\n" + MEASURED)
+    go_on = host_repository.folder / "go on"
+    host_repository.add("slow", f"touch marked; until [ -e '{go_on}' ]; do sleep 0.1; done\n{MEASURED}")
     child = subprocess.Popen(
         ["nohup", sys.executable, "-m", "madrun", "run", "--tags", "slow", "--runtime", "process"],
         cwd=host_repository.folder,
@@ -98,26 +100,25 @@ def test_nohup_is_honoured(host_repository: Any) -> None:
         stderr=subprocess.DEVNULL,
     )
     marked = "results/runs/*/node-0/box/work/marked"
-    until(lambda: bool(list(host_repository.folder.glob(marked))), 20, "the script's mark")
+    until(lambda: bool(list(host_repository.folder.glob(marked))), 60, "the script's mark")
     child.send_signal(signal.SIGHUP)
-    assert child.wait(20) == 0
+    go_on.touch()
+    assert child.wait(60) == 0
 
 
 def test_cards_that_a_signal_kept_from_running_make_the_exit_code_130(host_repository: Any) -> None:
     host_repository.add("a", MEASURED, tags=["two"])
-    host_repository.add("b", "sleep 60\n" + MEASURED, tags=["two"])
+    host_repository.add("b", "sleep 600\n" + MEASURED, tags=["two"])
     child = host_repository.start("run", "--tags", "two", "--runtime", "process")
-    until(lambda: bool(host_repository.records()), 20, "the first record")
+    until(lambda: bool(host_repository.records()), 60, "the first record")
     child.send_signal(signal.SIGTERM)
-    assert child.wait(20) == 130
+    assert child.wait(60) == 130
     assert host_repository.records()[0]["status"] == "SUCCESS"
 
 
 def test_a_script_that_removes_its_surroundings_is_still_seen_to_end(repository: Any, runtime: str) -> None:
     repository.add("rude", "rm -rf ../*\n" + MEASURED)
-    started = time.monotonic()
-    done = repository.run("run", "--tags", "rude", "--runtime", runtime, "--timeout", "60s")
-    assert time.monotonic() - started < 30
+    done = repository.run("run", "--tags", "rude", "--runtime", runtime, "--timeout", "1h")
     assert done.returncode == 0, done.stdout
 
 

@@ -99,7 +99,7 @@ def talk(bed: Bed, code: int, **env: str) -> dict[str, Any]:
         for counter in (node.folder / "plant/class/infiniband/mlx5_0/ports/1/counters").iterdir():
             counter.write_text("1000\n")
     started = bed.start("talk", context={"docker_env_vars": given})
-    assert bed.codes(started, 40) == [code, code], [one.output for one in started]
+    assert bed.codes(started, 120) == [code, code], [one.output for one in started]
     return bed.record() | {"said": started[0].output}
 
 

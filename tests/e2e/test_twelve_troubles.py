@@ -20,8 +20,8 @@ from three_nodes import Node, Started
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 MEASURED = "echo performance: 1 speed\n"
-# From the start of the last node: 1 to 4 s where nothing else runs. Untold they would wait for --join-timeout, 10 min.
-SOON_S = 6
+# It takes 1 to 4 s where nothing else runs. Untold they would wait for --join-timeout, 10 minutes.
+SOON_S = 60
 _PORTS = itertools.count(31600, 10)
 Numbers = dict[int, dict[str, Any]]
 
@@ -44,19 +44,16 @@ def start(bed: Bed, card: str, port: int, differing: Numbers | None = None) -> l
         started[rank] = bed.join(rank, (card, port), context=given)
         if rank in (differing or {}):
             continue
-        until(lambda one=started[rank]: "join" in one.output or one.child.poll() is not None, 20, "the start")
+        until(lambda one=started[rank]: "join" in one.output or one.child.poll() is not None, 60, "the start")
     return [started[rank] for rank in range(3)]
 
 
-def refused(bed: Bed, started: Sequence[Started], codes: list[int], words: dict[int, str], within_s: float) -> None:
+def refused(bed: Bed, started: Sequence[Started], codes: list[int], words: dict[int, str]) -> None:
     """All end in time, each with its code and these words, without a traceback, and nothing has been started."""
-    begun = time.monotonic()
-    assert bed.codes(started, 20) == codes, [one.output for one in started]
-    took = time.monotonic() - begun
+    assert bed.codes(started, SOON_S) == codes, [one.output for one in started]
     for rank, one in enumerate(started):
         assert words[rank] in one.output, one.output
         assert "Traceback" not in one.output
-    assert took < within_s
     assert not bed.left()
     assert not any(list(run.glob("node-*/console.log")) for rank in range(3) for run in bed.runs(rank))
 
@@ -102,14 +99,14 @@ def test_numbers_that_do_not_fit_are_told_on_every_node(
 ) -> None:
     bed.add("card", MEASURED)
     started = start(bed, "card", next(_PORTS), differing)
-    refused(bed, started, codes, {0: told, 1: told, 2: culprit}, SOON_S)
+    refused(bed, started, codes, {0: told, 1: told, 2: culprit})
 
 
 def test_node_0_alone_with_another_number_of_nodes_is_told_on_every_node(bed: Bed) -> None:
     """Also on the node that comes last, when node 0 has refused the run already."""
     bed.add("card", MEASURED)
     started = start(bed, "card", next(_PORTS), {0: {"NNODES": 2}})
-    refused(bed, started, [3, 3, 3], dict.fromkeys(range(3), "NNODES differs: 3 on n"), SOON_S)
+    refused(bed, started, [3, 3, 3], dict.fromkeys(range(3), "NNODES differs: 3 on n"))
 
 
 def test_a_firewall_before_the_masters_port_alone_is_found_before_the_start(bed: Bed) -> None:
@@ -120,7 +117,7 @@ def test_a_firewall_before_the_masters_port_alone_is_found_before_the_start(bed:
     bed.nodes[0].run("iptables", "-A", *rule)
     try:
         words = f"MASTER_PORT {port} of {bed.nodes[0].address}: no packet came back within 1.5 s"
-        refused(bed, start(bed, "card", port), [3, 3, 3], dict.fromkeys(range(3), words), SOON_S)
+        refused(bed, start(bed, "card", port), [3, 3, 3], dict.fromkeys(range(3), words))
     finally:
         bed.nodes[0].run("iptables", "-D", *rule)
 
@@ -138,7 +135,7 @@ def test_an_interface_that_is_there_and_leads_nowhere_is_named_on_every_node(
     bed.add("card", MEASURED)
     wrong = {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name}
     started = start(bed, "card", next(_PORTS), dict.fromkeys(nodes, wrong))
-    refused(bed, started, codes, dict.fromkeys(range(3), words), SOON_S)
+    refused(bed, started, codes, dict.fromkeys(range(3), words))
 
 
 def test_a_card_that_one_nodes_checkout_lacks_is_named_on_every_node(bed: Bed) -> None:
@@ -147,7 +144,7 @@ def test_a_card_that_one_nodes_checkout_lacks_is_named_on_every_node(bed: Bed) -
     card.rename(card.with_name("older"))
     (card.with_name("older") / "model.yaml").write_text("name: older\nscript: run.sh\n")
     words = "--tags: no card or tag 'card'"
-    refused(bed, start(bed, "card", next(_PORTS)), [3, 3, 2], dict.fromkeys(range(3), words), SOON_S)
+    refused(bed, start(bed, "card", next(_PORTS)), [3, 3, 2], dict.fromkeys(range(3), words))
 
 
 def test_data_that_one_node_lacks_are_named_on_every_node(bed: Bed) -> None:
@@ -158,20 +155,20 @@ def test_data_that_one_node_lacks_are_named_on_every_node(bed: Bed) -> None:
             (node.folder / "corpus").mkdir()
             (node.folder / "corpus/text").write_text("the same")
     words = "local: /bed/corpus does not exist on this host"
-    refused(bed, start(bed, "card", next(_PORTS)), [3, 3, 2], dict.fromkeys(range(3), words), SOON_S)
+    refused(bed, start(bed, "card", next(_PORTS)), [3, 3, 2], dict.fromkeys(range(3), words))
     assert not (bed.nodes[2].folder / "corpus").exists()
 
 
 def test_memory_that_the_kernel_took_on_one_node_is_the_cause_that_all_nodes_name(bed: Bed) -> None:
     """Its script dies without a word; the ranks of the other nodes only wait."""
     greedy = "until [ -e limited ]; do sleep 0.05; done\nexec bash -c 'x=$(head -c 400M /dev/zero | tr \"\\0\" x)'\n"
-    bed.add("greedy", f'echo begin\n[ "$NODE_RANK" = 1 ] || exec sleep 100\nexec 2>/dev/null\n{greedy}')
+    bed.add("greedy", f'echo begin\n[ "$NODE_RANK" = 1 ] || exec sleep 600\nexec 2>/dev/null\n{greedy}')
     started = start(bed, "greedy", next(_PORTS))
-    until(lambda: "begin" in bed.steps(1), 20, "the script on node 1")
+    until(lambda: "begin" in bed.steps(1), 60, "the script on node 1")
     limits = ("--memory", "60m", "--memory-swap", "60m")
     bed.nodes[1].run("docker", "update", *limits, container(bed, 1))
     (bed.run_dir(1) / "node-1/box/work/limited").touch()
-    assert bed.codes(started, 20) == [3, 3, 3]
+    assert bed.codes(started, 120) == [3, 3, 3]
     for one in started:
         assert "  oom: " in one.output, one.output
         assert "on node 1" in one.output, one.output
@@ -197,6 +194,6 @@ def test_a_run_that_was_forgotten_and_holds_the_port_is_named_and_goes_on(bed: B
         assert "give each its own MASTER_PORT" in one.output
     assert all(one.child.poll() is None for one in first), [one.output for one in first]
     stopped = bed.nodes[2].start("stop", forgotten.run_dir(2).name)
-    assert stopped.wait(15) == 0, stopped.output
-    assert forgotten.codes(first, 10) == [130, 130, 130]
+    assert stopped.wait(60) == 0, stopped.output
+    assert forgotten.codes(first, 120) == [130, 130, 130]
     assert not bed.left()

@@ -14,7 +14,7 @@ import pytest
 from cabled import cabled, ip
 from e2e_parts import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 ADDRESSES = ("10.231.77.1", "10.231.77.2")
 MEASURED = 'echo "node $NODE_RANK by $GLOO_SOCKET_IFNAME and $NCCL_SOCKET_IFNAME"\necho performance: 3 speed\n'
 
@@ -59,7 +59,7 @@ def only(folder: Path) -> Path:
 def test_two_hosts_that_share_nothing_are_one_run(host_repository: Any, hosts: tuple[str, str]) -> None:
     host_repository.add("pair", MEASURED, metrics={"speed": {"across_nodes": "sum"}})
     nodes = [start(host_repository, host, rank) for rank, host in enumerate(hosts)]
-    assert [node.wait(60) for node in nodes] == [0, 0], [output(host_repository, rank) for rank in (0, 1)]
+    assert [node.wait(120) for node in nodes] == [0, 0], [output(host_repository, rank) for rank in (0, 1)]
     runs = [only(host_repository.folder / f"results-{rank}/runs") for rank in (0, 1)]
     assert runs[0].name == runs[1].name
     record = json.loads((runs[0] / "record.json").read_text())
@@ -74,12 +74,12 @@ def test_two_hosts_that_share_nothing_are_one_run(host_repository: Any, hosts: t
 
 
 def test_a_host_that_is_cut_off_ends_the_run_on_both_sides(host_repository: Any, hosts: tuple[str, str]) -> None:
-    host_repository.add("pair", "touch started\nsleep 120\n")
+    host_repository.add("pair", "touch started\nsleep 600\n")
     nodes = [start(host_repository, host, rank) for rank, host in enumerate(hosts)]
     started = "results-*/runs/*/node-*/box/work/started"
-    until(lambda: len(list(host_repository.folder.glob(started))) == 2, 30, "both scripts")
+    until(lambda: len(list(host_repository.folder.glob(started))) == 2, 60, "both scripts")
     ip("-n", hosts[1], "link", "set", "fab1", "down")
-    assert [node.wait(25) for node in nodes] == [3, 3]
+    assert [node.wait(60) for node in nodes] == [3, 3]
     assert "node 1" in output(host_repository, 0)
     assert "not heard of" in output(host_repository, 0)
     assert "node 0 was lost" in output(host_repository, 1)
@@ -95,7 +95,7 @@ def test_behind_a_firewall_that_opens_two_ports_a_run_is_refused_unless_told_to_
             subprocess.run([*rule, *words], check=True, capture_output=True)
     host_repository.add("pair", MEASURED)
     nodes = [start(host_repository, host, rank, **context) for rank, host in enumerate(hosts)]
-    assert [node.wait(60) for node in nodes] == codes, [output(host_repository, rank) for rank in (0, 1)]
+    assert [node.wait(120) for node in nodes] == codes, [output(host_repository, rank) for rank in (0, 1)]
     assert "2 of 2 connections between the nodes do not come about" in output(host_repository, 0)
     assert ("'check_reach': False" in output(host_repository, 1)) == (codes != [0, 0])
     records = list(host_repository.folder.glob("results-0/runs/*/record.json"))

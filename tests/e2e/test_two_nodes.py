@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from typing import Any
 
 import pytest
-from e2e_parts import containers, two_nodes
+from e2e_parts import containers, two_nodes, until
+from own_ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.beside]
 MEASURED = 'echo "performance: 2.5 speed"\n'
@@ -15,14 +17,15 @@ MEASURED = 'echo "performance: 2.5 speed"\n'
 def run_both(repository: Any, runtime: str, contexts: list[str], *words: str) -> list[subprocess.Popen[str]]:
     nodes = [repository.start("run", "--runtime", runtime, *words, "-c", context) for context in contexts]
     for node in nodes:
-        node.wait(60)
+        node.wait(120)
     return nodes
 
 
 def test_two_nodes_share_one_run_and_node_0_alone_records(repository: Any, runtime: str, engine: Any) -> None:
     repository.add("pair", 'echo "rank $NODE_RANK of $NNODES, $MULTI_NODE_RUNNER"\n' + MEASURED, tags=["two"])
     repository.add("other", MEASURED, tags=["two"])
-    nodes = run_both(repository, runtime, [two_nodes(rank, 29521) for rank in (0, 1)], "--tags", "two")
+    port = free_port()
+    nodes = run_both(repository, runtime, [two_nodes(rank, port) for rank in (0, 1)], "--tags", "two")
     outputs = [repository.output(node) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], outputs
     runs = sorted((repository.folder / "results/runs").iterdir())
@@ -43,8 +46,11 @@ def test_two_nodes_share_one_run_and_node_0_alone_records(repository: Any, runti
 
 @pytest.mark.parametrize("culprit", [0, 1])
 def test_a_script_that_fails_on_one_node_ends_the_other(repository: Any, runtime: str, culprit: int) -> None:
-    repository.add("uneven", f'if [ "$NODE_RANK" = {culprit} ]; then echo the cause; exit 9; fi\nsleep 60\n' + MEASURED)
-    nodes = run_both(repository, runtime, [two_nodes(rank, 29531) for rank in (0, 1)], "--tags", "uneven")
+    repository.add(
+        "uneven", f'if [ "$NODE_RANK" = {culprit} ]; then echo the cause; exit 9; fi\nsleep 600\n' + MEASURED
+    )
+    port = free_port()
+    nodes = run_both(repository, runtime, [two_nodes(rank, port) for rank in (0, 1)], "--tags", "uneven")
     assert [node.returncode for node in nodes] == [3, 3]
     for node in nodes:
         output = repository.output(node)
@@ -55,24 +61,21 @@ def test_a_script_that_fails_on_one_node_ends_the_other(repository: Any, runtime
 
 
 @pytest.mark.parametrize(
-    ("contexts", "extra", "words"),
+    ("differing", "extra", "words"),
     [
-        ([two_nodes(0, 29541), two_nodes(1, 29541, NNODES="3")], ["", ""], "NNODES differs"),
-        ([two_nodes(0, 29543), two_nodes(0, 29543)], ["", ""], "in use"),
-        ([two_nodes(0, 29545), two_nodes(1, 29545)], ["", ":steps=3"], "args differs"),
-        ([two_nodes(0, 29547), two_nodes(1, 29547, NPROC_PER_NODE="2")], ["", ""], "nproc_per_node differs"),
+        ({"NNODES": "3"}, "", "NNODES differs"),
+        ({}, ":steps=3", "args differs"),
+        ({"NPROC_PER_NODE": "2"}, "", "nproc_per_node differs"),
     ],
-    ids=["NNODES", "NODE_RANK", "arguments", "processes"],
+    ids=["NNODES", "arguments", "processes"],
 )
 def test_nodes_that_differ_are_refused_before_anything_starts(
-    repository: Any, runtime: str, engine: Any, contexts: list[str], extra: list[str], words: str
+    repository: Any, runtime: str, engine: Any, differing: dict[str, str], extra: str, words: str
 ) -> None:
     repository.add("card", "touch started\n" + MEASURED)
-    limit = ("--join-timeout", "5s")
-    nodes = [
-        repository.start("run", "--runtime", runtime, *limit, "--tags", f"card{more}", "-c", context)
-        for context, more in zip(contexts, extra, strict=True)
-    ]
+    port = free_port()
+    given = (("card", two_nodes(0, port)), (f"card{extra}", two_nodes(1, port, **differing)))
+    nodes = [repository.start("run", "--runtime", runtime, "--tags", card, "-c", context) for card, context in given]
     codes = [node.wait(60) for node in nodes]
     assert all(code in (3, 4) for code in codes), [repository.output(node) for node in nodes]
     assert any(words in repository.output(node) for node in nodes), [repository.output(node) for node in nodes]
@@ -80,11 +83,30 @@ def test_nodes_that_differ_are_refused_before_anything_starts(
     assert not containers(engine, repository.folder)
 
 
+def test_two_that_are_both_node_0_do_not_start(repository: Any, runtime: str, engine: Any) -> None:
+    """The one that comes first waits for node 1; the other one finds its port in use."""
+    repository.add("card", "touch started\n" + MEASURED)
+    port = free_port()
+    words = ("run", "--runtime", runtime, "--tags", "card", "-c", two_nodes(0, port))
+    both = [repository.start(*words) for _ in range(2)]
+    until(lambda: any(one.poll() is not None for one in both), 60, "the end of one of them")
+    (refused,) = [one for one in both if one.poll() is not None]
+    (waiting,) = [one for one in both if one is not refused]
+    assert refused.returncode == 4
+    assert "in use" in repository.output(refused)
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(60) == 130, repository.output(waiting)
+    assert not list(repository.folder.glob("results/runs/*/node-*/console.log"))
+    assert not containers(engine, repository.folder)
+
+
 def test_a_node_that_never_comes_is_named_at_the_time_limit(host_repository: Any) -> None:
     host_repository.add("card", MEASURED)
     words = ("run", "--tags", "card", "--runtime", "process", "--join-timeout", "2s", "-c")
-    for rank, missing in ((0, "node 1 of 2 had not joined"), (1, "node 0 did not answer at 127.0.0.1 port 29552")):
-        done = host_repository.run(*words, two_nodes(rank, 29551))
+    port = free_port()
+    never = "node 1 of 2 had not joined", f"node 0 did not answer at 127.0.0.1 port {port + 1}"
+    for rank, missing in enumerate(never):
+        done = host_repository.run(*words, two_nodes(rank, port))
         assert done.returncode == 3
         assert missing in done.stderr
 

@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from e2e_parts import ROOT, until
+from e2e_parts import ROOT, one_at_a_time, until
 from node_systems import imported, job_system, no_system, node_system, saved
 from plain_engine import PlainEngine
 
@@ -81,7 +81,7 @@ class Node:
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return [*inside, f"PATH={path}", "HOME=/root", "LANG=C.UTF-8", f"PYTHONPATH={ROOT}", *words]
 
-    def run(self, *words: str, timeout: float = 60, check: bool = True) -> str:
+    def run(self, *words: str, timeout: float = 120, check: bool = True) -> str:
         """Standard output of a command in the node."""
         command = self.enter(words)
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
@@ -124,7 +124,7 @@ class Node:
     def stand(self) -> None:
         """Returns when it has what its kind has: its boot script's work, an engine that answers, the job's image."""
         if self.kind.boot:
-            until((self.shared / "booted").exists, 30, f"the boot script of node {self.number}")
+            until((self.shared / "booted").exists, 60, f"the boot script of node {self.number}")
         if self.kind.engine:
             self.await_engine()
         if self.kind.image:
@@ -154,7 +154,7 @@ class Node:
 
     def start_engine(self) -> None:
         """Starts a dockerd anew in the node, where none runs any more."""
-        until(lambda: not self.engine_pid(), 20, "the end of the old dockerd")
+        until(lambda: not self.engine_pid(), 60, "the end of the old dockerd")
         self.run("rm", "-f", "/var/run/docker.pid", "/var/run/docker/containerd/containerd.pid")
         words = self.enter(["bash", "/node/engine.sh"])
         subprocess.run(words, stdin=subprocess.DEVNULL, check=True)
@@ -162,7 +162,7 @@ class Node:
 
     def await_engine(self) -> None:
         """Returns when the node's engine answers."""
-        until(self.engine.answers, 30, f"the engine of node {self.number}")
+        until(self.engine.answers, 120, f"the engine of node {self.number}")
 
     def clean(self) -> None:
         """Ends what a test has left in the node, containers and processes of madrun, and empties its folder."""
@@ -199,15 +199,22 @@ class Started:
 
     @property
     def pid(self) -> int:
-        """The pid of madrun itself; 0 where it has ended."""
-        pid = self.child.pid
-        while pid and (_words(pid) or [""])[0] in ("nsenter", "setsid", "env"):
-            pid = int((Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or ["0"])[0])
-        return pid
+        """The pid of madrun itself, once what starts it has done so; 0 where it has ended."""
+        end = time.monotonic() + 60
+        while self.child.poll() is None and time.monotonic() < end:
+            pid = self.child.pid
+            while (words := _words(pid)) and words[0] in ("nsenter", "setsid", "env"):
+                pid = _child_of(pid)
+            if words:
+                return pid
+            time.sleep(0.01)
+        return 0
 
     def signal(self, number: int) -> None:
-        """Sends madrun a signal."""
-        os.kill(self.pid, number)
+        """Sends madrun a signal, where it has not ended."""
+        if pid := self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
         if number == signal.SIGCONT:
             os.kill(self.child.pid, number)  # nsenter stops with what it started
 
@@ -233,20 +240,30 @@ class Started:
     def kill(self) -> None:
         """Ends it at once."""
         with suppress(OSError):
-            for pid in [self.pid, self.child.pid] if self.child.poll() is None else ():
+            for pid in filter(None, [self.pid, self.child.pid] if self.child.poll() is None else ()):
                 os.kill(pid, signal.SIGCONT)
                 os.kill(pid, signal.SIGKILL)
-        self.child.wait(10)
+        self.child.wait(60)
         if self._terminal is not None:
             os.close(self._terminal)
             self._terminal = None
 
 
 def _words(pid: int) -> list[str]:
+    """The command line of a process; empty where there is none, as there is of one that has ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return []
+    return line.split("\0") if line else []
+
+
+def _child_of(pid: int) -> int:
+    """The one child of a process; 0 where it has none."""
+    try:
+        return int((Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or ["0"])[0])
+    except OSError:
+        return 0
 
 
 def _is_of(pid: int, space: str, mark: str) -> bool:
@@ -344,19 +361,22 @@ def _below(path: str, parent: str) -> bool:
 
 
 def sweep(client: Any) -> None:
-    """Removes nodes whose tests were killed, and what else has their label."""
-    dead = [
-        one for one in client.containers(all=True, filters={"label": LABEL}) if not _lives(int(one["Labels"][LABEL]))
-    ]
-    for container in dead:
-        client.remove_container(container["Id"], force=True, v=True)
-    for network in client.networks(filters={"label": LABEL}):
-        if not _lives(int(network["Labels"][LABEL])):
-            client.remove_network(network["Id"])
+    """Removes nodes whose tests were killed, and what else has their label; what goes by itself meanwhile has gone."""
+    from docker.errors import APIError
 
-    for image in client.images(name="madrun-test/node-*"):
-        if not any(_lives(int(tag.partition(":")[0].rpartition("-")[2])) for tag in image["RepoTags"] or ()):
-            client.remove_image(image["Id"], force=True)
+    with one_at_a_time("sweep"):
+        for one in client.containers(all=True, filters={"label": LABEL}):
+            if not _lives(int(one["Labels"][LABEL])):
+                with suppress(APIError):
+                    client.remove_container(one["Id"], force=True, v=True)
+        for network in client.networks(filters={"label": LABEL}):
+            if not _lives(int(network["Labels"][LABEL])):
+                with suppress(APIError):
+                    client.remove_network(network["Id"])
+        for image in client.images(name="madrun-test/node-*"):
+            if not any(_lives(int(tag.partition(":")[0].rpartition("-")[2])) for tag in image["RepoTags"] or ()):
+                with suppress(APIError):
+                    client.remove_image(image["Id"], force=True)
 
 
 def _lives(pid: int) -> bool:
