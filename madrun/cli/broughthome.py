@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def add_rows(folder: LaunchFolder, launch: Launch) -> Iterator[str]:
         record = read_record(path)
         if not isinstance(record, Record):
             continue  # node 0 was lost before it wrote one; madrun status says so
+        file = table
         try:
             # Whoever made the table anew since the run came here has its rows already.
             if path.name in here and not any(row["run_id"] == path.name for row in perfcsv.rows_with(table, path.name)):
@@ -38,8 +40,10 @@ def add_rows(folder: LaunchFolder, launch: Launch) -> Iterator[str]:
                 if not outputcsv.has_rows_of(file, path.name):
                     outputcsv.add(file, rows_of_run(results, RunDir(path), record))
         except OSError as error:
-            place = error.filename or table
+            place = error.filename or file
             yield f"{place} lacks what {path.name} says: {error.strerror}; the run directory has it all"
+        except (ValueError, csv.Error) as error:  # no table, or no UTF-8: it was another file when it was named
+            yield f"{file} lacks what {path.name} says: {error}; the run directory has it all"
 
 
 def note_rows(folder: LaunchFolder, launch: Launch, failed: Sequence[str]) -> None:

@@ -83,7 +83,7 @@ def _print(done: list[tuple[Remain, str | None]], notes: list[str], yes: bool) -
     if yes:
         sys.stdout.write(f"removed {many(sum(not error for _, error in done), 'item')}, {total}\n")
     else:
-        sys.stdout.write(f"nothing was removed; madrun gc --yes removes these {many(len(done), 'item')}, {total}\n")
+        sys.stdout.write(f"nothing was removed; madrun gc --yes removes {many(len(done), 'item')}, {total}\n")
 
 
 def _size(size: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,14 @@ from madrun.spec.validation import did_you_mean
 from madrun.units import format_size
 
 _MOST_SHOWN = 1 << 20  # characters of a file that is printed
+# What is to be typed once the files of a launch are written, in a shell.
+_TO_START = {
+    "ssh": "sh {to}/ssh.sh, where every host sees this folder and has madrun",
+    "slurm": "sbatch {to}/job.sh",
+    "kubernetes": "as the first lines of {to}/kubernetes.yaml say",
+    "compose": "sh {to}/up.sh",
+    "skypilot": "sh {to}/up.sh",
+}
 
 
 def launch_run(words: Words, dry_run: bool) -> int:
@@ -101,4 +110,6 @@ def render(asked: Asked, to: str) -> int:
     made.folder()
     for path in sorted(folder.iterdir()):
         sys.stdout.write(f"{Path(to) / path.name}{'/' if path.is_dir() else ''}\n")
+    how = _TO_START[made.launch.backend].format(to=shlex.quote(str(Path(to))))
+    sys.stderr.write(f"madrun: nothing was started; to start it: {how}\n")
     return 0

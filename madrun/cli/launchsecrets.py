@@ -12,7 +12,7 @@ from typing import Any
 from madrun.backends.table import BACKENDS
 from madrun.cli.layers import set_values
 from madrun.cli.options import RunOptions
-from madrun.cli.privatevalues import each_leaf, is_reference, reference, value_of
+from madrun.cli.privatevalues import each_leaf, is_reference, put_back, reference, value_of
 from madrun.planning.layers import parse_text
 from madrun.spec.context import VARIABLE_NAME, Context, holding, is_secret
 from madrun.spec.masking import without_secrets
@@ -34,25 +34,32 @@ class _Hiding:
 
     def see(self, names: tuple[str, ...], leaf: Any) -> Any:
         """Remembers a secret's value, and changes nothing."""
-        if isinstance(leaf, str) and _is_of_secret(names):
-            self.known[leaf] = leaf
+        if isinstance(leaf, (str, int, float)) and not isinstance(leaf, bool) and _is_of_secret(names):
+            self.known[str(leaf)] = str(leaf)
         return leaf
 
     def hide(self, names: tuple[str, ...], leaf: Any) -> Any:
         """The reference where the leaf is a secret's value, or one stands in it."""
         if _BACKENDS & set(names) or isinstance(leaf, bool) or not isinstance(leaf, (str, int, float)) or leaf == "":
             return leaf
+        if isinstance(leaf, str) and is_reference(leaf):  # of a launch that this command is started in
+            return self._referred(put_back(leaf, names[-1]))
         if _is_of_secret(names) or (isinstance(leaf, str) and holding({"": leaf}, self.known)):
-            text = json.dumps(leaf)
-            known = next((name for name, value in self.values.items() if value == text), None)
-            name = known or reference(len(self.values) + 1)
-            self.values[name] = text
-            return name
+            return self._referred(leaf)
         return leaf
+
+    def _referred(self, leaf: Any) -> str:
+        text = json.dumps(leaf)
+        known = next((name for name, value in self.values.items() if value == text), None)
+        name = known or reference(len(self.values) + 1)
+        self.values[name] = text
+        return name
 
 
 def _is_of_secret(names: tuple[str, ...]) -> bool:
-    return bool(names and is_secret(names[-1]) and VARIABLE_NAME.fullmatch(names[-1]) and not _BACKENDS & set(names))
+    """Also an entry of a list that a secret's name has."""
+    name = next((name for name in reversed(names) if name), "")
+    return bool(is_secret(name) and VARIABLE_NAME.fullmatch(name) and not _BACKENDS & set(names))
 
 
 def apart(
@@ -72,7 +79,8 @@ def apart(
     for context in (*contexts, parse_text(inline, "--additional-context") if inline else {}, *sets):
         each_leaf(context, hiding.see)
     pairs = [word.partition("=") for word in options.env or ()]
-    hiding.known |= {value: value for name, _, value in pairs if is_secret(name)}
+    said = [value if given else os.environ.get(name, "") for name, given, value in pairs if is_secret(name)]
+    hiding.known |= dict(zip(said, said, strict=True))
     for name, suffix in files.items():
         texts[name] = _text_without(texts[name], suffix, hiding)
     words = [_named(word, hiding) for word in options.env or ()]
@@ -80,6 +88,7 @@ def apart(
         options,
         additional_context=inline and _text_without(inline, "", hiding),
         env=words or None,
+        arg=[str(hiding.hide(("--arg", ""), word)) for word in options.arg or ()] or None,
         set_key=[_set_without(word, hiding) for word in options.set_key or ()] or None,
     )
     return changed, hiding.values
@@ -97,9 +106,12 @@ def without_values(options: RunOptions) -> RunOptions:
         return text
 
     inline = kept.additional_context
-    sets = [plain(word) for word in kept.set_key or ()]
     return replace(
-        kept, additional_context=inline and plain(inline), env=[*map(plain, words)] or None, set_key=sets or None
+        kept,
+        additional_context=inline and plain(inline),
+        env=[*map(plain, words)] or None,
+        arg=[*map(plain, kept.arg or ())] or None,
+        set_key=[*map(plain, kept.set_key or ())] or None,
     )
 
 
@@ -156,9 +168,11 @@ def _is_json(text: str) -> bool:
 def _named(word: str, hiding: _Hiding) -> str:
     """`--env NAME=VALUE` with a value that holds a secret under another name goes by reference, as in a context."""
     name, given, value = word.partition("=")
-    if not given or is_secret(name):
+    if not given:
         return word
-    return f"{name}={hiding.hide(('', ''), value)}"
+    if is_secret(name):
+        return f"{name}={value_of(os.environ[value])}" if is_reference(value) and value in os.environ else word
+    return f"{name}={hiding.hide(('--env', ''), value)}"
 
 
 def _set_without(word: str, hiding: _Hiding) -> str:

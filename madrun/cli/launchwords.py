@@ -13,10 +13,12 @@ from madrun.cli.layers import site_layer
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
 from madrun.cli.request import Request
-from madrun.cli.saved import find_plan
+from madrun.cli.saved import find_plan, for_nodes
 from madrun.cli.words import words_of
 from madrun.errors import UsageError
 from madrun.probe.environment import NODES_SECRET, forwarded_secrets, nodes_secret
+from madrun.results.rundir import RECORD
+from madrun.spec.codec import to_json
 from madrun.spec.context import VARIABLE_NAME, is_secret
 
 # They name something of this host, or are said in another way on the nodes.
@@ -63,7 +65,7 @@ def _shared_secret() -> str:
 
 
 def given_files(request: Request, repository: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Flags and the names of the files that they mean on the nodes, and these files' texts.
+    """Flags and the names of the files that they mean on the nodes, and these files' texts; of a plan its run's too.
 
     `UsageError` for a file that cannot be read.
     """
@@ -80,6 +82,8 @@ def given_files(request: Request, repository: Path) -> tuple[dict[str, str], dic
             path = Path(place).expanduser()
             given[flag] = f"{flag.removeprefix('--')}{path.suffix}"
             files[given[flag]] = _text(flag, path)
+    if "--plan" in given and (first := for_nodes(Path(places["--plan"] or ""))):
+        files[RECORD] = to_json(first)  # beside the plan, as in the run's own directory
     return given, files
 
 

@@ -15,9 +15,8 @@ from madrun.errors import CardError, ContextError
 from madrun.planning.layers import parse_text
 from madrun.probe.environment import launched_by, user_folder
 from madrun.spec.context import Layer
-from madrun.spec.launch import LAYERS
+from madrun.spec.launch import LAYERS, SITE_FILE
 
-SITE_FILE = "madrun-site.yaml"
 USER_SITE_FILE = "site.yaml"
 
 
@@ -47,7 +46,7 @@ def user_layers(request: Request) -> list[Layer]:
     if request.mount:
         layers.append(Layer("--mount", {"docker_mounts": _once("--mount", map(_mount, request.mount))}))
     if request.arg:
-        layers.append(Layer("--arg", {"more_args": list(request.arg)}))
+        layers.append(Layer("--arg", {"more_args": put_back(list(request.arg), "--arg")}))
     for word in request.set_key:
         layers.append(Layer("--set", put_back(set_values(word, "--set"), "--set")))
     for name, value in request.flags.items():

@@ -15,6 +15,8 @@ from madrun.spec.codec import from_plain
 from madrun.spec.facts import GitState
 from madrun.spec.validation import Invalid, nearest
 
+_OF_RUN, _OF_NODE = ("run_id", "provenance"), ("node", "facts", "image_identity", "image_id", "commit")
+
 
 @dataclass(frozen=True, slots=True)
 class First:
@@ -52,7 +54,7 @@ def first_run(file: Path, madrun: str, rank: int) -> First:
     except Invalid:
         explained = ()  # of another version: it is only shown
     return First(
-        run_id=folder.name if record or node.is_dir() else "",
+        run_id=str(record.get("run_id") or folder.name) if record or node.is_dir() else "",
         madrun=madrun,
         record=record,
         image=str(mine.get("image_identity") or mine.get("image_id") or ""),
@@ -60,6 +62,17 @@ def first_run(file: Path, madrun: str, rank: int) -> First:
         explained=explained,
         cloned=str(mine.get("commit") or ""),
     )
+
+
+def for_nodes(file: Path) -> dict[str, Any]:
+    """What `first_run` reads of the record beside the plan in `file`, for nodes that have that run nowhere."""
+    record = read_map(file.parent / RECORD)
+    parts = record.get("nodes")
+    nodes = [
+        {name: part[name] for name in _OF_NODE if name in part}
+        for part in map(_map, parts if isinstance(parts, list) else ())
+    ]
+    return {name: record[name] for name in _OF_RUN if name in record} | {"nodes": nodes} if record else {}
 
 
 def find_run(word: str, results: Path, flag: str) -> Path:

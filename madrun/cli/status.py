@@ -170,9 +170,11 @@ def _of_record(seen: Look, record: Record) -> list[str]:
         lines += [f"  reason: {reason}" for reason in record.reasons if reason not in shown]
     said = "\n".join(lines)
     lines += [f"  note: {note}" for note in record.notes if note not in said]
-    consoles = [folder / CONSOLE for _, folder in node_folders(seen.path)]
+    consoles = {rank: folder / CONSOLE for rank, folder in node_folders(seen.path)}
     lines += [
-        f"  log: {os.path.relpath(file)}" for file in consoles if file.exists() and os.path.relpath(file) not in said
+        f"  log of node {rank}: {os.path.relpath(file)}"
+        for rank, file in consoles.items()
+        if file.exists() and os.path.relpath(file) not in said
     ]
     return [*lines, f"  from {record.started_at} to {record.ended_at}"]
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from madrun.cli.suitewords import Typed
 
 
+_SEVERAL = 2  # nodes: a launch has both ports, of however many nodes it is
+
+
 @dataclass(slots=True)
 class Launches:
     """Each case's launch as `--dry-run` would show it; what a node knows alone is resolved there.
@@ -51,7 +54,8 @@ class Launches:
         options = replace(self.typed.launch, nodes=content.nnodes)
         context, *_ = [launch_context((below, [*above, *own]), options, card) for card in cards]
         said = context.multi_node_args
-        check_ranks(replace(said, NNODES=max(said.NNODES, content.nnodes or 1, said.NODE_RANK + 1)), tuple(RUNNERS))
+        most = max(said.NNODES, content.nnodes or 0, said.NODE_RANK + 1, _SEVERAL)
+        check_ranks(replace(said, NNODES=most), tuple(RUNNERS))
         parts = [to_plain(getattr(context, name)) for name in BACKENDS[backend_name(options)][1]]
         key = json.dumps([content.tags, parts, content.nnodes, said.NNODES], sort_keys=True, default=str)
         if key not in self.seen:

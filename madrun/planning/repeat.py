@@ -90,7 +90,8 @@ def node_part(plan: Plan, rank: int | None, hostname: str, place: str) -> NodePl
         if len(mine) != 1:
             raise ContextError(
                 f"--plan: {place} is of {plan.job.nnodes} nodes, and {len(mine)} of them are named {hostname}; say "
-                "which this is: --additional-context \"{'multi_node_args': {'NODE_RANK': '0'}}\""
+                "which this is: --additional-context \"{'multi_node_args': {'NODE_RANK': '0'}}\"; or start all of them "
+                "from here with --on, as --on ssh --hosts a,b"
             )
         return mine[0]
     for node in plan.nodes:

@@ -36,6 +36,7 @@ CARRIED = "madrun/bin/madrun"  # there too, where the folder is all that the nod
 UP = "up.sh"  # there too, where the user starts it: everything from the start to the results
 ORIGIN = "madrun-origin.json"  # beside a copy of a repository: the commit that it is a copy of
 HOME_LOCK = "home.lock"  # there too, held by whoever brings its results home when nobody attends it any more
+SITE_FILE = "madrun-site.yaml"  # in a repository
 FOLDERS = "launches"  # where below the results these folders are
 
 

@@ -29,6 +29,7 @@ WORDS = [
     *("--tags", "one", "--runtime", "process", "-f", "context.json", "-c", INLINE),
     *("--env", "ENV_TOKEN=hush-of-env", "--env", "HERE_TOKEN", "--env", "PLAIN=plain"),
     *("--set", "docker_env_vars.SET_TOKEN=hush-of-set", "--set", "docker_env_vars={MAP_KEY: hush-of-map, A: b}"),
+    *("--arg", "--token=hush-of-here", "--arg", "--plain"),
 ]
 VALUES = {
     "SITE_TOKEN": "hush-of-site",
@@ -106,6 +107,7 @@ def test_secrets_stand_in_the_private_file_alone_and_reach_the_script_of_every_n
             name: value for name, value in VALUES.items() if name != "MAD_SECRETS_A"
         }
         assert seen.docker_build_arg == ARGUMENTS
+        assert seen.more_args == ("--token=hush-of-here", "--plain")
 
 
 def resolved(words):
@@ -116,7 +118,7 @@ def resolved(words):
     from madrun.planning.layers import card_layer, resolve
     from madrun.registry.catalogue import load
 
-    many = {"--env": "env", "--set": "set_key"}
+    many = {"--env": "env", "--set": "set_key", "--arg": "arg"}
     one = {"--site": "site", "--additional-context": "additional_context"}
     one |= {"--additional-context-file": "additional_context_file"}
     pairs = list(zip(words, words[1:], strict=False))

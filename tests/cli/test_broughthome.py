@@ -57,6 +57,18 @@ def test_what_came_home_gets_its_rows_once(tmp_path, launched, make_run):
     assert not (tmp_path / "perf.csv").exists()
 
 
+def test_a_file_that_is_no_table_any_more_is_told_and_tried_again(tmp_path, launched, make_run):
+    file = tmp_path / "all.csv"
+    folder, launch = launched(output=str(file))
+    run_id = make_run("20261121T000001Z-one-abcdef-1")
+    folder.journal("ended", exit_code=0)
+    file.write_bytes(b"\xff\xfe\n")
+    (text,) = failed = list(add_rows(folder, launch))
+    assert text.startswith(f"{file} lacks what {run_id} says: ")
+    note_rows(folder, launch, failed)
+    assert (file.read_bytes(), rows_are_due(folder, launch)) == (b"\xff\xfe\n", True)
+
+
 def test_a_file_that_was_named_gets_the_rows_of_every_run_of_the_launch_and_of_no_other(tmp_path, launched, make_run):
     folder, launch = launched(output=str(tmp_path / "o.csv"))
     home = make_run("20261121T000001Z-one-abcdef-1")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from madrun.backends.table import BACKENDS
 from madrun.cli.app import run
 from madrun.cli.launching import Asked, asked_of, make_launch
 from madrun.cli.launchoptions import LaunchOptions
@@ -344,13 +345,22 @@ def test_render_writes_into_a_new_or_an_empty_folder_and_names_each_file(typed, 
     (repository / "empty").mkdir()
     for folder in ("new", "empty"):
         code, out, err = typed("render", *COMPOSE, "--to", folder)
-        assert (code, err) == (0, "")
+        assert (code, err) == (0, f"madrun: nothing was started; to start it: sh {folder}/up.sh\n")
         names = ("compose.yaml", "launch.json", "node.sh", "private.env", "up.sh")
         assert out.splitlines() == [f"{folder}/{name}" for name in names]
     assert not (repository / "results").exists()
     code, _, err = typed("render", *COMPOSE, "--to", "new")
     assert code == 2
     assert err == "madrun: error: --to: found new, which is no empty folder; allowed: a new or an empty one\n"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_to_be_typed_after_render_names_a_file_that_was_written(typed, repository, backend):
+    words = ("--tags", "one", "--on", backend, "--nodes", "1", "--set", f"{backend}.madrun=installed")
+    code, out, err = typed("render", *words, *(("--hosts", "a") if backend == "ssh" else ()), "--to", "new")
+    assert code == 0, err
+    how = err.splitlines()[-1].partition("to start it: ")[2]
+    assert any(name in how for name in out.splitlines()), how
 
 
 def test_what_is_wrong_is_told_before_anything_is_written(typed, repository):

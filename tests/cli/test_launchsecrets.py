@@ -55,11 +55,14 @@ def test_words_without_a_secret_stay_as_they_were_typed():
         {"env": ["HF_TOKEN=low"], "set_key": ["docker_env_vars.HF_TOKEN=hush"]},
         {"additional_context": "{'docker_env_vars': {'HF_TOKEN': 'hush'}}", "set_key": ["docker_env_vars.HF_TOKEN=5"]},
         {"env": ["HF_TOKEN=hush-hush", "ADDRESS=http://me:hush-hush@x"]},
+        {"env": ["HF_TOKEN=hush-hush"], "arg": ["--plain", "--token=hush-hush"]},
+        {"additional_context": "{'docker_env_vars': {'HF_TOKEN': 471147}}", "arg": ["--token 471147"]},
+        {"additional_context": "{'tools': [{'name': 't', 'API_KEYS': ['hush', 'hushed']}]}"},
     ],
 )
 def test_a_secret_goes_by_reference_and_every_layer_means_what_it_meant(monkeypatch, typed):
     kept, values, _ = parted(**typed)
-    words = repr(kept.additional_context) + repr(kept.set_key)
+    words = repr((kept.additional_context, kept.set_key, kept.arg))
     assert "hu" not in words and "4711" not in words
     assert "me:hush" not in repr(kept.env)
     assert all(is_reference(name) for name in values)
@@ -68,6 +71,24 @@ def test_a_secret_goes_by_reference_and_every_layer_means_what_it_meant(monkeypa
     assert [layer.values for layer in layers(kept)] == [
         layer.values for layer in layers(RunOptions(tags=["one"], **typed))
     ]
+
+
+def test_the_value_of_a_secret_that_is_named_alone_stands_in_no_other_word(monkeypatch):
+    monkeypatch.setenv("HERE_TOKEN", "hush-here")
+    kept, values, _ = parted(env=["HERE_TOKEN"], arg=["--token hush-here"], set_key=["model_args=--token hush-here"])
+    assert plain(values) == ["--token hush-here"]
+    assert (kept.env, kept.arg) == (["HERE_TOKEN"], ["MADRUN_SECRET_1"])
+    assert kept.set_key == ["model_args=MADRUN_SECRET_1"]
+
+
+def test_a_reference_of_another_launch_goes_on_as_the_value_that_it_has_here(monkeypatch):
+    monkeypatch.setenv("MADRUN_SECRET_1", '"elsewhere"')
+    typed = {"additional_context": "{'docker_env_vars': {'HF_TOKEN': 'hush', 'A': 'MADRUN_SECRET_1'}}"}
+    kept, values, _ = parted(**typed, env=["B_TOKEN=MADRUN_SECRET_1", "C=MADRUN_SECRET_1"])
+    assert put_back(parse_text(kept.additional_context, ""), "", values) == {
+        "docker_env_vars": {"HF_TOKEN": "hush", "A": "elsewhere"}
+    }
+    assert kept.env[0] == "B_TOKEN=elsewhere" and values[kept.env[1].removeprefix("C=")] == '"elsewhere"'
 
 
 def test_one_value_has_one_reference():

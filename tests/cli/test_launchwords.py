@@ -9,6 +9,7 @@ from madrun.cli.launchwords import given_files, node_words, told_to_nodes, typed
 from madrun.cli.madoptions import RepositoryOptions, RunFiles
 from madrun.cli.options import RunOptions, Show
 from madrun.cli.request import make_request
+from madrun.cli.saved import first_run
 from madrun.errors import UsageError
 from madrun.spec.launch import LAUNCH
 
@@ -101,6 +102,23 @@ def test_a_variable_that_no_shell_could_set_is_left_out(tmp_path, repository, mo
     groups = (RepositoryOptions(), RunFiles(), Show())
     told = told_to_nodes(options, groups, (), (make_request(options), repository), ())
     assert {name for name in told.private if "MAD_SECRETS" in name} == {"MAD_SECRETS_A"}
+
+
+def test_a_saved_plan_has_with_it_what_a_node_compares_with_its_run(tmp_path, repository):
+    run, brought = tmp_path / "results/runs/the-run", tmp_path / "brought"
+    run.mkdir(parents=True)
+    (run / "plan.json").write_text("{}")
+    node = {"node": 1, "facts": {"kernel": "6.1"}, "image_identity": "sha256:1", "console": "/left/out"}
+    record = {"run_id": "the-run", "command": ["left", "out"], "provenance": {"git_commit": "c1"}, "nodes": [node]}
+    (run / "record.json").write_text(json.dumps(record))
+    _, texts = given_files(make_request(RunOptions(results=str(tmp_path / "results")), "the-run"), repository)
+    assert "left" not in texts["record.json"]
+    brought.mkdir()
+    for name, text in texts.items():
+        (brought / name).write_text(text)
+    first = first_run(brought / "plan.json", "0.1", 1)
+    assert (first.run_id, first.commit.commit) == ("the-run", "c1")
+    assert (first.facts, first.image) == ({"kernel": "6.1"}, "sha256:1")
 
 
 def test_secrets_of_a_saved_plan_go_along(tmp_path, repository, monkeypatch):

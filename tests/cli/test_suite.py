@@ -216,6 +216,14 @@ def test_what_a_backend_will_refuse_is_told_before_the_first_case(faults, words,
     assert all(any(text in line for line in lines) for text in (*found, RUNNER, "cases.0.context.timeouts")), lines
 
 
+def test_a_port_that_no_launch_can_have_is_the_fault_of_its_own_case(here, dry):
+    wrong = "{tags: hello, context: {multi_node_args.MASTER_PORT: 65535}}"
+    for cases, found in ((f"{wrong}, {{tags: hello}}", "1 of 2): "), (f"{{tags: hello}}, {wrong}", "2 of 2): ")):
+        (here / "suite.yaml").write_text(f"cases: [{cases}]")
+        code, said = dry("suite", "suite.yaml", "--on", "ssh", "--hosts", "a,b")
+        assert (code, f"(case {found}multi_node_args.MASTER_PORT: found 65535" in said) == (4, True), said
+
+
 def test_in_an_allocation_a_case_of_more_nodes_than_it_has_is_told_with_all_others(faults, monkeypatch):
     for name, value in {"JOB_ID": "7", "JOB_NODELIST": "n[1-4]", "JOB_NUM_NODES": "4"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)

@@ -153,7 +153,7 @@ def test_a_script_that_fails_on_node_1_is_node_0s_verdict_and_the_exit_code(
     assert gone(services)
 
 
-@pytest.mark.parametrize("end", ["Ctrl-C", "SIGTERM of up.sh alone"])
+@pytest.mark.parametrize("end", ["Ctrl-C", pytest.param("SIGTERM of up.sh alone", marks=pytest.mark.long)])
 def test_a_signal_ends_all_nodes_in_order(bring_up: Any, docker_repository: Any, end: str) -> None:
     docker_repository.add("endless", "echo it runs; trap 'echo it ends; exit 1' TERM; sleep 600 & wait\n")
     services = bring_up("endless")

@@ -54,7 +54,11 @@ def metered(cards, method: str, lines: tuple[str, ...], nproc: int) -> dict[str,
 @pytest.mark.beside
 @pytest.mark.parametrize(
     ("method", "lines", "nproc"),
-    [("allocator", ONE_RANK, 1), pytest.param("allocator", TWO_RANKS, 2, marks=pytest.mark.long), ("fake", FAKE, 1)],
+    [
+        ("allocator", ONE_RANK, 1),
+        pytest.param("allocator", TWO_RANKS, 2, marks=pytest.mark.long),
+        pytest.param("fake", FAKE, 1, marks=pytest.mark.long),
+    ],
     ids=["one rank", "two ranks", "fake tensors"],
 )
 def test_the_prediction_is_within_a_tenth_of_the_measured_peak(measured, method, lines, nproc):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from madrun.backends.carry.there.store import digest_of
 from madrun.errors import UsageError
+from madrun.spec.launch import SITE_FILE
 
 MOST_BYTES, MOST_FILES = 2 << 30, 100_000
 _NEVER = (".git", ".hg", ".svn", "__pycache__", ".venv*")
@@ -57,7 +58,8 @@ def listing_of(root: Path, without: Sequence[str] = (), left_out: Sequence[Path]
     """The working tree as it is, changes and ignored files too.
 
     Not in it: `.git`, virtual environments, caches that say they are (CACHEDIR.TAG, `__pycache__`), the folders
-    `left_out`, and what a pattern of `without` names (fnmatch, on the path or on a part of it).
+    `left_out`, what a pattern of `without` names (fnmatch, on the path or on a part of it), and the site file, which
+    goes along beside the script, without its secrets.
     """
     out = frozenset(path.resolve() for path in left_out)
     return Listing(root=root, found=tuple(_below(root, root, tuple(without), out)))
@@ -120,7 +122,7 @@ def _is_out(path: Path, root: Path, without: tuple[str, ...]) -> bool:
     if any(fnmatch.fnmatchcase(path.name, pattern) for pattern in _NEVER):
         return True
     name = path.relative_to(root).as_posix()
-    return any(
+    return name == SITE_FILE or any(
         fnmatch.fnmatchcase(name, pattern.strip("/")) or fnmatch.fnmatchcase(path.name, pattern.strip("/"))
         for pattern in without
     )

@@ -89,7 +89,8 @@ def conduct(folder: LaunchFolder, head: Head, detach: bool) -> int:
             job = _submitted(folder, launch, head)
             if detach:
                 Follower(folder, job, settings, head).glance()
-                head.say(f"madrun status, logs and stop know it as {launch.id}")
+                head.show(f"{launch.id}\n".encode())
+                head.say("madrun status, logs -f and stop know it by this id")
                 return 0
             verdict = Follower(folder, job, settings, head).run()
     except MadrunError as error:

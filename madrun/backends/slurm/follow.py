@@ -85,12 +85,14 @@ class Follower:
             return time.monotonic() < limit and not self._head.stop.is_set()
 
         state: JobState | None = None
-        while beside() and (state is None or not state.seen):
+        while beside():
             try:
                 state = look(self._job, beside)
             except Unanswered:
                 break
-            self._head.stop.wait(0 if state is None or state.seen else _ASK_S)
+            if state is None or state.seen:  # None: it is gone already
+                break
+            self._head.stop.wait(_ASK_S)
         self._tell(state)
         if state is not None and state.word == "PENDING":
             self._refuse(state)
@@ -123,7 +125,7 @@ class Follower:
         try:
             self._state = look(self._job, self._beside)
         except Unanswered as error:
-            if not self._head.stop.is_set():
+            if self._beside():  # else nobody waits for the answer any more, and the asking was broken off
                 self._is_silent(str(error))
             return
         if self._silent:

@@ -12,6 +12,8 @@ from madrun.errors import UsageError
 
 POLICY = "limits"  # of a QOS, whatever key of the context is over them
 _MOST, _ASK_S = 20, 10.0
+_GPUS = ("gpus-per-node", "gpus-per-task", "gres")  # options that ask for GPUs
+_SOCKETS = re.compile(r"\([^()]*\)")  # behind the number of a kind of GPUs: those that they hang on
 _RESERVED = re.compile(r"ReservationName=(\S+).*? Users=(\S+).*? Accounts=(\S+)")
 
 
@@ -45,13 +47,15 @@ def _qos(given: Mapping[str, str]) -> str:
 
 
 def _features(given: Mapping[str, str]) -> str:
+    if "constraint" not in given:  # SLURM calls it so too where no node has as many GPUs
+        return _gpus(given) if any(name in given for name in _GPUS) else ""
     lines = _sinfo(given, "%f")
     return _found(given, "constraint", (name for line in lines for name in line.split(",") if name != "(null)"))
 
 
 def _gpus(given: Mapping[str, str]) -> str:
-    name = next((name for name in ("gpus-per-node", "gpus-per-task", "gres") if name in given), "gpus-per-node")
-    found = [line.partition("(")[0] for line in _sinfo(given, "%G") if line != "(null)"]
+    name = next((name for name in _GPUS if name in given), _GPUS[0])
+    found = [_SOCKETS.sub("", line) for line in _sinfo(given, "%G") if line != "(null)"]
     return _found(given, name, found, " on a node")
 
 

@@ -128,22 +128,28 @@ def _images(job: Delivery, here: Sequence[Image], found: Found) -> dict[str, lis
 
 
 def bring_home(
-    connections: Starter, place0: Place, folder: LaunchFolder, launch: Launch, here: Sequence[str] | None = None
+    connections: Starter, place0: Place, folder: LaunchFolder, launch: Launch, here: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Brings the run directories of node 0 below the launch's results, each whole or not at all; their names.
 
     Nothing to do where the results are shared. `UsageError` where they cannot be brought: then `clear` leaves them.
-    `here`: of a launch whose command was killed, the runs that it had brought before; they are among the names, and
-    what may still run on node 0 has to have ended.
+    `here`: of a launch whose command was killed, the runs that it had brought before; they are among the names.
     """
     if not place0.results:
         return ()
-    question = {**_question(place0), "over": here is not None}
+    question = _question(place0)
     runs = Path(launch.results) / "runs"
-    names = (*(here or ()), *fetch(connections, _target(place0), question, (folder.path, runs)))
+    names = (*here, *fetch(connections, _target(place0), question, (folder.path, runs)))
     with suppress(Trouble):  # they are here
         ask(connections, _target(place0), {**question, "do": "brought", "runs": names}, threading.Event())
     return names
+
+
+def still_running(connections: Starter, places: Sequence[Place]) -> str:
+    """A host on which a madrun of the launch has not ended, and its process, in words; empty where there is none."""
+    answers = each_host(connections, places, _asked("running"))
+    pids = {host: answer.get("pid") for host, answer in answers.items()}
+    return next((f"{host}: its madrun (pid {pid}) has not ended there yet" for host, pid in pids.items() if pid), "")
 
 
 def forget_private(connections: Starter, places: Sequence[Place]) -> None:

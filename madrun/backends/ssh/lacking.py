@@ -19,8 +19,6 @@ from madrun.backends.ssh.visitscript import Seen
 from madrun.errors import UsageError
 from madrun.spec.launch import Launch
 
-_SITE_FILE = "madrun-site.yaml"  # goes along beside the script, without its secrets
-
 
 def place_of(launch: Launch) -> str:
     """Of one launch, below the folder of a node."""
@@ -138,7 +136,7 @@ class Delivery:
         if self.settings.repository == "git":
             return None
         made = [Path(self.launch.results), self.folder.path]
-        return listing_of(Path(self.launch.repository), (*self.settings.exclude, _SITE_FILE), made)
+        return listing_of(Path(self.launch.repository), self.settings.exclude, made)
 
     def question(self, what: str) -> dict[str, Any]:
         return {"do": what, "folder": self.settings.folder, "launch": self.launch.id}

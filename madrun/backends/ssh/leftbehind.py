@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from madrun.backends.launchfolder import LaunchFolder
 from madrun.backends.look import CLEARED
-from madrun.backends.ssh.carrying import Place, bring_home, clear
+from madrun.backends.ssh.carrying import Place, bring_home, clear, still_running
 from madrun.backends.ssh.connection import Connections
 from madrun.backends.ssh.settings import read
 from madrun.errors import UsageError
@@ -44,19 +44,21 @@ def bring_late(folder: LaunchFolder, here: Sequence[str]) -> tuple[str, ...]:
     """Brings home what lies on node 0 of a launch that nobody attends any more, and clears its hosts.
 
     The names of the runs that are home now; `here` are those that were before. `UsageError` where node 0 is not
-    reached, where its madrun has not ended yet, and for what keeps results from coming: then all stays as it is.
+    reached, where a madrun has not ended yet on a host, and for what keeps results from coming: all stays as it is.
     """
     launch, places = folder.launch(), _places(folder)
     settings, _ = read(launch.settings, launch.nnodes)
     with Connections(settings) as connections:
         if lost := connections.open([places[0].host]):
             raise UsageError(f"bringing home the results: {places[0].host}: {lost[places[0].host]}")
+        silent = connections.open([place.host for place in places[1:]])
+        reached = [place for place in places if place.host not in silent]
+        if still := still_running(connections, reached):
+            raise UsageError(f"bringing home the results: {still}")
         names = bring_home(connections, places[0], folder, launch, here)
         if names:
             folder.journal(BROUGHT_HOME, runs=list(names))
-        silent = connections.open([place.host for place in places[1:]])
-        # On a host that is silent now a later launch removes it, once it is a month old.
-        left = clear(connections, [place for place in places if place.host not in silent])
+        left = clear(connections, reached)  # on a silent host a later launch removes it, once it is a month old
     note_cleared(folder, places, left)
     return names
 

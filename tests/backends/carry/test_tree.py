@@ -23,11 +23,12 @@ def names(listing):
 
 def test_it_is_the_working_tree_with_ignored_files_and_without_what_is_made_from_it(tmp_path):
     left_out = (".git/HEAD", ".venv-x/a", "env/pyvenv.cfg", "results/runs/a", "kept/__pycache__/a.pyc", "cache/b")
-    make(tmp_path, dict.fromkeys(("kept/run.sh", "ignored.json", *left_out), "x"))
+    left_out += ("madrun-site.yaml",)
+    make(tmp_path, dict.fromkeys(("kept/run.sh", "kept/madrun-site.yaml", "ignored.json", *left_out), "x"))
     tag = "Signature: 8a477f597d28d172789f06886806bc55\n# by a test"
     make(tmp_path, {".gitignore": "ignored.json\n", "cache/CACHEDIR.TAG": tag})
     listing = listing_of(tmp_path, left_out=[tmp_path / "results"])
-    assert names(listing) == [".gitignore", "ignored.json", "kept", "kept/run.sh"]
+    assert names(listing) == [".gitignore", "ignored.json", "kept", "kept/madrun-site.yaml", "kept/run.sh"]
 
 
 @pytest.mark.parametrize(

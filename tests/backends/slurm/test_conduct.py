@@ -50,8 +50,10 @@ def interrupt_at(head, word):
     head.say = and_then
 
 
-def test_all_nodes_run_the_nodes_script_and_node_0_is_shown(folder, slurm, head, madrun):
+def test_all_nodes_run_the_nodes_script_and_node_0_is_shown(folder, slurm, head, madrun, monkeypatch):
+    monkeypatch.setattr(follow, "_FILES_S", 60.0)
     slurm.runs_jobs()
+    slurm.answers("squeue", _RUNNING, "echo 'COMPLETED|None|h[0-1]|N/A'")
     madrun('echo "rank $MADRUN_NODE_RANK at $MADRUN_MASTER_ADDR: $MADRUN_SECRET"; echo low >&2')
     made = folder()
     assert backend.conduct(made, head, False) == 0
@@ -143,6 +145,17 @@ def test_a_controller_that_is_away_for_a_while_is_said_once_and_ends_nothing(fol
     assert backend.conduct(folder(), head, False) == 0
     assert sum("does not answer" in line for line in head.said) == 1
     assert "the SLURM controller answers again" in head.said
+
+
+def test_a_question_that_is_broken_off_as_the_job_is_over_does_not_make_the_controller_silent(
+    folder, slurm, head, madrun, monkeypatch
+):
+    monkeypatch.setattr(follow, "_ANSWER_S", 600.0)
+    slurm.runs_jobs()
+    slurm.answers("squeue", _RUNNING, "exec sleep 300")
+    madrun("echo done")
+    assert backend.conduct(folder(), head, False) == 0
+    assert not [line for line in head.said if "answer" in line]
 
 
 def test_output_is_shown_while_the_controller_keeps_its_answer_back_which_is_said_once(
@@ -240,8 +253,17 @@ def test_detached_it_returns_also_where_slurm_has_nothing_to_say_of_the_job(fold
     slurm.answers("squeue", squeue)
     made = folder()
     assert backend.conduct(made, head, True) == 0
-    assert head.said == ["submitted as job 7", f"madrun status, logs and stop know it as {made.launch().id}"]
+    assert head.said == ["submitted as job 7", "madrun status, logs -f and stop know it by this id"]
+    assert head.shown == f"{made.launch().id}\n".encode()
     assert "scancel 7" not in slurm.calls
+
+
+def test_detached_a_job_that_is_gone_already_is_not_asked_for_again(folder, slurm, head):
+    slurm.answers("sbatch", "exit 0", "echo 7")
+    slurm.answers("squeue", "exit 0")
+    slurm.answers("sacct", "exit 0")
+    assert backend.conduct(folder(), head, True) == 0
+    assert len([call for call in slurm.calls if call.startswith("squeue")]) == 1
 
 
 def test_when_a_job_is_to_begin_is_said_once_for_a_reason(folder, slurm, head):
@@ -291,12 +313,13 @@ def test_detached_it_returns_and_state_logs_and_stop_know_the_job_by_the_folder(
     madrun(SLEEPS)
     made = folder()
     assert backend.conduct(made, head, True) == 0
+    printed = head.shown
     wait_for(lambda: (made.path / "attempt-0/node-1.out").exists() and (made.path / "attempt-0/node-0.state").exists())
     assert backend.state(made).phase == "running"
     assert [node.host for node in backend.state(made).nodes] == ["h0", "h1"]
     wait_for(lambda: (made.path / "attempt-0/node-0.out").read_text())
     assert backend.logs(made, head, Which(lines=5)) == 0
-    assert head.shown == b"begun\n"
+    assert head.shown == printed + b"begun\n"
     slurm.answers("squeue", *["echo 'CANCELLED|None|h0|N/A'"] * 9)
     assert backend.stop(made, head) == 0
     assert (backend.state(made).phase, backend.state(made).exit_code) == ("ended", 130)

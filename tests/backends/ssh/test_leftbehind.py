@@ -114,13 +114,14 @@ def test_another_host_that_is_not_reached_holds_nothing_up(bed):
     assert (are_noted(bed.folder), state_of(bed.folder).left) == (False, ())
 
 
-@pytest.mark.parametrize("word", ["files/node.sh", "results"])
-def test_nothing_is_taken_from_a_madrun_that_has_not_ended_there(bed, word):
-    running = subprocess.Popen(["sh", "-c", "read line", f"{bed.nodes['n0'].folder}/launches/{ID}/{word}"], stdin=-1)
+@pytest.mark.parametrize(("host", "word"), [("n0", "files/node.sh"), ("n0", "results"), ("n1", "results")])
+def test_nothing_is_taken_as_long_as_a_madrun_has_not_ended_on_a_host(bed, host, word):
+    running = subprocess.Popen(["sh", "-c", "read line", f"{bed.nodes[host].folder}/launches/{ID}/{word}"], stdin=-1)
     try:
-        with pytest.raises(UsageError, match=rf"n0: its madrun \(pid {running.pid}\) has not ended there yet"):
+        with pytest.raises(UsageError, match=rf"{host}: its madrun \(pid {running.pid}\) has not ended there yet"):
             bring_late(bed.folder, ())
-        assert (are_noted(bed.folder), "results" in bed.remains("n0"), bed.home.exists()) == (True, True, True)
+        assert (are_noted(bed.folder), "results" in bed.remains("n0"), bed.home.exists()) == (True, True, False)
+        assert "files" in bed.remains("n1")
     finally:
         running.communicate(b"\n")
     assert bring_late(bed.folder, ()) == (RUN,)

@@ -15,12 +15,7 @@ from madrun.backends.carry.there.private import hidden
 
 
 def fetch(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str, Any]:
-    """The names of the run directories, a tar archive of them, and the word that it was all.
-
-    With `over`, refused as long as a madrun that nobody attends any more still ends here.
-    """
-    if request.get("over"):
-        _check_ended(request)
+    """The names of the run directories, a tar archive of them, and the word that it was all."""
     runs = inside(folder_of(request), request["results"]) / "runs"
     there = sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
     names = [name for name in there if name not in request["known"]]
@@ -33,14 +28,18 @@ def fetch(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str
     return {"done": True}
 
 
-def _check_ended(request: dict[str, Any]) -> None:
-    """Each of its programs here is named on a command line: node.sh, or the place of the results."""
+def running(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> dict[str, Any]:
+    """The process of the launch's madrun that still runs here, 0 where there is none.
+
+    Each of its programs is named on a command line: node.sh, or the place of the results.
+    """
     folder = folder_of(request)
     marks = [os.fsencode(str(inside(folder, request[name]))) for name in ("results", "script")]
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             if any(word in marks for word in entry.read_bytes().split(b"\0")):
-                raise Refused(f"its madrun (pid {entry.parent.name}) has not ended there yet")
+                return {"pid": int(entry.parent.name)}
+    return {"pid": 0}
 
 
 def _check_readable(run: Path) -> None:
