@@ -145,6 +145,7 @@ def _lines(seen: _Seen) -> list[str]:
         lines.append(f"  to bring it here: {shlex.join(words)}")
     lines += [f"  attended by pid {one.pid} on {one.host}" for one in (attendant_of(seen.folder),) if one]
     if state.phase in ("lost", "ended") and seen.exit_code:
+        lines += [] if seen.runs else [f"  what it printed: madrun logs {launch.id}"]
         lines.append(f"  again: {quoted(launch.command)}")
     return [*lines, f"  {os.path.relpath(seen.folder.path)}"]
 
