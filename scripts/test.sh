@@ -152,18 +152,18 @@ run_quick_tests() {
   run_pytest quick "$1" "${several[@]}" "${@:2}"
 }
 
-# Those marked `beside` bear the company of each other. What happens on nodes of their own, with engines and addresses of
-# their own (`bed`), goes on beside what happens on this host, each one after the other. What looks at all that runs on this
-# host (`alone`) comes last.
+# Those marked `beside` bear the company of each other, several at a time; the rest comes one after the other. What happens
+# on nodes of their own, with engines and addresses of their own (`bed`), goes on beside both. What looks at all that runs
+# on this host (`alone`) comes last.
 run_real_tests() {
   local all="$REAL${markers:+ and ($markers)}" status=0
   if [ "$long" = 0 ]; then
     all="$all and not long"
     say "tests marked long are left out; scripts/test.sh --long runs them too"
   fi
-  run_pytest beside "$all and beside" "${several[@]}" --dist loadfile || status=$?
   run_pytest beds "$all and bed" >"$work/beds.log" 2>&1 </dev/null &
   local beds=$!
+  run_pytest beside "$all and beside" -n "$(($(nproc) + 1))" --dist loadfile || status=$?
   run_pytest real "$all and not (beside or bed or alone)" || status=$?
   wait "$beds" || status=$?
   cat "$work/beds.log"

@@ -175,7 +175,10 @@ def test_the_status_of_launches_that_are_over(say, make_launch):
     folder.journal("ended", exit_code=4, why="node 1 (b) ended before all nodes had joined")
     code, out, _ = say("status", ID)
     assert (code, out.splitlines()[0]) == (3, f"FAILURE {ID}  2 nodes by ssh  one")
-    assert out.splitlines()[-3:-1] == [f"  what it printed: madrun logs {ID}", "  again: madrun run --tags one --on ssh"]
+    assert out.splitlines()[-3:-1] == [
+        f"  what it printed: madrun logs {ID}",
+        "  again: madrun run --tags one --on ssh",
+    ]
 
 
 def test_of_many_nodes_it_is_said_how_many_are_in_which_state(say, make_launch):
