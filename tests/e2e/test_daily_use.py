@@ -25,6 +25,9 @@ SEEN = 'env | sort | grep -v MADRUN_RUN_ID > seen.txt; printf "<%s>" "$@" > args
 PRIMARY = {"speed": {"unit": "x/s", "primary": True}}
 
 
+OWN_CARD = f"card{os.getpid()}"  # the port of a single node goes by the card's name: this is no other worker's
+
+
 def newest(repository: Any) -> RunDir:
     return RunDir(sorted((repository.folder / "results/runs").iterdir())[-1])
 
@@ -42,9 +45,8 @@ def made(run: RunDir, name: str, rank: int = 0) -> str:
 
 def test_a_repeated_plan_has_the_same_job_hash_arguments_and_environment(repository: Any, runtime: str) -> None:
     """By its file, its directory or its id; and a repetition can be repeated."""
-    name = f"card{os.getpid()}"  # its port is then no other worker's
-    repository.add(name, SEEN + MEASURED, args="--a 'b c'", metrics=PRIMARY)
-    first = repository.run("run", "--tags", name, "--runtime", runtime, "-e", "LR=0.1", "--arg", "--lr $LR")
+    repository.add(OWN_CARD, SEEN + MEASURED, args="--a 'b c'", metrics=PRIMARY)
+    first = repository.run("run", "--tags", OWN_CARD, "--runtime", runtime, "-e", "LR=0.1", "--arg", "--lr $LR")
     assert first.returncode == 0, first.stderr
     was = newest(repository)
     assert made(was, "args.txt") == "<--a><b c><--lr><0.1>"
@@ -421,10 +423,10 @@ def test_output_for_a_file_has_no_control_characters_and_says_when(repository: A
 
 def test_an_image_whose_recipe_has_changed_is_not_repeated(docker_repository: Any, engine: Any) -> None:
     images = {"cpu": {"dockerfile": "cpu.Dockerfile", "base": docker_repository.image}}
-    docker_repository.add("card", MEASURED, images=images)
-    file = docker_repository.folder / "models/card/cpu.Dockerfile"
+    docker_repository.add(OWN_CARD, MEASURED, images=images)
+    file = docker_repository.folder / f"models/{OWN_CARD}/cpu.Dockerfile"
     file.write_text("ARG BASE_DOCKER\nFROM $BASE_DOCKER\nENV MADE_BY=one\n")
-    assert docker_repository.run("run", "--tags", "card").returncode == 0
+    assert docker_repository.run("run", "--tags", OWN_CARD).returncode == 0
     run = newest(docker_repository)
     image = plan_of(run)["job"]["image"]["name"]
     try:
@@ -454,10 +456,10 @@ def test_a_base_whose_tag_was_moved_is_named_and_so_is_the_image_made_on_it(
 ) -> None:
     base = f"madrun-test-base:{os.getpid()}"
     engine.tag(docker_repository.image, *base.split(":"))
-    docker_repository.add("card", MEASURED, images={"cpu": {"dockerfile": "cpu.Dockerfile", "base": base}})
-    file = docker_repository.folder / "models/card/cpu.Dockerfile"
+    docker_repository.add(OWN_CARD, MEASURED, images={"cpu": {"dockerfile": "cpu.Dockerfile", "base": base}})
+    file = docker_repository.folder / f"models/{OWN_CARD}/cpu.Dockerfile"
     file.write_text("ARG BASE_DOCKER\nFROM $BASE_DOCKER\nENV MADE_BY=base-test\n")
-    assert docker_repository.run("run", "--tags", "card").returncode == 0
+    assert docker_repository.run("run", "--tags", OWN_CARD).returncode == 0
     run = newest(docker_repository)
     image = plan_of(run)["job"]["image"]["name"]
     try:
