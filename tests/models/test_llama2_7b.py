@@ -101,6 +101,7 @@ def test_a_learning_rate_of_zero_fails_the_checks_by_name(cards):
     assert any(reason.startswith("loss on a fixed batch falls: found") for reason in record["invalid_reason"])
 
 
+@pytest.mark.long  # tests/e2e/test_cards.py has it in a container
 def test_a_loader_that_ignores_its_rank_fails(cards):
     folder = cards.stage("llama2_7b")
     cards.patch(folder / "data.py", "* self.world + self.rank)", "* self.world)")
