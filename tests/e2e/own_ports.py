@@ -8,21 +8,38 @@ from __future__ import annotations
 
 import itertools
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 
-_LOW, _SIZE, _BLOCKS = 29800, 48, 61
+_LOW, _SIZE, _BLOCKS = 29800, 144, 20
 _STEP = 3  # MASTER_PORT, the next one, where the agents talk, and one to spare
 
 
 def free_port() -> int:
-    """A port that nobody has, and the next one is free too: madrun's own agents talk there."""
+    """A port that nobody has, and the next one is free too: madrun's own agents talk there.
+
+    One that the kernel still keeps for a connection that has ended (TIME_WAIT) only where no other is left.
+    """
     start, _ = _block()
-    for _ in range(_SIZE):
-        port = start + next(_turns()) * _STEP % _SIZE
-        with suppress(OSError), socket.create_server(("", port)), socket.create_server(("", port + 1)):
-            return port
+    for listen in (_listen_alone, _listen):
+        for _ in range(0, _SIZE, _STEP):
+            port = start + next(_turns()) * _STEP % _SIZE
+            with suppress(OSError), listen(port), listen(port + 1):
+                return port
     raise AssertionError(f"no two free ports in a row from {start} to {start + _SIZE - 1}")
+
+
+def _listen(port: int) -> socket.socket:
+    return socket.create_server(("", port))
+
+
+def _listen_alone(port: int) -> socket.socket:
+    with ExitStack() as stack:
+        made = stack.enter_context(socket.socket())
+        made.bind(("", port))
+        made.listen()
+        stack.pop_all()
+        return made
 
 
 @cache
