@@ -18,8 +18,9 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """One request, one reply."""
     request = json.loads(source.readline())
     actions = {"look": look, "put": put, "clone": clones.clone, "image": images.take, "fetch": results.fetch}
-    actions.update({"clear": results.clear, "brought": results.brought, "forget": results.forget})
-    actions["running"] = results.running
+    actions.update(
+        {"clear": results.clear, "brought": results.brought, "forget": results.forget, "running": results.running}
+    )
     try:
         answer = actions[request["do"]](request, source, sink)
     except Refused as refusal:
